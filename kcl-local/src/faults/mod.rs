@@ -1,0 +1,175 @@
+//! What goes wrong between a client and the backend, and when.
+//!
+//! A [`FaultInjector`] is asked once per request, before anything else happens, and answers with a [`Fault`].
+//! [`FaultScript`] is the one to use in a test; implement the trait for anything else, such as seeded chance.
+
+mod script;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub use script::{FaultScript, Rule, RuleId};
+
+use crate::wire::{Service, Target};
+
+/// A request on its way to the backend.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The client's name, see [`Backend::sdk_config_named`](crate::Backend::sdk_config_named); empty if it has none.
+    pub client: &'a str,
+    /// The service asked, unless the request names none.
+    pub service: Option<Service>,
+    /// The operation asked for, such as `UpdateItem`; empty if the request names none.
+    pub operation: &'a str,
+    /// The body as sent.
+    pub body: &'a Bytes,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(client: &'a str, headers: &'a HeaderMap, body: &'a Bytes) -> Self {
+        let target = Target::of(headers);
+        Self {
+            client,
+            service: target.map(|t| t.service),
+            operation: target.map_or("", |t| t.operation),
+            body,
+        }
+    }
+}
+
+/// Decides what happens to each request.
+pub trait FaultInjector: fmt::Debug + Send + Sync {
+    /// The fate of `call`. Called once per attempt, so a client's retry is decided anew.
+    fn decide(&self, call: &Call<'_>) -> Fault;
+}
+
+/// Nothing ever goes wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFaults;
+
+impl FaultInjector for NoFaults {
+    fn decide(&self, _: &Call<'_>) -> Fault {
+        Fault::none()
+    }
+}
+
+/// What happens to one request: a wait, an outcome, and another wait before the client hears of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// How long the request is under way. The client may give up meanwhile; then it is never handled.
+    pub delay_before: Duration,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// How long the answer, or the error, is under way. The client may give up on a request that took effect.
+    pub delay_after: Duration,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is handled and answered.
+    Pass,
+    /// The service refuses it, and nothing takes effect.
+    Respond {
+        /// The error's name, such as `ThrottlingException`.
+        code: String,
+        /// The error's text.
+        message: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// It never arrives.
+    DropRequest(Loss),
+    /// It is handled and takes effect, but the answer never arrives.
+    DropAnswer(Loss),
+}
+
+/// How a client learns that its request or answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// The connection breaks.
+    #[error("the connection was reset (injected fault)")]
+    Reset,
+    /// The transport gives up waiting.
+    #[error("the transport timed out (injected fault)")]
+    TimedOut,
+    /// It does not: only the client's own read, attempt or operation time-out ends the wait.
+    #[error("no answer ever comes (injected fault)")]
+    Hang,
+}
+
+impl Fault {
+    /// The request is handled at once.
+    pub const fn none() -> Self {
+        Self::new(Outcome::Pass)
+    }
+
+    /// `outcome`, without any delay.
+    pub const fn new(outcome: Outcome) -> Self {
+        Self {
+            delay_before: Duration::ZERO,
+            outcome,
+            delay_after: Duration::ZERO,
+        }
+    }
+
+    /// The service refuses with `code` and an HTTP status.
+    pub fn respond(status: u16, code: impl Into<String>) -> Self {
+        let message = String::from("injected fault");
+        Self::new(Outcome::Respond {
+            code: code.into(),
+            message,
+            status,
+        })
+    }
+
+    /// The service throttles: `ProvisionedThroughputExceededException`, which both services answer.
+    pub fn throttled() -> Self {
+        Self::respond(400, "ProvisionedThroughputExceededException")
+    }
+
+    /// The service fails: an `InternalServerError` with status 500.
+    pub fn internal_error() -> Self {
+        Self::respond(500, "InternalServerError")
+    }
+
+    /// The request never arrives.
+    pub const fn drop_request(loss: Loss) -> Self {
+        Self::new(Outcome::DropRequest(loss))
+    }
+
+    /// The request takes effect, and its answer is lost.
+    pub const fn drop_answer(loss: Loss) -> Self {
+        Self::new(Outcome::DropAnswer(loss))
+    }
+
+    /// No connection can be made: the SDK's default connect time-out of 3.1 s passes, then the transport gives up.
+    pub fn unreachable() -> Self {
+        Self::drop_request(Loss::TimedOut).after(Duration::from_millis(3_100))
+    }
+
+    /// The same, with the request under way for `delay` first.
+    pub fn after(self, delay: Duration) -> Self {
+        Self {
+            delay_before: delay,
+            ..self
+        }
+    }
+
+    /// The same, with the answer under way for `delay`.
+    pub fn answered_after(self, delay: Duration) -> Self {
+        Self {
+            delay_after: delay,
+            ..self
+        }
+    }
+}
+
+impl Default for Fault {
+    fn default() -> Self {
+        Self::none()
+    }
+}

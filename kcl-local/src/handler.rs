@@ -1,0 +1,338 @@
+//! The one request handler behind every transport: an HTTP request in, an HTTP response out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use crate::dynamodb::DynamoDb;
+use crate::kinesis::{ApiError, Kinesis};
+use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const CRC32: HeaderName = HeaderName::from_static("x-amz-crc32");
+
+/// The largest request to Kinesis: PutRecords takes 10 MiB of records, which base64 and member names inflate.
+const MAX_KINESIS_BODY: usize = 16 * 1024 * 1024;
+/// The largest request to DynamoDB, as documented for BatchWriteItem.
+const MAX_DYNAMODB_BODY: usize = 16 * 1024 * 1024;
+/// The largest body that any request may have; a transport need not read further.
+pub const MAX_BODY: usize = if MAX_KINESIS_BODY > MAX_DYNAMODB_BODY {
+    MAX_KINESIS_BODY
+} else {
+    MAX_DYNAMODB_BODY
+};
+
+/// Answers requests to both services. Clones share the services.
+#[derive(Debug, Clone)]
+pub struct Handler {
+    kinesis: Kinesis,
+    dynamodb: DynamoDb,
+    requests: Arc<AtomicU64>,
+}
+
+/// A refusal by the handler itself, before a service sees the request.
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// What a service answered, or the handler in its place.
+struct Answer {
+    status: u16,
+    error: Option<String>,
+    body: Bytes,
+}
+
+impl Handler {
+    /// A handler in front of two services.
+    pub fn new(kinesis: Kinesis, dynamodb: DynamoDb) -> Self {
+        Self {
+            kinesis,
+            dynamodb,
+            requests: Arc::default(),
+        }
+    }
+
+    /// The Kinesis behind it.
+    pub fn kinesis(&self) -> &Kinesis {
+        &self.kinesis
+    }
+
+    /// The DynamoDB behind it.
+    pub fn dynamodb(&self) -> &DynamoDb {
+        &self.dynamodb
+    }
+
+    /// Answers one request. Never fails: whatever is wrong is told in the response.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::GET && parts.uri.path() == "/" {
+            return self.healthy();
+        }
+        let encoding = Encoding::of(&parts.headers);
+        let target = Target::of(&parts.headers);
+        let service = target.map(|target| target.service);
+        let answer = match admit(
+            &parts.method,
+            &parts.uri,
+            &parts.headers,
+            target,
+            encoding,
+            body.len(),
+        ) {
+            Ok((target, encoding)) => self
+                .perform(target, encoding, &body)
+                .unwrap_or_else(|refusal| refuse(encoding, refusal)),
+            Err(refusal) => refuse(encoding.unwrap_or_else(|| usual(service)), refusal),
+        };
+        let mut response = self.respond(service, encoding.unwrap_or_else(|| usual(service)), answer);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+
+    /// The response of a service that refuses a request with these headers.
+    pub(crate) fn refusal(
+        &self,
+        headers: &HeaderMap,
+        status: u16,
+        code: &str,
+        message: &str,
+    ) -> Response<Bytes> {
+        let service = Target::of(headers).map(|target| target.service);
+        let encoding = Encoding::of(headers).unwrap_or_else(|| usual(service));
+        let body = error_body(encoding, code, message);
+        self.respond(
+            service,
+            encoding,
+            Answer {
+                status,
+                error: Some(code.to_owned()),
+                body,
+            },
+        )
+    }
+
+    /// Lets the service perform the operation.
+    fn perform(&self, target: Target<'_>, encoding: Encoding, body: &Bytes) -> Result<Answer, Refusal> {
+        guarded(target, || match target.service {
+            Service::Kinesis => self.ask_kinesis(target.operation, encoding, body),
+            Service::DynamoDb => match self.dynamodb.call(target.operation, body) {
+                Ok(body) => Answer {
+                    status: 200,
+                    error: None,
+                    body,
+                },
+                Err(error) => Answer {
+                    status: error.status,
+                    error: Some(error.code),
+                    body: error.body,
+                },
+            },
+        })
+    }
+
+    fn ask_kinesis(&self, operation: &str, encoding: Encoding, body: &Bytes) -> Answer {
+        let answer = match encoding {
+            Encoding::Cbor11 => self.kinesis.call(operation, body, &Cbor),
+            Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => {
+                self.kinesis.call(operation, body, &Json)
+            }
+        };
+        match answer {
+            Ok(body) => Answer {
+                status: 200,
+                error: None,
+                body,
+            },
+            Err(ApiError {
+                code,
+                message,
+                status,
+            }) => Answer {
+                status,
+                error: Some(code.to_owned()),
+                body: error_body(encoding, code, &message),
+            },
+        }
+    }
+
+    fn respond(&self, service: Option<Service>, encoding: Encoding, answer: Answer) -> Response<Bytes> {
+        let checksum = (service == Some(Service::DynamoDb)).then(|| crc32fast::hash(&answer.body));
+        let mut response = Response::new(answer.body);
+        *response.status_mut() =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+        headers.insert(REQUEST_ID, self.next_request_id());
+        if let Some(error) = answer.error {
+            let name = error.rsplit('#').next().unwrap_or_default();
+            headers.extend(HeaderValue::from_str(name).ok().map(|name| (ERROR_TYPE, name)));
+        }
+        // The service sends it, and the AWS SDK for Java and botocore check it.
+        headers.extend(checksum.map(|checksum| (CRC32, HeaderValue::from(checksum))));
+        response
+    }
+
+    /// Request ids count up, so that the same run has the same ids.
+    fn next_request_id(&self) -> HeaderValue {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::from_str(&format!("00000000-0000-4000-8000-{number:012x}"))
+            .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
+    }
+
+    fn healthy(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(
+            b"kcl-local is running: Kinesis and DynamoDB\n",
+        ));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response.headers_mut().insert(REQUEST_ID, self.next_request_id());
+        response
+    }
+}
+
+/// A panic in an operation is told as an internal error and ends only this request.
+fn guarded(target: Target<'_>, perform: impl FnOnce() -> Answer) -> Result<Answer, Refusal> {
+    catch_unwind(AssertUnwindSafe(perform)).map_err(|_| {
+        let Target { service, operation } = target;
+        tracing::error!(%service, operation, "the operation panicked");
+        let code = match service {
+            Service::Kinesis => "InternalFailure",
+            Service::DynamoDb => "InternalServerError",
+        };
+        Refusal::new(
+            500,
+            code,
+            format!("{operation} panicked; this is a defect of the local backend"),
+        )
+    })
+}
+
+/// Checks what both services check before they look at the body, in their order.
+fn admit<'a>(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    target: Option<Target<'a>>,
+    encoding: Option<Encoding>,
+    length: usize,
+) -> Result<(Target<'a>, Encoding), Refusal> {
+    if method != Method::POST {
+        return Err(Refusal::new(
+            405,
+            "AccessDeniedException",
+            format!("{method} is not allowed: use POST."),
+        ));
+    }
+    let Some(target) = target else {
+        return Err(Refusal::new(
+            400,
+            "UnknownOperationException",
+            "X-Amz-Target names no operation of Kinesis or DynamoDB.",
+        ));
+    };
+    let served = match target.service {
+        Service::Kinesis => encoding,
+        Service::DynamoDb => encoding.filter(|encoding| *encoding != Encoding::Cbor11),
+    };
+    let Some(encoding) = served else {
+        return Err(Refusal::new(
+            404,
+            "UnknownOperationException",
+            format!("{} does not speak this Content-Type.", target.service),
+        ));
+    };
+    if !is_signed(uri, headers) {
+        return Err(Refusal::new(
+            400,
+            "MissingAuthenticationTokenException",
+            "Missing Authentication Token",
+        ));
+    }
+    let limit = match target.service {
+        Service::Kinesis => MAX_KINESIS_BODY,
+        Service::DynamoDb => MAX_DYNAMODB_BODY,
+    };
+    if length > limit {
+        return Err(too_large(limit));
+    }
+    Ok((target, encoding))
+}
+
+/// Any signature will do, in the header or in the query, as long as there is one.
+fn is_signed(uri: &Uri, headers: &HeaderMap) -> bool {
+    let header = headers.get(AUTHORIZATION).is_some_and(|value| !value.is_empty());
+    let presigned = || {
+        uri.query().unwrap_or_default().split('&').any(|parameter| {
+            parameter
+                .split_once('=')
+                .is_some_and(|(name, value)| name == "X-Amz-Signature" && !value.is_empty())
+        })
+    };
+    header || presigned()
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(
+        413,
+        "RequestEntityTooLargeException",
+        format!("The request body exceeds {limit} bytes."),
+    )
+}
+
+/// The encoding of an error about a request that names none.
+fn usual(service: Option<Service>) -> Encoding {
+    match service {
+        Some(Service::DynamoDb) => Encoding::Json10,
+        Some(Service::Kinesis) | None => Encoding::Json11,
+    }
+}
+
+fn refuse(encoding: Encoding, refusal: Refusal) -> Answer {
+    Answer {
+        status: refusal.status,
+        body: error_body(encoding, refusal.code, &refusal.message),
+        error: Some(refusal.code.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        for (service, code) in [
+            (Service::Kinesis, "InternalFailure"),
+            (Service::DynamoDb, "InternalServerError"),
+        ] {
+            let target = Target {
+                service,
+                operation: "Fly",
+            };
+            let refusal = guarded(target, || panic!("a panic on purpose")).err().unwrap();
+            assert_eq!((refusal.status, refusal.code), (500, code));
+        }
+    }
+}

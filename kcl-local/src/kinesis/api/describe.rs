@@ -1,0 +1,196 @@
+//! DescribeStream, DescribeStreamSummary, DescribeLimits.
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use super::shards::{ShardDescription, shard_id};
+use super::streams::StreamModeDetails;
+use super::timestamp::Timestamp;
+use crate::kinesis::engine::{CapacityMode, Stream};
+use crate::kinesis::{ApiError, Kinesis};
+
+const DEFAULT_PAGE: i64 = 100;
+/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+const ON_DEMAND_STREAM_LIMIT: usize = 50;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeStreamRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    limit: Option<i64>,
+    exclusive_start_shard_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeStreamResponse {
+    stream_description: StreamDescription,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamDescription {
+    stream_name: String,
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    stream_status: &'static str,
+    stream_mode_details: StreamModeDetails,
+    shards: Vec<ShardDescription>,
+    has_more_shards: bool,
+    retention_period_hours: u32,
+    stream_creation_timestamp: Timestamp,
+    enhanced_monitoring: [EnhancedMetrics; 1],
+    encryption_type: &'static str,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeStreamSummaryRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeStreamSummaryResponse {
+    stream_description_summary: StreamDescriptionSummary,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamDescriptionSummary {
+    stream_name: String,
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    stream_status: &'static str,
+    stream_mode_details: StreamModeDetails,
+    retention_period_hours: u32,
+    stream_creation_timestamp: Timestamp,
+    enhanced_monitoring: [EnhancedMetrics; 1],
+    encryption_type: &'static str,
+    open_shard_count: u32,
+    consumer_count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_throughput: Option<WarmThroughput>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    max_record_size_in_kib: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct WarmThroughput {
+    #[serde(rename = "TargetMiBps")]
+    target_mibps: u32,
+    #[serde(rename = "CurrentMiBps")]
+    current_mibps: u32,
+}
+
+/// Shard-level metrics, of which none are ever enabled.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EnhancedMetrics {
+    shard_level_metrics: [&'static str; 0],
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DescribeLimitsRequest {}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeLimitsResponse {
+    shard_limit: u32,
+    open_shard_count: u32,
+    on_demand_stream_count: usize,
+    on_demand_stream_count_limit: usize,
+}
+
+impl Kinesis {
+    /// Describes a stream and a page of its shards.
+    pub(crate) fn describe_stream(
+        &self,
+        request: DescribeStreamRequest,
+    ) -> Result<DescribeStreamResponse, ApiError> {
+        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let limit = check::in_range(request.limit.unwrap_or(DEFAULT_PAGE), 1..=10_000, "limit")?;
+        let after = request.exclusive_start_shard_id.as_deref();
+        let after = after
+            .map(|text| shard_id(text, "exclusiveStartShardId", name))
+            .transpose()?;
+        self.with_engine(|engine, now| {
+            let stream = engine.stream(name, now)?;
+            stream.expire(now);
+            let mut rest = stream
+                .shards()
+                .filter(|shard| after.is_none_or(|after| shard.id() > after));
+            let shards = rest
+                .by_ref()
+                .take(limit as usize)
+                .map(ShardDescription::of)
+                .collect();
+            let has_more_shards = rest.next().is_some();
+            let stream_description = StreamDescription {
+                stream_name: name.to_owned(),
+                stream_arn: self.stream_arn(name),
+                stream_status: stream.status().as_str(),
+                stream_mode_details: StreamModeDetails::of(stream),
+                shards,
+                has_more_shards,
+                retention_period_hours: stream.retention_hours,
+                stream_creation_timestamp: Timestamp(stream.created),
+                enhanced_monitoring: Default::default(),
+                encryption_type: "NONE",
+            };
+            Ok(DescribeStreamResponse { stream_description })
+        })
+    }
+
+    /// Describes a stream without its shards.
+    pub(crate) fn describe_stream_summary(
+        &self,
+        request: DescribeStreamSummaryRequest,
+    ) -> Result<DescribeStreamSummaryResponse, ApiError> {
+        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        self.with_engine(|engine, now| {
+            let stream = engine.stream(name, now)?;
+            let warm_throughput = stream.spec.warm_throughput_mibps;
+            let stream_description_summary = StreamDescriptionSummary {
+                stream_name: name.to_owned(),
+                stream_arn: self.stream_arn(name),
+                stream_status: stream.status().as_str(),
+                stream_mode_details: StreamModeDetails::of(stream),
+                retention_period_hours: stream.retention_hours,
+                stream_creation_timestamp: Timestamp(stream.created),
+                enhanced_monitoring: Default::default(),
+                encryption_type: "NONE",
+                open_shard_count: stream.open_shard_count(),
+                consumer_count: 0,
+                warm_throughput: warm_throughput.map(|mibps| WarmThroughput {
+                    target_mibps: mibps,
+                    current_mibps: mibps,
+                }),
+                max_record_size_in_kib: stream.spec.max_record_kib,
+            };
+            Ok(DescribeStreamSummaryResponse {
+                stream_description_summary,
+            })
+        })
+    }
+
+    /// Tells how much of the account's allowance is used.
+    pub(crate) fn describe_limits(
+        &self,
+        _: DescribeLimitsRequest,
+    ) -> Result<DescribeLimitsResponse, ApiError> {
+        self.with_engine(|engine, now| {
+            let on_demand = |stream: &&Stream| stream.spec.mode == CapacityMode::OnDemand;
+            Ok(DescribeLimitsResponse {
+                shard_limit: self.options().shard_limit,
+                open_shard_count: engine.open_shard_count(now),
+                on_demand_stream_count: engine.streams(now).values().filter(on_demand).count(),
+                on_demand_stream_count_limit: ON_DEMAND_STREAM_LIMIT,
+            })
+        })
+    }
+}

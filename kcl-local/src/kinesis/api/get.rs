@@ -1,0 +1,187 @@
+//! GetShardIterator, GetRecords.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blob::Blob;
+use super::check;
+use super::shards::{HashKeyRange, shard_id};
+use super::timestamp::Timestamp;
+use crate::kinesis::engine::{
+    ReadLimit, Record, SequenceNumber, Shard, ShardId, ShardIterator, StartingPosition,
+};
+use crate::kinesis::{ApiError, Kinesis};
+
+/// The service's greatest number of records in an answer, and what it returns if no limit is given.
+const MOST_RECORDS: u32 = 10_000;
+/// The service's greatest answer in bytes: contents and partition keys.
+const MOST_BYTES: usize = 10 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetShardIteratorRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    shard_id: Option<String>,
+    shard_iterator_type: Option<String>,
+    starting_sequence_number: Option<String>,
+    timestamp: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetShardIteratorResponse {
+    shard_iterator: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetRecordsRequest {
+    shard_iterator: Option<String>,
+    limit: Option<i64>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetRecordsResponse {
+    records: Vec<RecordDescription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_shard_iterator: Option<String>,
+    millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child_shards: Option<Vec<ChildShard>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RecordDescription {
+    sequence_number: SequenceNumber,
+    approximate_arrival_timestamp: Timestamp,
+    data: Blob,
+    partition_key: Arc<str>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ChildShard {
+    shard_id: ShardId,
+    parent_shards: Vec<ShardId>,
+    hash_key_range: HashKeyRange,
+}
+
+impl From<Record> for RecordDescription {
+    fn from(record: Record) -> Self {
+        Self {
+            sequence_number: record.sequence_number,
+            approximate_arrival_timestamp: Timestamp(record.arrived),
+            data: Blob(record.payload.data),
+            partition_key: record.payload.partition_key,
+        }
+    }
+}
+
+impl ChildShard {
+    fn of(shard: &Shard) -> Self {
+        Self {
+            shard_id: shard.id(),
+            parent_shards: shard.parents.clone(),
+            hash_key_range: HashKeyRange::of(shard),
+        }
+    }
+}
+
+impl GetShardIteratorRequest {
+    /// Where to begin, given the iterator's type and the members that belong to it, and no others.
+    fn start(&self) -> Result<StartingPosition, ApiError> {
+        let kind = check::required(self.shard_iterator_type.as_deref(), "shardIteratorType")?;
+        let number = || {
+            self.starting_sequence_number
+                .as_deref()
+                .map(sequence_number)
+                .transpose()
+        };
+        let start = match kind {
+            "TRIM_HORIZON" => Some(StartingPosition::TrimHorizon),
+            "LATEST" => Some(StartingPosition::Latest),
+            "AT_SEQUENCE_NUMBER" => number()?.map(StartingPosition::AtSequenceNumber),
+            "AFTER_SEQUENCE_NUMBER" => number()?.map(StartingPosition::AfterSequenceNumber),
+            "AT_TIMESTAMP" => self
+                .timestamp
+                .map(|timestamp| StartingPosition::AtTimestamp(timestamp.0)),
+            _ => {
+                return Err(check::broken(
+                    "shardIteratorType",
+                    "satisfy enum value set: [AT_SEQUENCE_NUMBER, AFTER_SEQUENCE_NUMBER, TRIM_HORIZON, LATEST, \
+                     AT_TIMESTAMP]",
+                ));
+            }
+        };
+        let surplus = self.starting_sequence_number.is_some() && !kind.ends_with("_SEQUENCE_NUMBER")
+            || self.timestamp.is_some() && kind != "AT_TIMESTAMP";
+        start.filter(|_| !surplus).ok_or_else(|| {
+            ApiError::invalid_argument(format!(
+                "StartingSequenceNumber goes with AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER, Timestamp with \
+                 AT_TIMESTAMP, and neither with another type; the type is {kind}."
+            ))
+        })
+    }
+}
+
+fn sequence_number(text: &str) -> Result<SequenceNumber, ApiError> {
+    text.parse().map_err(|_| {
+        ApiError::invalid_argument(format!(
+            "StartingSequenceNumber {text} is not a sequence number of this stream."
+        ))
+    })
+}
+
+impl Kinesis {
+    /// Finds a place in a shard to read from.
+    pub(crate) fn get_shard_iterator(
+        &self,
+        request: GetShardIteratorRequest,
+    ) -> Result<GetShardIteratorResponse, ApiError> {
+        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let shard = check::required(request.shard_id.as_deref(), "shardId")?;
+        let shard = shard_id(shard, "shardId", name)?;
+        let start = request.start()?;
+        let shard_iterator = self.with_engine(|engine, now| {
+            engine
+                .iterator(name, shard, start, now)
+                .map(|iterator| iterator.encode(now))
+        })?;
+        Ok(GetShardIteratorResponse { shard_iterator })
+    }
+
+    /// Reads records from a place in a shard.
+    pub(crate) fn get_records(&self, request: GetRecordsRequest) -> Result<GetRecordsResponse, ApiError> {
+        let token = check::required(request.shard_iterator, "shardIterator")?;
+        check::length(&token, 1..=512, "shardIterator")?;
+        let records = request.limit.unwrap_or(i64::from(MOST_RECORDS));
+        let records = check::in_range(records, 1..=MOST_RECORDS, "limit")? as usize;
+        let limit = ReadLimit {
+            records,
+            bytes: MOST_BYTES,
+        };
+        let (records, next, millis_behind_latest, children) = self.with_engine(|engine, now| {
+            let iterator = ShardIterator::decode(&token, now)?;
+            if let Some(arn) = request.stream_arn.as_deref() {
+                self.stream_name(Some(&iterator.stream), Some(arn))?;
+            }
+            let read = engine.read(iterator, limit, now)?;
+            let children: Vec<_> = read.children.into_iter().map(ChildShard::of).collect();
+            let next = read.next.map(|next| next.encode(now));
+            Ok::<_, ApiError>((read.records, next, read.millis_behind_latest, children))
+        })?;
+        Ok(GetRecordsResponse {
+            records: records.into_iter().map(RecordDescription::from).collect(),
+            child_shards: next.is_none().then_some(children),
+            next_shard_iterator: next,
+            millis_behind_latest,
+        })
+    }
+}

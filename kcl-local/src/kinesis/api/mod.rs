@@ -1,0 +1,21 @@
+//! The service's operations: requests, responses and the rules that requests must follow.
+//!
+//! Member names are the service's. Members that a request must have are optional here, so that leaving one out is a
+//! `ValidationException` and not a failure to read the body.
+
+mod blob;
+mod check;
+mod describe;
+mod errors;
+mod get;
+mod put;
+mod retention;
+mod scaling;
+mod shards;
+mod stream_name;
+mod streams;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod text;
+mod timestamp;

@@ -1,0 +1,203 @@
+//! PutRecord, PutRecords.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blob::Blob;
+use super::check;
+use super::errors::THROTTLED;
+use crate::kinesis::engine::{EngineError, HashKey, Payload, SequenceNumber, ShardId};
+use crate::kinesis::{ApiError, Kinesis};
+
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+const MOST_RECORDS: usize = 500;
+/// Content and partition keys of all records together.
+const MOST_BYTES: usize = 10 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PutRecordRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    data: Option<Blob>,
+    partition_key: Option<Arc<str>>,
+    explicit_hash_key: Option<String>,
+    /// Numbers grow with every record of a shard anyway, so any number will do.
+    sequence_number_for_ordering: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PutRecordResponse {
+    shard_id: ShardId,
+    sequence_number: SequenceNumber,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PutRecordsRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    records: Option<Vec<RecordEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RecordEntry {
+    data: Option<Blob>,
+    partition_key: Option<Arc<str>>,
+    explicit_hash_key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PutRecordsResponse {
+    failed_record_count: usize,
+    records: Vec<RecordResult>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum RecordResult {
+    #[serde(rename_all = "PascalCase")]
+    Stored {
+        shard_id: ShardId,
+        sequence_number: SequenceNumber,
+    },
+    #[serde(rename_all = "PascalCase")]
+    Failed {
+        error_code: &'static str,
+        error_message: String,
+    },
+}
+
+/// A record that follows the rules, and where it goes.
+struct Routed {
+    key: HashKey,
+    payload: Payload,
+}
+
+impl RecordEntry {
+    fn route(self) -> Result<Routed, ApiError> {
+        let data = check::required(self.data, "data")?.0;
+        let partition_key = check::required(self.partition_key, "partitionKey")?;
+        check::length(&partition_key, 1..=256, "partitionKey")?;
+        let key = match self.explicit_hash_key {
+            Some(text) => hash_key(&text, "ExplicitHashKey")?,
+            None => HashKey::of(&partition_key),
+        };
+        Ok(Routed {
+            key,
+            payload: Payload { partition_key, data },
+        })
+    }
+}
+
+/// Reads a hash key, a number from 0 to 2^128 - 1.
+pub(super) fn hash_key(text: &str, member: &str) -> Result<HashKey, ApiError> {
+    text.parse().map_err(|_| {
+        ApiError::invalid_argument(format!("{member} {text} is not a number from 0 to 2^128 - 1."))
+    })
+}
+
+fn require_digits(number: &str) -> Result<(), ApiError> {
+    if (1..=129).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(format!(
+        "SequenceNumberForOrdering {number} is not a sequence number."
+    )))
+}
+
+fn require_size(payload: &Payload, most_kib: u32) -> Result<(), ApiError> {
+    if payload.size() <= most_kib as usize * 1024 {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(format!(
+        "A record of {} bytes, partition key included, exceeds the stream's limit of {most_kib} KiB.",
+        payload.size()
+    )))
+}
+
+impl Kinesis {
+    /// Writes a record.
+    pub(crate) fn put_record(&self, request: PutRecordRequest) -> Result<PutRecordResponse, ApiError> {
+        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        if let Some(number) = request.sequence_number_for_ordering {
+            require_digits(&number)?;
+        }
+        let entry = RecordEntry {
+            data: request.data,
+            partition_key: request.partition_key,
+            explicit_hash_key: request.explicit_hash_key,
+        };
+        let Routed { key, payload } = entry.route()?;
+        let sequence_number = self.with_engine(|engine, now| {
+            require_size(&payload, engine.stream(name, now)?.spec.max_record_kib)?;
+            Ok::<_, ApiError>(engine.put(name, key, payload, now)?)
+        })?;
+        Ok(PutRecordResponse {
+            shard_id: sequence_number.origin().shard,
+            sequence_number,
+        })
+    }
+
+    /// Writes up to 500 records, of which some may fail.
+    pub(crate) fn put_records(&self, request: PutRecordsRequest) -> Result<PutRecordsResponse, ApiError> {
+        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let entries = check::required(request.records, "records")?;
+        if entries.is_empty() || entries.len() > MOST_RECORDS {
+            return Err(check::broken(
+                "records",
+                &format!("have a length from 1 to {MOST_RECORDS}"),
+            ));
+        }
+        let routed: Vec<_> = entries
+            .into_iter()
+            .map(RecordEntry::route)
+            .collect::<Result<_, _>>()?;
+        let bytes: usize = routed.iter().map(|record| record.payload.size()).sum();
+        if bytes > MOST_BYTES {
+            return Err(ApiError::invalid_argument(format!(
+                "Records of {bytes} bytes together, partition keys included, exceed the limit of {MOST_BYTES} bytes."
+            )));
+        }
+        let outcomes = self.with_engine(|engine, now| {
+            let most_kib = engine.stream(name, now)?.spec.max_record_kib;
+            routed
+                .iter()
+                .try_for_each(|record| require_size(&record.payload, most_kib))?;
+            let mut outcomes = Vec::with_capacity(routed.len());
+            for Routed { key, payload } in routed {
+                match engine.put(name, key, payload, now) {
+                    // Whatever else goes wrong concerns the stream and so strikes the first record already.
+                    Err(error) if !matches!(error, EngineError::Throttled { .. }) => return Err(error.into()),
+                    outcome => outcomes.push(outcome),
+                }
+            }
+            Ok::<_, ApiError>(outcomes)
+        })?;
+        Ok(PutRecordsResponse {
+            failed_record_count: outcomes.iter().filter(|outcome| outcome.is_err()).count(),
+            records: outcomes.into_iter().map(RecordResult::of).collect(),
+        })
+    }
+}
+
+impl RecordResult {
+    fn of(outcome: Result<SequenceNumber, EngineError>) -> Self {
+        match outcome {
+            Ok(sequence_number) => Self::Stored {
+                shard_id: sequence_number.origin().shard,
+                sequence_number,
+            },
+            Err(error) => Self::Failed {
+                error_code: THROTTLED,
+                error_message: error.to_string(),
+            },
+        }
+    }
+}

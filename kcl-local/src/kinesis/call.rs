@@ -1,0 +1,139 @@
+//! The boundary between wire formats and operations: one call in, one answer or one service error out.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Kinesis;
+
+/// A wire format: how a request body becomes a typed request and a typed response becomes a body.
+///
+/// One implementation per format. Types tell formats apart by serde's `is_human_readable`.
+pub trait Codec {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// [`ApiError::serialization`] if the body is not what the operation expects.
+    fn decode<T: DeserializeOwned>(&self, body: &Bytes) -> Result<T, ApiError>;
+
+    /// Writes a response body.
+    ///
+    /// # Errors
+    /// [`ApiError::internal`] if the value cannot be written.
+    fn encode<T: Serialize>(&self, value: &T) -> Result<Bytes, ApiError>;
+}
+
+/// An error as the service reports it: an exception name, a message and an HTTP status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    /// The exception's name, such as `ResourceNotFoundException`.
+    pub code: &'static str,
+    /// What went wrong, for people.
+    pub message: String,
+    /// The HTTP status: 400 for the caller's errors, 500 for ours.
+    pub status: u16,
+}
+
+impl ApiError {
+    /// An error of the caller, with status 400.
+    pub fn client(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            status: 400,
+        }
+    }
+
+    /// The request body could not be read.
+    pub fn serialization(message: impl Into<String>) -> Self {
+        Self::client("SerializationException", message)
+    }
+
+    /// A request member is missing, too long, out of range or badly formed.
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::client("ValidationException", message)
+    }
+
+    /// A request that is well formed but makes no sense for the stream as it is.
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::client("InvalidArgumentException", message)
+    }
+
+    /// No operation has this name.
+    pub fn unknown_operation(operation: &str) -> Self {
+        Self::client(
+            "UnknownOperationException",
+            format!("{operation} is not an operation of this backend"),
+        )
+    }
+
+    /// A fault of this backend, with status 500.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            code: "InternalFailure",
+            message: message.into(),
+            status: 500,
+        }
+    }
+}
+
+impl Kinesis {
+    /// Runs the operation called `operation` (such as `PutRecord`) on a request body and returns the response
+    /// body, which is empty for operations without a result.
+    ///
+    /// # Errors
+    /// The service's exceptions; `UnknownOperationException` for a name that this backend does not serve and
+    /// `SerializationException` for a body that `codec` cannot read.
+    pub fn call<C: Codec>(&self, operation: &str, body: &Bytes, codec: &C) -> Result<Bytes, ApiError> {
+        let call = Call { body, codec };
+        match operation {
+            "AddTagsToStream" => call.done(|request| self.add_tags_to_stream(request)),
+            "CreateStream" => call.done(|request| self.create_stream(request)),
+            "DecreaseStreamRetentionPeriod" => call.done(|request| self.decrease_retention(request)),
+            "DeleteStream" => call.done(|request| self.delete_stream(request)),
+            "DescribeLimits" => call.answer(|request| self.describe_limits(request)),
+            "DescribeStream" => call.answer(|request| self.describe_stream(request)),
+            "DescribeStreamSummary" => call.answer(|request| self.describe_stream_summary(request)),
+            "GetRecords" => call.answer(|request| self.get_records(request)),
+            "GetShardIterator" => call.answer(|request| self.get_shard_iterator(request)),
+            "IncreaseStreamRetentionPeriod" => call.done(|request| self.increase_retention(request)),
+            "ListShards" => call.answer(|request| self.list_shards(request)),
+            "ListStreams" => call.answer(|request| self.list_streams(request)),
+            "ListTagsForStream" => call.answer(|request| self.list_tags_for_stream(request)),
+            "MergeShards" => call.done(|request| self.merge_shards(request)),
+            "PutRecord" => call.answer(|request| self.put_record(request)),
+            "PutRecords" => call.answer(|request| self.put_records(request)),
+            "RemoveTagsFromStream" => call.done(|request| self.remove_tags_from_stream(request)),
+            "SplitShard" => call.done(|request| self.split_shard(request)),
+            "UpdateShardCount" => call.answer(|request| self.update_shard_count(request)),
+            _ => Err(ApiError::unknown_operation(operation)),
+        }
+    }
+}
+
+/// One request in flight, not yet decoded.
+struct Call<'a, C> {
+    body: &'a Bytes,
+    codec: &'a C,
+}
+
+impl<C: Codec> Call<'_, C> {
+    /// Decodes, runs and encodes an operation that has a result.
+    fn answer<Q: DeserializeOwned, R: Serialize>(
+        self,
+        operation: impl FnOnce(Q) -> Result<R, ApiError>,
+    ) -> Result<Bytes, ApiError> {
+        let response = operation(self.codec.decode(self.body)?)?;
+        self.codec.encode(&response)
+    }
+
+    /// Decodes and runs an operation whose success has no body.
+    fn done<Q: DeserializeOwned>(
+        self,
+        operation: impl FnOnce(Q) -> Result<(), ApiError>,
+    ) -> Result<Bytes, ApiError> {
+        operation(self.codec.decode(self.body)?)?;
+        Ok(Bytes::new())
+    }
+}

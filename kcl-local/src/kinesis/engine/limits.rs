@@ -1,0 +1,171 @@
+//! The rates that one shard sustains.
+//!
+//! <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>: 1,000 records and 1 MiB per second
+//! in; five reads and 2 MiB per second out, where an answer of 10 MiB refuses the reads of the next five seconds.
+
+use super::time::EpochMillis;
+
+const RECORDS_IN: u32 = 1_000;
+const BYTES_IN: u32 = 1 << 20;
+const READS: u32 = 5;
+const BYTES_OUT: u32 = 2 << 20;
+
+/// What one shard may still do in the current second.
+#[derive(Debug)]
+pub(crate) struct ShardLimits {
+    records_in: TokenBucket,
+    bytes_in: TokenBucket,
+    reads: TokenBucket,
+    bytes_out: TokenBucket,
+}
+
+impl ShardLimits {
+    pub(crate) fn new(now: EpochMillis) -> Self {
+        Self {
+            records_in: TokenBucket::full(RECORDS_IN, now),
+            bytes_in: TokenBucket::full(BYTES_IN, now),
+            reads: TokenBucket::full(READS, now),
+            bytes_out: TokenBucket::full(BYTES_OUT, now),
+        }
+    }
+
+    /// Accounts for a record of `bytes`, or says that it must be refused.
+    pub(crate) fn admit_record(&mut self, bytes: usize, now: EpochMillis) -> bool {
+        let admitted = self.records_in.has(1, now) && self.bytes_in.has(bytes, now);
+        if admitted {
+            self.records_in.take(1);
+            self.bytes_in.take(bytes);
+        }
+        admitted
+    }
+
+    /// Accounts for a read, or says that it must be refused.
+    pub(crate) fn admit_read(&mut self, now: EpochMillis) -> bool {
+        let admitted = self.reads.has(1, now) && self.bytes_out.has(1, now);
+        if admitted {
+            self.reads.take(1);
+        }
+        admitted
+    }
+
+    /// Accounts for the bytes that an admitted read returned.
+    pub(crate) fn charge_read(&mut self, bytes: usize) {
+        self.bytes_out.take(bytes);
+    }
+}
+
+/// An allowance that refills steadily, holds one second's worth and may be overdrawn by a single large request.
+#[derive(Debug)]
+struct TokenBucket {
+    per_second: i64,
+    /// Thousandths of a token.
+    level: i64,
+    refilled: EpochMillis,
+}
+
+impl TokenBucket {
+    fn full(per_second: u32, now: EpochMillis) -> Self {
+        let per_second = i64::from(per_second);
+        Self {
+            per_second,
+            level: per_second * 1000,
+            refilled: now,
+        }
+    }
+
+    /// Whether `amount` may be taken now. An amount greater than the bucket may be taken from a full one.
+    fn has(&mut self, amount: usize, now: EpochMillis) -> bool {
+        let elapsed = i64::try_from(now.since(self.refilled).as_millis()).unwrap_or(i64::MAX);
+        let full = self.per_second * 1000;
+        self.level = self
+            .level
+            .saturating_add(elapsed.saturating_mul(self.per_second))
+            .min(full);
+        self.refilled = now;
+        self.level >= thousandths(amount).min(full)
+    }
+
+    fn take(&mut self, amount: usize) {
+        let cost = thousandths(amount);
+        if cost > self.per_second * 1000 {
+            // More than a second's worth counts in full from now on: unused allowance does not shorten the wait.
+            self.level = self.level.min(0);
+        }
+        self.level = self.level.saturating_sub(cost);
+    }
+}
+
+fn thousandths(amount: usize) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_000_000;
+
+    fn limits() -> ShardLimits {
+        ShardLimits::new(at(0))
+    }
+
+    fn at(millis: u64) -> EpochMillis {
+        EpochMillis::new(START + millis)
+    }
+
+    #[test]
+    fn a_thousand_records_per_second_go_in() {
+        let mut limits = limits();
+        assert_eq!(
+            (0..2_000).filter(|_| limits.admit_record(10, at(0))).count(),
+            1_000
+        );
+        assert!(limits.admit_record(10, at(1)));
+        assert!(!limits.admit_record(10, at(1)));
+        assert_eq!(
+            (0..2_000).filter(|_| limits.admit_record(10, at(1_001))).count(),
+            1_000
+        );
+    }
+
+    #[test]
+    fn a_mebibyte_per_second_goes_in() {
+        let mut limits = limits();
+        assert!(limits.admit_record(1 << 20, at(0)));
+        assert!(!limits.admit_record(1 << 20, at(999)));
+        assert!(limits.admit_record(1 << 20, at(1_000)));
+    }
+
+    #[test]
+    fn a_refused_record_costs_nothing() {
+        let mut limits = limits();
+        assert!(limits.admit_record(1_000_000, at(0)));
+        assert!(!limits.admit_record(100_000, at(0)));
+        assert!(limits.admit_record(40_000, at(0)));
+    }
+
+    #[test]
+    fn five_reads_per_second_are_answered() {
+        let mut limits = limits();
+        assert_eq!((0..9).filter(|_| limits.admit_read(at(0))).count(), 5);
+        assert!(!limits.admit_read(at(199)));
+        assert!(limits.admit_read(at(200)));
+    }
+
+    #[test]
+    fn after_ten_mebibytes_reads_are_refused_for_five_seconds() {
+        let mut limits = limits();
+        assert!(limits.admit_read(at(0)));
+        limits.charge_read(10 << 20);
+        assert!(!limits.admit_read(at(4_999)));
+        assert!(limits.admit_read(at(5_001)));
+    }
+
+    #[test]
+    fn a_record_larger_than_a_seconds_worth_goes_in_alone() {
+        let mut limits = limits();
+        assert!(limits.admit_record(4 << 20, at(0)));
+        assert!(!limits.admit_record(1, at(3_999)));
+        assert!(limits.admit_record(1, at(4_001)));
+    }
+}

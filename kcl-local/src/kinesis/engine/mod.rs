@@ -1,0 +1,271 @@
+//! Streams, shards and records, without wire formats and without a clock: every operation is told the time.
+//!
+//! - A stream changes its status only when it is looked at: a change has a due time and takes effect at that
+//!   time in the first operation after it. Nothing runs in the background.
+//! - The open shards of a stream divide the hash keys 0 to 2^128 - 1 among themselves at all times.
+//! - A record is stored once; whoever reads it shares its memory.
+//! - Nothing here is random, and every collection that can be observed is ordered.
+
+mod error;
+mod hash;
+mod iterator;
+mod limits;
+mod listing;
+mod reshard;
+mod sequence;
+mod shard;
+mod shard_id;
+mod status;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod time;
+mod token;
+
+use std::collections::BTreeMap;
+
+pub(crate) use error::EngineError;
+pub(crate) use hash::HashKey;
+pub(crate) use iterator::ShardIterator;
+pub(crate) use listing::ShardFilter;
+pub(crate) use sequence::SequenceNumber;
+pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
+pub(crate) use shard_id::ShardId;
+pub(crate) use status::StreamStatus;
+pub(crate) use stream::{CapacityMode, Change, StartingPosition, Stream, StreamSpec};
+pub(crate) use time::EpochMillis;
+pub(crate) use token::{TokenKind, TokenReader, TokenWriter};
+
+use super::options::KinesisOptions;
+
+/// An account's streams in one region.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    options: KinesisOptions,
+    streams: BTreeMap<String, Stream>,
+    /// How many streams were ever created.
+    created: u64,
+    /// The opening second of the next stream's shards, or later: a stream that is deleted and created again in the
+    /// same second must not issue the same sequence numbers again.
+    earliest_second: u64,
+    /// The latest time that an operation was told.
+    now: EpochMillis,
+}
+
+/// What a read through an iterator returns.
+#[derive(Debug)]
+pub(crate) struct ReadOutcome<'a> {
+    pub(crate) records: Vec<Record>,
+    /// Where to read on; none at the end of a closed shard.
+    pub(crate) next: Option<ShardIterator>,
+    pub(crate) millis_behind_latest: u64,
+    /// The shards that continue a closed shard, with the last of its records.
+    pub(crate) children: Vec<&'a Shard>,
+}
+
+impl Engine {
+    /// An account without streams.
+    pub(crate) fn new(options: KinesisOptions) -> Self {
+        Self {
+            options,
+            streams: BTreeMap::new(),
+            created: 0,
+            earliest_second: 0,
+            now: EpochMillis::new(0),
+        }
+    }
+
+    /// The time for the next operation: `now`, or the latest time seen if the caller's clock went back.
+    pub(crate) fn advance(&mut self, now: EpochMillis) -> EpochMillis {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// The stream with the given name, caught up with time.
+    pub(crate) fn stream(&mut self, name: &str, now: EpochMillis) -> Result<&mut Stream, EngineError> {
+        if self.streams.get(name).is_some_and(|stream| stream.is_gone(now)) {
+            self.remove(name);
+        }
+        match self.streams.get_mut(name) {
+            Some(stream) => {
+                stream.settle(now);
+                Ok(stream)
+            }
+            None => Err(EngineError::StreamNotFound(name.to_owned())),
+        }
+    }
+
+    /// All streams, by name, caught up with time.
+    pub(crate) fn streams(&mut self, now: EpochMillis) -> &BTreeMap<String, Stream> {
+        let gone = self.streams.values().filter(|stream| stream.is_gone(now));
+        for name in gone.map(|stream| stream.name().to_owned()).collect::<Vec<_>>() {
+            self.remove(&name);
+        }
+        for stream in self.streams.values_mut() {
+            stream.settle(now);
+        }
+        &self.streams
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(stream) = self.streams.remove(name) {
+            self.earliest_second = self.earliest_second.max(stream.unused_second());
+        }
+    }
+
+    /// How many shards the account's streams have open.
+    pub(crate) fn open_shard_count(&mut self, now: EpochMillis) -> u32 {
+        self.streams(now).values().map(Stream::open_shard_count).sum()
+    }
+
+    fn admit_shards(&mut self, additional: u32, now: EpochMillis) -> Result<(), EngineError> {
+        let (open, limit) = (self.open_shard_count(now), self.options.shard_limit);
+        if open.saturating_add(additional) <= limit {
+            return Ok(());
+        }
+        Err(EngineError::LimitExceeded(format!(
+            "{additional} more shards would exceed the account's limit of {limit}; {open} are open."
+        )))
+    }
+
+    /// Creates a stream.
+    pub(crate) fn create(&mut self, spec: StreamSpec, now: EpochMillis) -> Result<(), EngineError> {
+        if self.stream(&spec.name, now).is_ok() {
+            return Err(EngineError::StreamExists(spec.name));
+        }
+        self.admit_shards(spec.shards, now)?;
+        self.created += 1;
+        let opens = now.plus(self.options.create_delay);
+        let name = spec.name.clone();
+        self.streams.insert(
+            name,
+            Stream::new(spec, self.created, self.earliest_second, now, opens),
+        );
+        Ok(())
+    }
+
+    /// Deletes a stream with all that it holds.
+    pub(crate) fn delete(&mut self, name: &str, now: EpochMillis) -> Result<(), EngineError> {
+        let delay = self.options.delete_delay;
+        let stream = self.stream(name, now)?;
+        if stream.status() != StreamStatus::Updating {
+            stream.require_active()?;
+        }
+        stream.begin(Change::Delete, delay, now);
+        Ok(())
+    }
+
+    /// Splits an open shard so that its second half begins at `at`.
+    pub(crate) fn split(
+        &mut self,
+        name: &str,
+        shard: ShardId,
+        at: HashKey,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let delay = self.options.update_delay;
+        let plan = self.stream(name, now)?.plan_split(shard, at)?;
+        self.admit_shards(1, now)?;
+        self.stream(name, now)?
+            .begin(Change::Update(Some(plan)), delay, now);
+        Ok(())
+    }
+
+    /// Merges two open shards, of which `lower` ends where `upper` begins.
+    pub(crate) fn merge(
+        &mut self,
+        name: &str,
+        lower: ShardId,
+        upper: ShardId,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let delay = self.options.update_delay;
+        let stream = self.stream(name, now)?;
+        let plan = stream.plan_merge(lower, upper)?;
+        stream.begin(Change::Update(Some(plan)), delay, now);
+        Ok(())
+    }
+
+    /// Splits and merges shards until `shards` of equal size are open. Returns how many were open before.
+    pub(crate) fn scale(&mut self, name: &str, shards: u32, now: EpochMillis) -> Result<u32, EngineError> {
+        let delay = self.options.update_delay;
+        let stream = self.stream(name, now)?;
+        let plan = stream.plan_uniform(shards)?;
+        let current = stream.open_shard_count();
+        self.admit_shards(shards.saturating_sub(current), now)?;
+        self.stream(name, now)?
+            .begin(Change::Update(Some(plan)), delay, now);
+        Ok(current)
+    }
+
+    /// Sets how long records are kept.
+    pub(crate) fn retain(&mut self, name: &str, hours: u32, now: EpochMillis) -> Result<(), EngineError> {
+        let delay = self.options.update_delay;
+        let stream = self.stream(name, now)?;
+        stream.require_active()?;
+        // What the old period let go does not come back.
+        stream.expire(now);
+        stream.retention_hours = hours;
+        stream.begin(Change::Update(None), delay, now);
+        Ok(())
+    }
+
+    /// Appends a record to the shard that owns `key`.
+    pub(crate) fn put(
+        &mut self,
+        name: &str,
+        key: HashKey,
+        payload: Payload,
+        now: EpochMillis,
+    ) -> Result<SequenceNumber, EngineError> {
+        let enforce = self.options.enforce_limits;
+        self.stream(name, now)?.put(key, payload, enforce, now)
+    }
+
+    /// An iterator that begins at `start` in a shard.
+    pub(crate) fn iterator(
+        &mut self,
+        name: &str,
+        shard: ShardId,
+        start: StartingPosition,
+        now: EpochMillis,
+    ) -> Result<ShardIterator, EngineError> {
+        let stream = self.stream(name, now)?;
+        let position = stream.locate(shard, start, now)?;
+        let incarnation = stream.incarnation;
+        Ok(ShardIterator {
+            stream: name.to_owned(),
+            incarnation,
+            shard,
+            position,
+        })
+    }
+
+    /// Reads through an iterator.
+    pub(crate) fn read(
+        &mut self,
+        iterator: ShardIterator,
+        limit: ReadLimit,
+        now: EpochMillis,
+    ) -> Result<ReadOutcome<'_>, EngineError> {
+        let enforce = self.options.enforce_limits;
+        let stream = self.stream(&iterator.stream, now)?;
+        if stream.incarnation != iterator.incarnation {
+            return Err(EngineError::InvalidArgument(format!(
+                "The iterator belongs to an earlier stream that was called {}.",
+                iterator.stream
+            )));
+        }
+        let read = stream.read(iterator.shard, iterator.position, limit, enforce, now)?;
+        let next = ShardIterator {
+            position: read.batch.next,
+            ..iterator
+        };
+        Ok(ReadOutcome {
+            records: read.batch.records,
+            next: read.children.is_none().then_some(next),
+            millis_behind_latest: read.batch.millis_behind_latest,
+            children: read.children.unwrap_or_default(),
+        })
+    }
+}

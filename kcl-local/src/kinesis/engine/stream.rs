@@ -1,0 +1,356 @@
+//! One stream: its status, its settings and its shards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::error::EngineError;
+use super::hash::{HashKey, HashRange};
+use super::sequence::SequenceNumber;
+use super::shard::{Batch, Payload, Position, ReadLimit, Shard};
+use super::shard_id::ShardId;
+use super::status::StreamStatus;
+use super::time::EpochMillis;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// How a stream's capacity is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CapacityMode {
+    /// By its owner, in shards.
+    Provisioned,
+    /// By the service, from the traffic. Here the number of shards stays at it was at creation.
+    OnDemand,
+}
+
+/// What a stream is created with.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamSpec {
+    pub(crate) name: String,
+    pub(crate) mode: CapacityMode,
+    pub(crate) shards: u32,
+    /// The greatest [`Payload::size`] of a record in KiB.
+    pub(crate) max_record_kib: u32,
+    /// The throughput to be prepared for in MiB per second. Stored, not acted upon.
+    pub(crate) warm_throughput_mibps: Option<u32>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// A change that takes effect when its time has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transition {
+    pub(crate) due: EpochMillis,
+    pub(crate) change: Change,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change {
+    /// The first shards open.
+    Create,
+    /// Back to `ACTIVE`, with new shards or without.
+    Update(Option<Reshard>),
+    /// The stream disappears.
+    Delete,
+}
+
+/// A change of the open shards.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reshard {
+    /// Into two, of which the second begins at `at`.
+    Split { shard: ShardId, at: HashKey },
+    /// `lower` and the shard that begins where it ends into one.
+    Merge { lower: ShardId },
+    /// Into so many of equal size, by splits and merges.
+    Uniform { shards: u32 },
+}
+
+/// Where in a shard a reader wants to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartingPosition {
+    TrimHorizon,
+    Latest,
+    AtSequenceNumber(SequenceNumber),
+    AfterSequenceNumber(SequenceNumber),
+    AtTimestamp(EpochMillis),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) spec: StreamSpec,
+    /// Tells the stream from others that had its name before.
+    pub(crate) incarnation: u64,
+    earliest_second: u64,
+    pub(crate) created: EpochMillis,
+    pub(crate) retention_hours: u32,
+    pub(super) status: StreamStatus,
+    pub(super) transition: Option<Transition>,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    /// Where each open shard's range begins, in order.
+    pub(super) open: Vec<(HashKey, ShardId)>,
+    pub(super) next_shard: ShardId,
+}
+
+impl Stream {
+    /// A stream that opens its shards at `opens`. Their sequence numbers do not tell of a time before
+    /// `earliest_second`.
+    pub(crate) fn new(
+        spec: StreamSpec,
+        incarnation: u64,
+        earliest_second: u64,
+        now: EpochMillis,
+        opens: EpochMillis,
+    ) -> Self {
+        Self {
+            spec,
+            incarnation,
+            earliest_second,
+            created: now,
+            retention_hours: 24,
+            status: StreamStatus::Creating,
+            transition: Some(Transition {
+                due: opens,
+                change: Change::Create,
+            }),
+            shards: BTreeMap::new(),
+            open: Vec::new(),
+            next_shard: ShardId::new(0),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(crate) fn status(&self) -> StreamStatus {
+        self.status
+    }
+
+    /// The first second that none of the stream's sequence numbers has as the opening of its shard.
+    pub(crate) fn unused_second(&self) -> u64 {
+        let last = self.shards.values().map(|shard| shard.origin.opened_second).max();
+        last.map_or(self.earliest_second, |last| last + 1)
+    }
+
+    /// Whether the stream's deletion has come to its end.
+    pub(crate) fn is_gone(&self, now: EpochMillis) -> bool {
+        matches!(self.transition, Some(Transition { due, change: Change::Delete }) if due <= now)
+    }
+
+    /// Catches up with time: completes a change that is due.
+    pub(crate) fn settle(&mut self, now: EpochMillis) {
+        let Some(Transition { due, change }) = self.transition else {
+            return;
+        };
+        if due > now {
+            return;
+        }
+        match change {
+            Change::Create => self.open_first_shards(due),
+            Change::Update(None) => {}
+            Change::Update(Some(reshard)) => self.reshard(reshard, due),
+            Change::Delete => return,
+        }
+        self.transition = None;
+        self.status = StreamStatus::Active;
+    }
+
+    /// Starts a change that takes `delay`. The stream must be `ACTIVE`, unless it is to be deleted.
+    pub(crate) fn begin(&mut self, change: Change, delay: Duration, now: EpochMillis) {
+        self.status = match change {
+            Change::Create => StreamStatus::Creating,
+            Change::Update(_) => StreamStatus::Updating,
+            Change::Delete => StreamStatus::Deleting,
+        };
+        self.transition = Some(Transition {
+            due: now.plus(delay),
+            change,
+        });
+        self.settle(now);
+    }
+
+    /// Fails unless the stream is `ACTIVE`.
+    pub(crate) fn require_active(&self) -> Result<(), EngineError> {
+        match self.status {
+            StreamStatus::Active => Ok(()),
+            status => Err(EngineError::NotActive {
+                stream: self.name().to_owned(),
+                status,
+            }),
+        }
+    }
+
+    /// Fails while the stream has no shards yet and when it is about to disappear.
+    pub(crate) fn require_listable(&self) -> Result<(), EngineError> {
+        match self.status {
+            StreamStatus::Updating => Ok(()),
+            _ => self.require_active(),
+        }
+    }
+
+    /// Fails unless records flow: a stream without shards, or one about to disappear, counts as not found.
+    fn require_flowing(&self) -> Result<(), EngineError> {
+        match self.status {
+            StreamStatus::Active | StreamStatus::Updating => Ok(()),
+            StreamStatus::Creating | StreamStatus::Deleting => {
+                Err(EngineError::StreamNotFound(self.name().to_owned()))
+            }
+        }
+    }
+
+    fn open_first_shards(&mut self, at: EpochMillis) {
+        for range in HashRange::divide(self.spec.shards) {
+            let id = self.issue_shard_id();
+            self.open.push((range.start, id));
+            self.shards
+                .insert(id, Shard::first(id, range, self.earliest_second, at));
+        }
+    }
+
+    pub(super) fn issue_shard_id(&mut self) -> ShardId {
+        let id = self.next_shard;
+        self.next_shard = id.next();
+        id
+    }
+
+    /// The time before which nothing is kept.
+    fn horizon(&self, now: EpochMillis) -> EpochMillis {
+        now.minus(HOUR * self.retention_hours)
+    }
+
+    /// Drops the records and the closed shards that the retention period no longer covers.
+    pub(crate) fn expire(&mut self, now: EpochMillis) {
+        let horizon = self.horizon(now);
+        self.shards.retain(|_, shard| shard.lived_at_or_after(horizon));
+        for shard in self.shards.values_mut() {
+            shard.trim(horizon);
+        }
+    }
+
+    /// All shards that are not [expired](Self::expire), by id.
+    pub(crate) fn shards(&self) -> impl DoubleEndedIterator<Item = &Shard> {
+        self.shards.values()
+    }
+
+    /// How many shards take records, or will once the stream is created.
+    pub(crate) fn open_shard_count(&self) -> u32 {
+        match self.status {
+            StreamStatus::Creating => self.spec.shards,
+            _ => u32::try_from(self.open.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Appends a record to the open shard that owns `key`. With `enforce_limits` the shard may refuse it.
+    pub(crate) fn put(
+        &mut self,
+        key: HashKey,
+        payload: Payload,
+        enforce_limits: bool,
+        now: EpochMillis,
+    ) -> Result<SequenceNumber, EngineError> {
+        self.require_flowing()?;
+        let owner = self
+            .open
+            .partition_point(|(start, _)| *start <= key)
+            .checked_sub(1);
+        let id = owner.and_then(|index| self.open.get(index)).map(|(_, id)| *id);
+        let horizon = self.horizon(now);
+        let Some(shard) = id.and_then(|id| self.shards.get_mut(&id)) else {
+            return Err(EngineError::StreamNotFound(self.name().to_owned()));
+        };
+        shard.trim(horizon);
+        if enforce_limits && !shard.limits.admit_record(payload.size(), now) {
+            let shard = shard.id();
+            return Err(EngineError::Throttled {
+                stream: self.name().to_owned(),
+                shard,
+            });
+        }
+        Ok(shard.append(payload, now))
+    }
+
+    /// Finds the place in a shard where a reader wants to begin.
+    pub(crate) fn locate(
+        &mut self,
+        id: ShardId,
+        start: StartingPosition,
+        now: EpochMillis,
+    ) -> Result<Position, EngineError> {
+        self.require_flowing()?;
+        let horizon = self.horizon(now);
+        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        let position_of = |number: SequenceNumber| {
+            shard.position_of(number).ok_or_else(|| {
+                EngineError::InvalidArgument(format!("Shard {id} has not issued sequence number {number}."))
+            })
+        };
+        match start {
+            StartingPosition::TrimHorizon => Ok(shard.trim_horizon()),
+            StartingPosition::Latest => Ok(shard.tip()),
+            StartingPosition::AtSequenceNumber(number) => position_of(number),
+            StartingPosition::AfterSequenceNumber(number) => {
+                position_of(number).map(|position| Position(position.0 + 1).min(shard.tip()))
+            }
+            StartingPosition::AtTimestamp(time) if time > now => Err(EngineError::InvalidArgument(format!(
+                "The timestamp {} ms is in the future; it is {} ms now.",
+                time.get(),
+                now.get()
+            ))),
+            StartingPosition::AtTimestamp(time) => Ok(shard.position_at_time(time)),
+        }
+    }
+
+    /// Reads from a place in a shard.
+    pub(crate) fn read(
+        &mut self,
+        id: ShardId,
+        position: Position,
+        limit: ReadLimit,
+        enforce_limits: bool,
+        now: EpochMillis,
+    ) -> Result<ShardRead<'_>, EngineError> {
+        self.require_flowing()?;
+        let horizon = self.horizon(now);
+        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        if enforce_limits && !shard.limits.admit_read(now) {
+            return Err(EngineError::Throttled {
+                stream: self.spec.name.clone(),
+                shard: id,
+            });
+        }
+        let batch = shard.read(position, limit, now);
+        if enforce_limits {
+            shard.limits.charge_read(batch.bytes);
+        }
+        let closure = if batch.next >= shard.tip() {
+            shard.closure.clone()
+        } else {
+            None
+        };
+        let child = |id: ShardId| self.shards.get(&id);
+        let children = closure.map(|closure| closure.children.into_iter().filter_map(child).collect());
+        Ok(ShardRead { batch, children })
+    }
+}
+
+/// The shard with the given id, trimmed, if the retention period still covers it.
+fn find<'a>(
+    shards: &'a mut BTreeMap<ShardId, Shard>,
+    stream: &str,
+    id: ShardId,
+    horizon: EpochMillis,
+) -> Result<&'a mut Shard, EngineError> {
+    let shard = shards
+        .get_mut(&id)
+        .filter(|shard| shard.lived_at_or_after(horizon));
+    let shard = shard.ok_or_else(|| EngineError::shard_not_found(stream, id))?;
+    shard.trim(horizon);
+    Ok(shard)
+}
+
+/// The outcome of a read.
+#[derive(Debug)]
+pub(crate) struct ShardRead<'a> {
+    pub(crate) batch: Batch,
+    /// If the shard is closed and `batch` ends with its last record: the shards that continue it.
+    pub(crate) children: Option<Vec<&'a Shard>>,
+}

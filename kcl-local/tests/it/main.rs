@@ -1,0 +1,19 @@
+//! The backend as its users meet it: through AWS SDK clients and through raw HTTP.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod arbitrary;
+mod binary;
+mod cbor;
+mod dynamodb_backups;
+mod dynamodb_items;
+mod dynamodb_tables;
+mod faults;
+mod handler;
+mod kinesis;
+mod malformed;
+mod tcp;
+mod worlds;
