@@ -1,0 +1,220 @@
+//! Positions in a shard: sequence numbers, sentinels and their order.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A sequence number that is not a decimal number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is neither a decimal sequence number nor one of TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END; \
+     check the checkpoint attribute of this lease"
+)]
+pub struct InvalidSequenceNumber(pub String);
+
+/// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SequenceNumber(Arc<str>);
+
+impl SequenceNumber {
+    /// Parses decimal digits; leading zeros are dropped.
+    ///
+    /// # Errors
+    /// Anything but one or more ASCII digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidSequenceNumber> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(InvalidSequenceNumber(text.to_owned()));
+        }
+        let trimmed = text.trim_start_matches('0');
+        Ok(Self(if trimmed.is_empty() { "0" } else { trimmed }.into()))
+    }
+
+    /// The decimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0
+            .len()
+            .cmp(&other.0.len())
+            .then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The position of one user record: the Kinesis record's sequence number and the index of the user record inside an
+/// aggregated record (0 for a plain one).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedSequenceNumber {
+    /// The Kinesis record.
+    pub sequence: SequenceNumber,
+    /// The user record inside it.
+    pub sub_sequence: u64,
+}
+
+impl fmt::Display for ExtendedSequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sub_sequence {
+            0 => self.sequence.fmt(f),
+            sub => write!(f, "{}:{sub}", self.sequence),
+        }
+    }
+}
+
+/// How far a shard has been processed.
+///
+/// The order is the Java KCL's: the start sentinels lie before every record, `ShardEnd` after every record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Checkpoint {
+    /// Nothing yet; start at the configured time.
+    AtTimestamp,
+    /// Nothing yet; start at the oldest retained record.
+    TrimHorizon,
+    /// Nothing yet; start with records put after reading begins.
+    Latest,
+    /// Everything up to and including this user record.
+    At(ExtendedSequenceNumber),
+    /// Everything: the shard is closed and its last record was processed.
+    ShardEnd,
+}
+
+impl Checkpoint {
+    /// From the stored pair `checkpoint` and `checkpointSubSequenceNumber`.
+    ///
+    /// # Errors
+    /// The text is neither a sentinel nor a decimal number.
+    pub fn parse(text: &str, sub_sequence: u64) -> Result<Self, InvalidSequenceNumber> {
+        Ok(match text {
+            "AT_TIMESTAMP" => Self::AtTimestamp,
+            "TRIM_HORIZON" => Self::TrimHorizon,
+            "LATEST" => Self::Latest,
+            "SHARD_END" => Self::ShardEnd,
+            number => Self::At(ExtendedSequenceNumber {
+                sequence: SequenceNumber::parse(number)?,
+                sub_sequence,
+            }),
+        })
+    }
+
+    /// The stored text: a sentinel's name or the sequence number.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::AtTimestamp => "AT_TIMESTAMP",
+            Self::TrimHorizon => "TRIM_HORIZON",
+            Self::Latest => "LATEST",
+            Self::At(at) => at.sequence.as_str(),
+            Self::ShardEnd => "SHARD_END",
+        }
+    }
+
+    /// The stored sub-sequence number; 0 for sentinels.
+    pub fn sub_sequence(&self) -> u64 {
+        match self {
+            Self::At(at) => at.sub_sequence,
+            _ => 0,
+        }
+    }
+
+    /// Whether the shard is finished.
+    pub fn is_shard_end(&self) -> bool {
+        *self == Self::ShardEnd
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => at.fmt(f),
+            sentinel => f.write_str(sentinel.as_str()),
+        }
+    }
+}
+
+/// A checkpoint that was announced but not yet made, with opaque state of the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCheckpoint {
+    /// The position to be committed.
+    pub checkpoint: Checkpoint,
+    /// Whatever the application wants back in `initialize` after a crash in between.
+    pub state: Option<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, sub: u64) -> Checkpoint {
+        Checkpoint::parse(text, sub).expect("valid")
+    }
+
+    #[test]
+    fn positions_are_ordered_as_the_java_kcl_orders_them() {
+        let ascending = [
+            Checkpoint::AtTimestamp,
+            Checkpoint::TrimHorizon,
+            Checkpoint::Latest,
+            at("0", 0),
+            at("9", 0),
+            at("10", 0),
+            at("10", 1),
+            at("49680413626661517245128775301382031296558441705448144930", 0),
+            at("149680413626661517245128775301382031296558441705448144930", 0),
+            Checkpoint::ShardEnd,
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+    }
+
+    #[test]
+    fn stored_text_round_trips() {
+        for text in [
+            "AT_TIMESTAMP",
+            "TRIM_HORIZON",
+            "LATEST",
+            "SHARD_END",
+            "4968041362666",
+        ] {
+            assert_eq!(at(text, 0).as_str(), text);
+        }
+        assert_eq!(at("12", 7).sub_sequence(), 7);
+        assert_eq!(
+            at("TRIM_HORIZON", 7).sub_sequence(),
+            0,
+            "a sentinel has no sub-sequence"
+        );
+    }
+
+    #[test]
+    fn leading_zeros_do_not_change_a_number() {
+        assert_eq!(at("007", 0), at("7", 0));
+        assert_eq!(at("000", 0).as_str(), "0");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "-1", "12a", "trim_horizon", "1 2", "٣"] {
+            assert!(Checkpoint::parse(text, 0).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a worker knows of the outside beyond its network: wall-clock time and chance. Both are given at construction.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Injected wall-clock time and randomness. Clones share both.
+///
+/// Durations never come from here but from `tokio::time`, so that they follow virtual time.
+#[derive(Clone)]
+pub struct Environment {
+    clock: WallClock,
+    rng: Arc<Mutex<fastrand::Rng>>,
+}
+
+impl Environment {
+    /// The machine's time and a random seed of the operating system.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where ambient time and chance enter"
+    )]
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemTime::now),
+            rng: Arc::new(Mutex::new(fastrand::Rng::new())),
+        }
+    }
+
+    /// Time from `clock` and chance from `seed`: the same seed gives the same run.
+    pub fn seeded(seed: u64, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+        }
+    }
+
+    /// Wall-clock time.
+    pub fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    /// Time since the Unix epoch; zero for times before it.
+    pub fn since_epoch(&self) -> Duration {
+        self.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    }
+
+    /// A random UUID (version 4) in its usual spelling.
+    pub fn uuid(&self) -> String {
+        let bits = self.with_rng(|rng| rng.u128(..));
+        let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{bits:032x}");
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
+    }
+
+    /// `period` shortened by a random share of up to `share` (0 to 1), so that workers do not march in step.
+    pub fn jittered(&self, period: Duration, share: f64) -> Duration {
+        let shortened = self.with_rng(fastrand::Rng::f64) * share.clamp(0.0, 1.0);
+        period.mul_f64(1.0 - shortened)
+    }
+
+    fn with_rng<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids() {
+        let ids = |seed| {
+            let environment = Environment::seeded(seed, || UNIX_EPOCH);
+            [environment.uuid(), environment.uuid()]
+        };
+        assert_eq!(ids(7), ids(7));
+        assert_ne!(ids(7), ids(8));
+        assert_ne!(ids(7)[0], ids(7)[1]);
+    }
+
+    #[test]
+    fn ids_are_version_4_uuids() {
+        let id = Environment::seeded(1, || UNIX_EPOCH).uuid();
+        assert_eq!(id.len(), 36);
+        assert_eq!(&id[14..15], "4");
+        assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+    }
+}

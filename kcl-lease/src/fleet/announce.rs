@@ -1,0 +1,53 @@
+//! The worker's own row: written at start, kept fresh, deleted when the worker leaves.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::shared::Shared;
+use crate::rate_limit::RateLimit;
+use crate::store::{StoreError, WorkerRow};
+
+/// How often a worker with leases reports; a Java leader takes two periods of silence for death.
+const BUSY_PERIOD: Duration = Duration::from_secs(30);
+
+pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
+    let row = WorkerRow {
+        id: shared.me().clone(),
+        reported_at: shared.epoch_seconds(),
+        report_period: Some(shared.options.idle_report_period()),
+        has_failing_metric: false,
+    };
+    shared.store.report(&row).await
+}
+
+/// Reports often while the worker holds nothing whose renewals would show that it lives, and every 30 s otherwise.
+/// Ends when the worker leaves, after deleting the row.
+pub(super) async fn keep_announced(shared: &Shared) {
+    let idle_period = shared.options.idle_report_period();
+    let mut reported_at = Instant::now();
+    let mut failures = RateLimit::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.leaving.cancelled() => break,
+            () = sleep(idle_period / 4) => {}
+        }
+        let is_idle = shared.keeper.held().is_empty();
+        let period = if is_idle { idle_period } else { BUSY_PERIOD };
+        if reported_at.elapsed() + idle_period / 4 < period {
+            continue;
+        }
+        match report(shared).await {
+            Ok(()) => reported_at = Instant::now(),
+            Err(error) => {
+                if let Some(suppressed) = failures.allow() {
+                    tracing::warn!(%error, suppressed, "reporting this worker failed; it is repeated");
+                }
+            }
+        }
+    }
+    if let Err(error) = shared.store.retire(shared.me()).await {
+        tracing::warn!(%error, "the row of this leaving worker could not be deleted; the leader may still assign to it");
+    }
+}

@@ -1,0 +1,57 @@
+//! Finding the leases that the leader assigned to this worker.
+
+use futures_util::{StreamExt, stream};
+use tokio::time::sleep;
+
+use super::shared::Shared;
+use crate::ids::LeaseKey;
+use crate::rate_limit::RateLimit;
+use crate::store::StoreError;
+
+/// Looks through the owner index at each interval, and at once when woken. Ends when the worker leaves.
+pub(super) async fn keep_discovering(shared: &Shared) {
+    let mut failures = RateLimit::default();
+    loop {
+        let result = tokio::select! {
+            biased;
+            () = shared.leaving.cancelled() => return,
+            result = discover(shared) => result,
+        };
+        if let Err(error) = result
+            && let Some(suppressed) = failures.allow()
+        {
+            tracing::warn!(%error, suppressed, "looking for assigned leases failed; it is repeated");
+        }
+        tokio::select! {
+            biased;
+            () = shared.leaving.cancelled() => return,
+            () = shared.discover.notified() => {}
+            () = sleep(shared.env.jittered(shared.options.discovery_interval, 0.1)) => {}
+        }
+    }
+}
+
+async fn discover(shared: &Shared) -> Result<(), StoreError> {
+    let assigned = shared.store.assigned_to(shared.me()).await?;
+    let new = assigned.into_iter().filter(|key| !shared.keeper.holds(key));
+    let attempts = stream::iter(new)
+        .map(|key| acquire(shared, key))
+        .buffer_unordered(shared.options.write_concurrency);
+    let mut first_error = None;
+    let mut attempts = std::pin::pin!(attempts);
+    while let Some(result) = attempts.next().await {
+        if let Err(error) = result {
+            first_error.get_or_insert(error);
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
+    if let Some(held) = shared.keeper.acquire(&key).await? {
+        tracing::info!(lease = %key, token = %held.fencing_token(), "lease acquired");
+        // Nobody listens only when the fleet is being dropped.
+        let _ = shared.acquired.send(held);
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Candidacy and leadership: observe, plan, write.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::shared::Shared;
+use crate::leader::{Candidacy, Election, ElectionOptions, Leadership};
+use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, plan_moves};
+use crate::rate_limit::RateLimit;
+use crate::store::{StoreError, WriteOutcome};
+
+/// Competes for the lock, and leads while it is held. Ends when the worker resigns.
+pub(super) async fn keep_leading(shared: &Shared) {
+    let timers = ElectionOptions::for_failover_time(shared.options.failover_time);
+    let mut election = Election::default();
+    let mut observer = None;
+    let mut failures = RateLimit::default();
+    while !shared.resigning.is_cancelled() {
+        let result = tokio::select! {
+            biased;
+            () = shared.resigning.cancelled() => return,
+            result = stand(shared, &timers, &mut election, &mut observer) => result,
+        };
+        let mut pause = shared.env.jittered(timers.heartbeat, 0.1);
+        match result {
+            Ok(None) => {}
+            Ok(Some(leadership)) => {
+                let outcome = lead(shared, leadership, observer.take(), &election).await;
+                election = Election::default();
+                if outcome == Outcome::SteppedDown {
+                    // Somebody whose scans work should get the chance.
+                    pause = timers.duration * 2;
+                }
+            }
+            Err(error) => {
+                if let Some(suppressed) = failures.allow() {
+                    tracing::warn!(%error, suppressed, "looking at the leader lock failed; it is repeated");
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shared.resigning.cancelled() => return,
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// One look at the lock; the leadership if it was taken.
+async fn stand(
+    shared: &Shared,
+    timers: &ElectionOptions,
+    election: &mut Election,
+    observer: &mut Option<Observer>,
+) -> Result<Option<Leadership>, StoreError> {
+    let lock = shared.store.read_leader().await?;
+    let candidacy = election.consider(lock, Instant::now());
+    shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = election.leader().cloned();
+    match candidacy {
+        Candidacy::Wait => {
+            *observer = None;
+            Ok(None)
+        }
+        Candidacy::Watch => {
+            let watching = observer.get_or_insert_with(|| new_observer(shared));
+            let snapshot = shared.store.scan().await?;
+            watching.observe(
+                &snapshot,
+                Instant::now(),
+                shared.epoch_seconds(),
+                election.sighting().as_ref(),
+            );
+            Ok(None)
+        }
+        Candidacy::Take { seen } => {
+            let (store, env, me) = (Arc::clone(&shared.store), shared.env.clone(), shared.me().clone());
+            Leadership::take(store, env, me, timers.clone(), seen.as_deref()).await
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Lost,
+    Resigned,
+    SteppedDown,
+}
+
+async fn lead(
+    shared: &Shared,
+    mut leadership: Leadership,
+    observer: Option<Observer>,
+    election: &Election,
+) -> Outcome {
+    tracing::info!(worker = %shared.me(), "leads the fleet");
+    let observer = observer.unwrap_or_else(|| new_observer(shared));
+    shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = Some(shared.me().clone());
+    shared.is_leader.send_replace(true);
+    let outcome = {
+        let lost = leadership.keep(|| shared.keeper.digest());
+        tokio::select! {
+            biased;
+            () = lost => Outcome::Lost,
+            outcome = keep_assigning(shared, observer, election) => outcome,
+        }
+    };
+    shared.is_leader.send_replace(false);
+    shared.table.send_replace(None);
+    {
+        let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        knowledge.workers = None;
+        knowledge.dead.clear();
+    }
+    if outcome != Outcome::Lost
+        && leadership.is_valid()
+        && let Err(error) = leadership.release().await
+    {
+        tracing::warn!(%error, "the leader lock could not be released; the next leader has to wait for its end");
+    }
+    outcome
+}
+
+/// Scans, plans and writes, until the worker resigns or scans have failed for the fail-over time.
+async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Election) -> Outcome {
+    let mut failures = RateLimit::default();
+    let mut failing_since: Option<Instant> = None;
+    let sighting = election.sighting();
+    loop {
+        let resigns = shared.resigning.is_cancelled();
+        let next = match assign_once(shared, &mut observer, sighting.as_ref()).await {
+            Ok(next) => {
+                failing_since = None;
+                next
+            }
+            Err(error) => {
+                let since = *failing_since.get_or_insert_with(Instant::now);
+                if let Some(suppressed) = failures.allow() {
+                    tracing::warn!(%error, suppressed, "the leader cannot read the lease table; it is repeated");
+                }
+                if since.elapsed() >= shared.options.failover_time {
+                    tracing::warn!("stepping down: the lease table could not be read for the fail-over time");
+                    return Outcome::SteppedDown;
+                }
+                Instant::now() + shared.options.min_scan_interval
+            }
+        };
+        if resigns {
+            return Outcome::Resigned;
+        }
+        tokio::select! {
+            biased;
+            () = shared.resigning.cancelled() => {}
+            () = shared.scan.notified() => {}
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// One pass; when the next one is due.
+async fn assign_once(
+    shared: &Shared,
+    observer: &mut Observer,
+    sighting: Option<&crate::plan::Sighting>,
+) -> Result<Instant, StoreError> {
+    let snapshot = shared.store.scan().await?;
+    let now = Instant::now();
+    let view = observer.observe(&snapshot, now, shared.epoch_seconds(), sighting);
+    for row in &snapshot.unreadable {
+        tracing::debug!(row = %row.key, problem = %row.problem, "a row of the lease table cannot be read");
+    }
+    remember(shared, &view);
+    let next = next_scan(shared, &view, snapshot.read_units, now);
+    shared.table.send_replace(Some(Arc::new(snapshot)));
+    let moves = plan_moves(
+        &view,
+        BalanceLimits {
+            max_leases: shared.options.max_leases,
+        },
+    );
+    stream::iter(moves)
+        .for_each_concurrent(shared.options.write_concurrency, |planned| {
+            carry_out(shared, planned)
+        })
+        .await;
+    Ok(next)
+}
+
+async fn carry_out(shared: &Shared, planned: Move) {
+    let key = &planned.lease.key;
+    match shared.store.write(&planned.lease, &planned.change).await {
+        Ok(WriteOutcome::Applied(_)) => {
+            tracing::info!(lease = %key, change = ?planned.change, "leader moves a lease");
+            if planned.target() == Some(shared.me()) {
+                shared.discover.notify_one();
+            }
+        }
+        // The row changed since the scan, or the answer to a first sending was lost: the next scan tells.
+        Ok(WriteOutcome::Refused(_)) => tracing::debug!(lease = %key, "a planned move was overtaken"),
+        Err(error) => tracing::warn!(lease = %key, %error, "a planned move failed; the next scan plans anew"),
+    }
+}
+
+fn remember(shared: &Shared, view: &FleetView) {
+    let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+    knowledge.workers = Some(view.workers.iter().filter(|worker| worker.eligible).count());
+    knowledge.dead = view
+        .workers
+        .iter()
+        .filter(|worker| !worker.eligible)
+        .map(|worker| worker.id.clone())
+        .collect();
+}
+
+/// As the read budget allows, but at once when a silent owner's lease expires.
+fn next_scan(shared: &Shared, view: &FleetView, read_units: f64, now: Instant) -> Instant {
+    let regular = now + shared.options.scan_interval(read_units);
+    let soonest = now + shared.options.min_scan_interval / 4;
+    view.next_expiry
+        .map_or(regular, |expiry| regular.min(expiry.max(soonest)))
+}
+
+fn new_observer(shared: &Shared) -> Observer {
+    Observer::new(ObserverOptions {
+        me: shared.me().clone(),
+        failover_time: shared.options.failover_time,
+        hand_off_timeout: shared.options.hand_off_timeout,
+    })
+}

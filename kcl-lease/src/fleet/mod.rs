@@ -1,0 +1,284 @@
+//! One worker's membership in a fleet: the loops that join the rooms.
+
+mod announce;
+mod discover;
+mod lead;
+mod options;
+mod shared;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::options::FleetOptions;
+use self::shared::{Knowledge, Shared};
+use crate::environment::Environment;
+use crate::ids::WorkerId;
+use crate::keeper::{HeldLease, Keeper, RenewalOptions};
+use crate::plan::name_successors;
+use crate::store::{ClientVersion, LeaseChange, LeaseStore, StoreError, TableSnapshot};
+
+/// Why a worker cannot join its fleet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The lease table cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The worker id is the key of a row with another meaning.
+    #[error("worker id {0:?} is reserved or empty; choose another one")]
+    ReservedWorkerId(WorkerId),
+    /// The other workers speak another protocol.
+    #[error(
+        "the application's workers are in state {found} (written by {modified_by}), this worker speaks only \
+         {}; finish the migration of the Java workers to KCL 3.x first",
+        ClientVersion::CURRENT
+    )]
+    OtherProtocol {
+        /// The stored state.
+        found: String,
+        /// Who stored it.
+        modified_by: String,
+    },
+}
+
+/// A snapshot of what a worker knows about its fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetStatus {
+    /// This worker.
+    pub worker_id: WorkerId,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// The leader as far as it is known.
+    pub leader: Option<WorkerId>,
+    /// Leases that this worker holds.
+    pub leases_held: usize,
+    /// Workers alive; known only to the leader.
+    pub workers: Option<usize>,
+}
+
+/// A worker's membership. Clones are the same membership; it ends at once, as in a crash, when the last clone is dropped
+/// or [`Fleet::abandon`] is called, and in good order with [`Fleet::leave`].
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+    loops: Arc<Mutex<JoinSet<()>>>,
+    announcing: watch::Receiver<bool>,
+    leading: watch::Receiver<bool>,
+}
+
+const RESERVED: [&str; 4] = ["", "Leader", "Migration3.0", "TableMigration3.5"];
+
+impl Fleet {
+    /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
+    /// lease that the worker acquires arrives on the channel.
+    ///
+    /// # Errors
+    /// The table cannot be used, the worker id is reserved, or the fleet speaks another protocol.
+    pub async fn join(
+        store: Arc<dyn LeaseStore>,
+        options: FleetOptions,
+        env: Environment,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
+        if RESERVED.contains(&options.worker_id.as_str()) {
+            return Err(JoinError::ReservedWorkerId(options.worker_id));
+        }
+        store.prepare().await?;
+        let version = ClientVersion {
+            version: ClientVersion::CURRENT.to_owned(),
+            modified_by: options.worker_id.to_string(),
+            modified_at: u64::try_from(env.since_epoch().as_millis()).unwrap_or(u64::MAX),
+        };
+        let agreed = store.agree_on_version(&version).await?;
+        if !agreed.is_current() {
+            return Err(JoinError::OtherProtocol {
+                found: agreed.version,
+                modified_by: agreed.modified_by,
+            });
+        }
+        let (acquired, acquisitions) = mpsc::unbounded_channel();
+        let keeper = Keeper::new(
+            Arc::clone(&store),
+            options.worker_id.clone(),
+            options.failover_time,
+        );
+        let shared = Arc::new(Shared {
+            store,
+            options,
+            env,
+            keeper,
+            discover: Notify::new(),
+            scan: Notify::new(),
+            leaving: CancellationToken::new(),
+            resigning: CancellationToken::new(),
+            is_leader: watch::Sender::new(false),
+            table: watch::Sender::new(None),
+            acquired,
+            fleet: Mutex::new(Knowledge::default()),
+        });
+        announce::report(&shared).await?;
+        Ok((Self::start(shared), acquisitions))
+    }
+
+    fn start(shared: Arc<Shared>) -> Self {
+        let mut loops = JoinSet::new();
+        let renewing = Arc::clone(&shared);
+        loops.spawn(async move {
+            let concurrency = renewing.options.renewal_concurrency;
+            renewing
+                .keeper
+                .keep_renewing(RenewalOptions { concurrency })
+                .await;
+        });
+        let discovering = Arc::clone(&shared);
+        loops.spawn(async move { discover::keep_discovering(&discovering).await });
+        let (announces, announcing) = watch::channel(true);
+        let announcer = Arc::clone(&shared);
+        loops.spawn(async move {
+            announce::keep_announced(&announcer).await;
+            announces.send_replace(false);
+        });
+        let (leads, leading) = watch::channel(true);
+        let leader = Arc::clone(&shared);
+        loops.spawn(async move {
+            lead::keep_leading(&leader).await;
+            leads.send_replace(false);
+        });
+        Self {
+            shared,
+            loops: Arc::new(Mutex::new(loops)),
+            announcing,
+            leading,
+        }
+    }
+
+    /// The lease table.
+    pub fn store(&self) -> &Arc<dyn LeaseStore> {
+        &self.shared.store
+    }
+
+    /// Whether this worker leads the fleet.
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        self.shared.is_leader.subscribe()
+    }
+
+    /// The table as the leader last saw it; `None` while this worker does not lead.
+    pub fn table(&self) -> watch::Receiver<Option<Arc<TableSnapshot>>> {
+        self.shared.table.subscribe()
+    }
+
+    /// Asks the leader, if this worker is it, to look at the table now: leases were created.
+    pub fn request_scan(&self) {
+        self.shared.scan.notify_one();
+    }
+
+    /// Looks for assigned leases now: one was created for this worker.
+    pub fn request_discovery(&self) {
+        self.shared.discover.notify_one();
+    }
+
+    /// The leases held now, by key.
+    pub fn held(&self) -> Vec<HeldLease> {
+        self.shared.keeper.held()
+    }
+
+    /// What this worker knows about its fleet.
+    pub fn status(&self) -> FleetStatus {
+        let knowledge = self
+            .shared
+            .fleet
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        FleetStatus {
+            worker_id: self.shared.me().clone(),
+            is_leader: *self.shared.is_leader.borrow(),
+            leader: knowledge.leader,
+            leases_held: self.held().len(),
+            workers: knowledge.workers,
+        }
+    }
+
+    /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
+    /// to drain, each with the successor that it shall be handed to. Renewals go on.
+    pub async fn prepare_to_leave(&self) {
+        self.shared.leaving.cancel();
+        let mut announcing = self.announcing.clone();
+        // An error means that the loop is gone already.
+        let _ = announcing.wait_for(|announces| !announces).await;
+        let successors = match self.shared.store.scan().await {
+            Ok(snapshot) => {
+                let dead = self
+                    .shared
+                    .fleet
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .dead
+                    .clone();
+                let (me, max) = (self.shared.me(), self.shared.options.max_leases);
+                name_successors(&snapshot, me, &dead, self.shared.epoch_seconds(), max)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no successors can be named; the leader will assign the leases");
+                Default::default()
+            }
+        };
+        for held in self.held() {
+            held.ask_to_leave(successors.get(held.key()).cloned());
+        }
+    }
+
+    /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
+    /// last assignment. Failures are logged; what could not be released expires.
+    pub async fn leave(&self) {
+        self.shared.leaving.cancel();
+        for held in self.held() {
+            if let Err(error) = held.give_up().await {
+                tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
+            }
+        }
+        if let Err(error) = self.release_unclaimed().await {
+            tracing::warn!(%error, "leases assigned to this leaving worker could not be released; they will expire");
+        }
+        self.shared.resigning.cancel();
+        let mut leading = self.leading.clone();
+        let _ = leading.wait_for(|leads| !leads).await;
+        self.abandon();
+    }
+
+    /// Stops everything at once and writes nothing more, as a crash would.
+    pub fn abandon(&self) {
+        self.loops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort_all();
+    }
+
+    /// Releases leases that were assigned to this worker but that it has not taken up.
+    async fn release_unclaimed(&self) -> Result<(), StoreError> {
+        for key in self.shared.store.assigned_to(self.shared.me()).await? {
+            let lease = self.shared.store.get(&key).await?;
+            if let Some(lease) = lease
+                && lease.owner.as_ref() == Some(self.shared.me())
+                && !lease.is_in_hand_off()
+            {
+                self.shared.store.write(&lease, &LeaseChange::Release).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

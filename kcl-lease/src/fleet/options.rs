@@ -1,0 +1,95 @@
+//! What a worker of a fleet must be told.
+
+use std::time::Duration;
+
+use crate::ids::WorkerId;
+
+/// The settings of one worker. All workers of an application should agree on all but the id.
+///
+/// The timers satisfy: renewals every third, leader heartbeats every tenth, and the leader lock's duration half of
+/// `failover_time`.
+#[derive(Debug, Clone)]
+pub struct FleetOptions {
+    /// Unique among the workers of the application, and never the key of a lease.
+    pub worker_id: WorkerId,
+    /// How long a silent worker keeps its leases. Default 10 s, as in the Java KCL; at least 1 s.
+    pub failover_time: Duration,
+    /// No worker is given more leases than this. Default: no limit.
+    pub max_leases: usize,
+    /// How long a processor may take to stop during a hand-off before the leader ends it. Default 30 s.
+    pub hand_off_timeout: Duration,
+    /// How often a worker looks for leases that were assigned to it. Default 1 s, or a tenth of a shorter fail-over
+    /// time of 10 s.
+    pub discovery_interval: Duration,
+    /// The least time between two scans of the table by the leader. Default: as for discovery.
+    pub min_scan_interval: Duration,
+    /// Read capacity units per second that the leader's scans may consume; a large table is scanned less often, but at
+    /// least every other fail-over time. Default 50.
+    pub scan_budget: f64,
+    /// Renewals under way at once. Default 64.
+    pub renewal_concurrency: usize,
+    /// Conditional writes of a plan, and acquisitions, under way at once. Default 16.
+    pub write_concurrency: usize,
+}
+
+impl FleetOptions {
+    /// The defaults for a worker of this id.
+    pub fn new(worker_id: impl Into<WorkerId>) -> Self {
+        Self::with_failover_time(worker_id, Duration::from_secs(10))
+    }
+
+    /// The defaults that go with a fail-over time.
+    pub fn with_failover_time(worker_id: impl Into<WorkerId>, failover_time: Duration) -> Self {
+        let look = (failover_time / 10).min(Duration::from_secs(1));
+        Self {
+            worker_id: worker_id.into(),
+            failover_time,
+            max_leases: usize::MAX,
+            hand_off_timeout: Duration::from_secs(30),
+            discovery_interval: look,
+            min_scan_interval: look,
+            scan_budget: 50.0,
+            renewal_concurrency: 64,
+            write_concurrency: 16,
+        }
+    }
+
+    /// How often a worker without leases shows that it lives.
+    pub(crate) fn idle_report_period(&self) -> Duration {
+        self.failover_time / 3
+    }
+
+    /// How long to wait until the next scan after one that consumed `read_units`.
+    pub(crate) fn scan_interval(&self, read_units: f64) -> Duration {
+        let affordable = read_units / self.scan_budget.max(f64::MIN_POSITIVE);
+        let longest = self.failover_time * 2;
+        let affordable = Duration::try_from_secs_f64(affordable).unwrap_or(longest);
+        affordable.min(longest).max(self.min_scan_interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_table_is_scanned_often_and_a_large_one_within_the_budget() {
+        let options = FleetOptions::new("w");
+        assert_eq!(options.scan_interval(0.5), Duration::from_secs(1));
+        assert_eq!(options.scan_interval(400.0), Duration::from_secs(8));
+        assert_eq!(options.scan_interval(1e9), Duration::from_secs(20));
+        assert_eq!(options.scan_interval(f64::NAN), Duration::from_secs(20));
+        let free = FleetOptions {
+            scan_budget: 0.0,
+            ..options
+        };
+        assert_eq!(free.scan_interval(1.0), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_short_fail_over_time_shortens_every_look() {
+        let options = FleetOptions::with_failover_time("w", Duration::from_secs(3));
+        assert_eq!(options.discovery_interval, Duration::from_millis(300));
+        assert_eq!(options.scan_interval(0.5), Duration::from_millis(300));
+    }
+}

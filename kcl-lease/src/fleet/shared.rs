@@ -1,0 +1,52 @@
+//! What the loops of one worker share.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::options::FleetOptions;
+use crate::environment::Environment;
+use crate::ids::WorkerId;
+use crate::keeper::{HeldLease, Keeper};
+use crate::store::{LeaseStore, TableSnapshot};
+
+/// Shared by the loops; it does not own them, so that they end with their fleet.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) options: FleetOptions,
+    pub(super) env: Environment,
+    pub(super) keeper: Keeper,
+    /// Wakes the discovery of assignments.
+    pub(super) discover: Notify,
+    /// Wakes the leader's scan.
+    pub(super) scan: Notify,
+    /// The worker takes no more leases and announces itself no more.
+    pub(super) leaving: CancellationToken,
+    /// The worker stops competing for leadership, and releases it.
+    pub(super) resigning: CancellationToken,
+    pub(super) is_leader: watch::Sender<bool>,
+    pub(super) table: watch::Sender<Option<Arc<TableSnapshot>>>,
+    pub(super) acquired: mpsc::UnboundedSender<HeldLease>,
+    pub(super) fleet: Mutex<Knowledge>,
+}
+
+/// What this worker knows of the others.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Knowledge {
+    pub(super) leader: Option<WorkerId>,
+    /// Known only to the leader.
+    pub(super) workers: Option<usize>,
+    pub(super) dead: Vec<WorkerId>,
+}
+
+impl Shared {
+    pub(super) fn me(&self) -> &WorkerId {
+        &self.options.worker_id
+    }
+
+    pub(super) fn epoch_seconds(&self) -> u64 {
+        self.env.since_epoch().as_secs()
+    }
+}

@@ -1,0 +1,282 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, advance, sleep, timeout};
+
+use super::*;
+use crate::checkpoint::Checkpoint;
+use crate::keeper::Standing;
+use crate::lease::Lease;
+use crate::store::MemoryLeaseStore;
+use crate::store::flaky::FlakyStore;
+
+const FAILOVER: Duration = Duration::from_secs(10);
+
+/// A worker with a processor that gives every lease up as soon as it is asked to.
+struct TestWorker {
+    fleet: Fleet,
+    processor: AbortHandle,
+}
+
+impl TestWorker {
+    async fn join(store: &Arc<dyn LeaseStore>, id: &str) -> Self {
+        let start = Instant::now();
+        let seed = id.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
+        let epoch = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let env = Environment::seeded(seed, move || epoch + start.elapsed());
+        let options = FleetOptions::with_failover_time(id, FAILOVER);
+        let (fleet, mut acquired) = Fleet::join(Arc::clone(store), options, env).await.unwrap();
+        let processor = tokio::spawn(async move {
+            let mut leases = JoinSet::new();
+            while let Some(held) = acquired.recv().await {
+                leases.spawn(async move {
+                    let mut watching = held.watch();
+                    let _ = watching.wait_for(|standing| *standing != Standing::Held).await;
+                    let _ = held.give_up().await;
+                });
+            }
+        });
+        Self {
+            fleet,
+            processor: processor.abort_handle(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.fleet.held().iter().filter(|held| held.is_valid()).count()
+    }
+
+    fn leads(&self) -> bool {
+        *self.fleet.leadership().borrow()
+    }
+
+    fn kill(self) {
+        self.fleet.abandon();
+        self.processor.abort();
+    }
+
+    async fn stop(self) {
+        self.fleet.prepare_to_leave().await;
+        let left = async {
+            while !self.fleet.held().is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(FAILOVER, left)
+            .await
+            .expect("processors give their leases up");
+        self.fleet.leave().await;
+    }
+}
+
+async fn table_of(leases: usize) -> Arc<dyn LeaseStore> {
+    let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+    fill(&store, leases).await;
+    store
+}
+
+async fn fill(store: &Arc<dyn LeaseStore>, leases: usize) {
+    for i in 0..leases {
+        assert!(
+            store
+                .create(&Lease::new(format!("s{i:02}"), Checkpoint::TrimHorizon))
+                .await
+                .unwrap()
+        );
+    }
+}
+
+/// Waits until the workers hold these numbers of leases, in any order; how long it took.
+async fn until_held(workers: &[&TestWorker], expected: &[usize], limit: Duration) -> Duration {
+    let start = Instant::now();
+    let counts = || {
+        let mut counts: Vec<_> = workers.iter().map(|worker| worker.count()).collect();
+        counts.sort_unstable();
+        counts
+    };
+    while counts() != expected {
+        assert!(
+            start.elapsed() < limit,
+            "after {limit:?} the workers hold {:?}, not {expected:?}",
+            counts()
+        );
+        sleep(Duration::from_millis(10)).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_worker_takes_everything_at_once() {
+    let store = table_of(8).await;
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[8], Duration::from_millis(500)).await;
+    assert!(a.leads());
+    assert_eq!(a.fleet.status().workers, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_workers_that_start_together_share_evenly() {
+    let store = table_of(10).await;
+    let workers =
+        futures_util::future::join_all(["a", "b", "c", "d", "e"].map(|id| TestWorker::join(&store, id)))
+            .await;
+    let all: Vec<_> = workers.iter().collect();
+    until_held(&all, &[2, 2, 2, 2, 2], Duration::from_secs(8)).await;
+    assert_eq!(workers.iter().filter(|worker| worker.leads()).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_joins_gets_its_share_in_seconds() {
+    let store = table_of(8).await;
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[8], Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(20)).await;
+    let b = TestWorker::join(&store, "b").await;
+    until_held(&[&a, &b], &[4, 4], Duration::from_secs(7)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_worker_s_leases_flow_again_soon_after_the_fail_over_time() {
+    for victim_leads in [false, true] {
+        let store = table_of(8).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[8], Duration::from_secs(1)).await;
+        let b = TestWorker::join(&store, "b").await;
+        let c = TestWorker::join(&store, "c").await;
+        until_held(&[&a, &b, &c], &[2, 3, 3], Duration::from_secs(10)).await;
+        sleep(Duration::from_secs(33)).await;
+        assert!(a.leads());
+        let (victim, rest) = if victim_leads { (a, [b, c]) } else { (c, [a, b]) };
+        victim.kill();
+        let took = until_held(&[&rest[0], &rest[1]], &[4, 4], Duration::from_secs(13)).await;
+        assert!(
+            took > Duration::from_secs(6),
+            "nobody may take a lease before it can be expired: {took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_hands_its_leases_over_within_two_seconds() {
+    for leader_stops in [false, true] {
+        let store = table_of(6).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[6], Duration::from_secs(1)).await;
+        let b = TestWorker::join(&store, "b").await;
+        let c = TestWorker::join(&store, "c").await;
+        until_held(&[&a, &b, &c], &[2, 2, 2], Duration::from_secs(10)).await;
+        sleep(Duration::from_secs(10)).await;
+        let (leaver, rest) = if leader_stops { (a, [b, c]) } else { (c, [a, b]) };
+        let leaving = tokio::spawn(leaver.stop());
+        until_held(&[&rest[0], &rest[1]], &[3, 3], Duration::from_secs(2)).await;
+        leaving.await.unwrap();
+        let snapshot = store.scan().await.unwrap();
+        assert_eq!(snapshot.workers.len(), 2, "the leaver's row is gone");
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(rest.iter().filter(|worker| worker.leads()).count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_worker_to_stop_leaves_nothing_behind_and_a_restart_is_immediate() {
+    let store = table_of(4).await;
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[4], Duration::from_secs(1)).await;
+    a.stop().await;
+    let snapshot = store.scan().await.unwrap();
+    assert!(snapshot.leases.iter().all(|lease| lease.owner.is_none()));
+    assert!(snapshot.workers.is_empty());
+    assert_eq!(store.read_leader().await.unwrap(), None);
+    let b = TestWorker::join(&store, "b").await;
+    until_held(&[&b], &[4], Duration::from_millis(500)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_cut_off_from_the_table_gives_up_before_anybody_takes_over() {
+    let flaky = FlakyStore::new();
+    let store: Arc<dyn LeaseStore> = Arc::clone(&flaky) as _;
+    fill(&store, 4).await;
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[4], Duration::from_secs(1)).await;
+    flaky.set_cut_off(true);
+    sleep(FAILOVER - Duration::from_secs(4)).await;
+    assert_eq!(a.count(), 4, "a short outage changes nothing");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(a.count(), 0);
+    flaky.set_cut_off(false);
+    until_held(&[&a], &[4], Duration::from_secs(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_no_moment_do_two_workers_believe_that_they_own_a_lease() {
+    let store = table_of(12).await;
+    let mut workers: BTreeMap<usize, TestWorker> = BTreeMap::new();
+    for step in 0..40_usize {
+        let name = format!("w{step}");
+        match step % 4 {
+            0 | 1 => drop(workers.insert(step, TestWorker::join(&store, &name).await)),
+            2 => workers.pop_first().expect("some run").1.kill(),
+            _ => {
+                if workers.len() > 2 {
+                    let (_, leaver) = workers.pop_last().expect("some run");
+                    tokio::spawn(leaver.stop());
+                }
+            }
+        }
+        for _ in 0..30 {
+            advance(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(20)).await;
+            let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+            for held in workers
+                .values()
+                .flat_map(|worker| worker.fleet.held())
+                .filter(HeldLease::is_valid)
+            {
+                *owners.entry(held.key().to_string()).or_default() += 1;
+            }
+            assert!(
+                owners.values().all(|count| *count == 1),
+                "step {step}: {owners:?}"
+            );
+        }
+    }
+    let all: Vec<_> = workers.values().collect();
+    let total = || all.iter().map(|worker| worker.count()).sum::<usize>();
+    let start = Instant::now();
+    while total() != 12 {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "only {} leases are held",
+            total()
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_another_protocol() {
+    let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+    let join = |id: &str| Fleet::join(Arc::clone(&store), FleetOptions::new(id), Environment::system());
+    for id in ["", "Leader", "Migration3.0"] {
+        assert!(
+            matches!(join(id).await, Err(JoinError::ReservedWorkerId(_))),
+            "{id:?}"
+        );
+    }
+    let old = ClientVersion {
+        version: "CLIENT_VERSION_2X".into(),
+        modified_by: "java".into(),
+        modified_at: 1,
+    };
+    store.agree_on_version(&old).await.unwrap();
+    let refusal = join("w").await.err().expect("refused").to_string();
+    assert!(
+        refusal.contains("CLIENT_VERSION_2X") && refusal.contains("finish the migration"),
+        "{refusal}"
+    );
+    assert!(
+        store.scan().await.unwrap().workers.is_empty(),
+        "and nothing was written"
+    );
+}

@@ -1,0 +1,394 @@
+//! One held lease and its single writer.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as WriterMutex, watch};
+use tokio::time::Instant;
+
+use super::resolve::{Verdict, resolve};
+use super::throughput::Throughput;
+use crate::checkpoint::{Checkpoint, PendingCheckpoint};
+use crate::ids::{FencingToken, LeaseKey, WorkerId};
+use crate::lease::Lease;
+use crate::store::{LeaseChange, LeaseStore, StoreError, WriteOutcome};
+
+/// Where a worker stands with a lease that it acquired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is ours.
+    Held,
+    /// It is ours until we give it up, which we are asked to do soon: finish what is under way, then
+    /// [`HeldLease::give_up`].
+    Draining {
+        /// The next owner, if one is named.
+        to: Option<WorkerId>,
+    },
+    /// It is no longer ours.
+    Lost(LossReason),
+}
+
+/// Why a lease is no longer held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// The table names another owner. If it names this worker, another process uses the same worker id or the row was
+    /// edited.
+    TakenBy(WorkerId),
+    /// The table names no owner.
+    Unowned,
+    /// It could not be renewed within the fail-over time: others may own it now.
+    Expired,
+    /// The row is gone.
+    Deleted,
+    /// This worker gave it up.
+    GivenUp,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TakenBy(owner) => write!(f, "taken by {owner}"),
+            Self::Unowned => f.write_str("released by someone else"),
+            Self::Expired => f.write_str("not renewed within the fail-over time"),
+            Self::Deleted => f.write_str("row deleted"),
+            Self::GivenUp => f.write_str("given up"),
+        }
+    }
+}
+
+/// Why a write to a held lease failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaseWriteError {
+    /// The lease is no longer held; writing is over for good.
+    #[error("the lease is no longer held by this worker: {0}; stop processing the shard")]
+    Lost(LossReason),
+    /// The table could not be written; the lease is still held. Try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A lease that this worker holds. Clones are the same lease.
+///
+/// All writes to the row go through one writer inside, so a renewal, a checkpoint and a hand-off of the same process
+/// never race. Every successful write is also a renewal.
+#[derive(Clone)]
+pub struct HeldLease {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn LeaseStore>,
+    me: WorkerId,
+    key: LeaseKey,
+    failover_time: Duration,
+    /// Held while a write is under way.
+    writer: WriterMutex<()>,
+    /// The row as last written or read. Changed only by the holder of `writer`.
+    state: Mutex<State>,
+    throughput: Mutex<Throughput>,
+    standing: watch::Sender<Standing>,
+}
+
+#[derive(Debug)]
+struct State {
+    lease: Lease,
+    token: FencingToken,
+    /// When the last write that is known to have succeeded was sent.
+    renewed_at: Option<Instant>,
+}
+
+/// Rows that change under a writer this often in a row are left to the next attempt.
+const MAX_ATTEMPTS: usize = 4;
+
+impl HeldLease {
+    pub(super) fn new(
+        store: Arc<dyn LeaseStore>,
+        me: WorkerId,
+        lease: Lease,
+        failover_time: Duration,
+    ) -> Self {
+        let token = FencingToken::new(lease.counter);
+        let inner = Inner {
+            store,
+            me,
+            key: lease.key.clone(),
+            failover_time,
+            writer: WriterMutex::new(()),
+            throughput: Mutex::new(Throughput::continuing(lease.throughput_kbps)),
+            state: Mutex::new(State {
+                lease,
+                token,
+                renewed_at: None,
+            }),
+            standing: watch::Sender::new(Standing::Held),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The lease's key.
+    pub fn key(&self) -> &LeaseKey {
+        &self.inner.key
+    }
+
+    /// The row as last written or read; at acquisition it was read consistently.
+    pub fn lease(&self) -> Lease {
+        self.state().lease.clone()
+    }
+
+    /// Grows with every change of owner.
+    pub fn fencing_token(&self) -> FencingToken {
+        self.state().token
+    }
+
+    /// Where this worker stands with the lease.
+    pub fn standing(&self) -> Standing {
+        self.inner.standing.borrow().clone()
+    }
+
+    /// Follows changes of the standing.
+    pub fn watch(&self) -> watch::Receiver<Standing> {
+        self.inner.standing.subscribe()
+    }
+
+    /// Whether nobody else can own the lease at this moment: not lost, and renewed within the fail-over time by a
+    /// request sent no longer ago than that.
+    pub fn is_valid(&self) -> bool {
+        !self.is_lost() && self.expires_at().is_some_and(|at| Instant::now() < at)
+    }
+
+    /// Records progress. Clears a pending checkpoint.
+    ///
+    /// # Errors
+    /// [`LeaseWriteError::Lost`] if the lease is no longer held; otherwise nothing is known to have been written, and
+    /// the call may be repeated.
+    pub async fn checkpoint(&self, to: Checkpoint) -> Result<(), LeaseWriteError> {
+        self.write(|_| LeaseChange::Checkpoint {
+            checkpoint: to.clone(),
+            pending: None,
+        })
+        .await
+    }
+
+    /// Records a checkpoint to be made later; the checkpoint itself stays.
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`].
+    pub async fn prepare_checkpoint(&self, pending: PendingCheckpoint) -> Result<(), LeaseWriteError> {
+        self.write(|lease| LeaseChange::Checkpoint {
+            checkpoint: lease.checkpoint.clone(),
+            pending: Some(pending.clone()),
+        })
+        .await
+    }
+
+    /// Records the shard ids of the children of an ended shard.
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`].
+    pub async fn record_children(&self, children: BTreeSet<String>) -> Result<(), LeaseWriteError> {
+        self.write(|_| LeaseChange::Children(children.clone())).await
+    }
+
+    /// Gives the lease up: to the next owner of a hand-off, to the successor named when the worker leaves, or to
+    /// whomever the leader picks. Afterwards it is lost with [`LossReason::GivenUp`].
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`]. The caller should have stopped processing before.
+    pub async fn give_up(&self) -> Result<(), LeaseWriteError> {
+        self.write(
+            |lease| match (lease.is_in_hand_off(), &lease.owner, self.standing()) {
+                (true, Some(next), _) => LeaseChange::Assign {
+                    to: next.clone(),
+                    unless_renewed: false,
+                },
+                (false, _, Standing::Draining { to: Some(to) }) => LeaseChange::Assign {
+                    to,
+                    unless_renewed: false,
+                },
+                _ => LeaseChange::Release,
+            },
+        )
+        .await?;
+        self.lose(LossReason::GivenUp);
+        Ok(())
+    }
+
+    /// Counts processed bytes for the throughput that is published with renewals.
+    pub fn record_throughput(&self, bytes: u64) {
+        self.inner
+            .throughput
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(bytes);
+    }
+
+    pub(super) async fn renew(&self) -> Result<(), LeaseWriteError> {
+        let since = self.state().renewed_at;
+        let interval = since.map_or(Duration::ZERO, |at| at.elapsed());
+        let throughput_kbps = self
+            .inner
+            .throughput
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close_interval(interval);
+        self.write(|_| LeaseChange::Renew { throughput_kbps }).await
+    }
+
+    /// Asks the processor to stop, naming the successor. A hand-off under way names its own.
+    pub(crate) fn ask_to_leave(&self, to: Option<WorkerId>) {
+        self.inner.standing.send_if_modified(|standing| {
+            let asks_anew = matches!(standing, Standing::Held);
+            if asks_anew {
+                *standing = Standing::Draining { to };
+            }
+            asks_anew
+        });
+    }
+
+    /// The token is the counter after the write that confirmed the acquisition.
+    pub(super) fn fix_token(&self) {
+        let mut state = self.state();
+        state.token = FencingToken::new(state.lease.counter);
+    }
+
+    pub(super) fn counter(&self) -> u64 {
+        self.state().lease.counter
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(*self.inner.standing.borrow(), Standing::Lost(_))
+    }
+
+    /// When the last successful write was sent.
+    pub(super) fn renewed_at(&self) -> Option<Instant> {
+        self.state().renewed_at
+    }
+
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        self.renewed_at().map(|at| at + self.inner.failover_time)
+    }
+
+    pub(super) fn lose(&self, reason: LossReason) {
+        self.inner.standing.send_if_modified(|standing| {
+            let was_held = !matches!(standing, Standing::Lost(_));
+            if was_held {
+                tracing::info!(lease = %self.inner.key, %reason, "lease no longer held");
+                *standing = Standing::Lost(reason);
+            }
+            was_held
+        });
+    }
+
+    fn check_held(&self) -> Result<(), LeaseWriteError> {
+        match self.standing() {
+            Standing::Lost(reason) => Err(LeaseWriteError::Lost(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The one way to write: in turn, relative to the row as last known, until it is applied, refused for good, or the
+    /// table does not answer.
+    async fn write(&self, change: impl Fn(&Lease) -> LeaseChange) -> Result<(), LeaseWriteError> {
+        let _turn = self.inner.writer.lock().await;
+        let first_sent_at = Instant::now();
+        for _ in 0..MAX_ATTEMPTS {
+            self.check_held()?;
+            if self.expires_at().is_some_and(|at| Instant::now() >= at) {
+                self.lose(LossReason::Expired);
+                return Err(LeaseWriteError::Lost(LossReason::Expired));
+            }
+            let seen = self.lease();
+            let change = change(&seen);
+            let row = match self.inner.store.write(&seen, &change).await {
+                Ok(WriteOutcome::Applied(row)) => {
+                    self.applied(row, &seen, first_sent_at);
+                    return Ok(());
+                }
+                Ok(WriteOutcome::Refused(row)) => row,
+                Err(error) if error.may_have_been_applied() => match self.inner.store.get(&seen.key).await {
+                    Ok(row) if row.as_ref() == Some(&seen) => return Err(error.into()),
+                    Ok(row) => row,
+                    Err(_) => return Err(error.into()),
+                },
+                Err(error) => return Err(error.into()),
+            };
+            match resolve(&self.inner.me, &seen, &change, row) {
+                Verdict::Applied(row) => {
+                    self.applied(row, &seen, first_sent_at);
+                    return Ok(());
+                }
+                Verdict::Retry(row) => self.adopt(row, None),
+                Verdict::Lost(reason) => {
+                    self.lose(reason.clone());
+                    return Err(LeaseWriteError::Lost(reason));
+                }
+            }
+        }
+        Err(LeaseWriteError::Store(StoreError::new(
+            crate::store::StoreErrorKind::Unavailable,
+            "writing a lease",
+            "",
+            format!("row {} changes faster than it can be written", self.inner.key),
+        )))
+    }
+
+    /// Observers take only a moved counter for a sign of life, so only a write that moves it renews the lease. A write
+    /// that does not move it is not conditional on it either, and its row is adopted only if it is still the row we
+    /// know.
+    fn applied(&self, row: Lease, seen: &Lease, sent_at: Instant) {
+        if row.counter != seen.counter {
+            self.adopt(row, Some(sent_at));
+        } else if row.actual_owner() == seen.actual_owner() {
+            self.adopt(row, None);
+        }
+    }
+
+    fn adopt(&self, row: Lease, renewed_at: Option<Instant>) {
+        let is_processor = row.actual_owner() == Some(&self.inner.me);
+        let next = row.owner.clone().filter(|_| row.is_in_hand_off());
+        let was_in_hand_off = {
+            let mut state = self.state();
+            let before = std::mem::replace(&mut state.lease, row);
+            state.renewed_at = renewed_at.or(state.renewed_at);
+            before.is_in_hand_off()
+        };
+        if is_processor && (next.is_some() || was_in_hand_off) {
+            // Also when the leader takes a hand-off back: the processor may have stopped already, so the lease is given up
+            // to whomever the leader picks now.
+            self.redirect(next);
+        }
+    }
+
+    fn redirect(&self, to: Option<WorkerId>) {
+        self.inner.standing.send_if_modified(|standing| {
+            let wanted = Standing::Draining { to };
+            let changes = !matches!(standing, Standing::Lost(_)) && *standing != wanted;
+            if changes {
+                *standing = wanted;
+            }
+            changes
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for HeldLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldLease")
+            .field("key", &self.inner.key)
+            .field("standing", &self.standing())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

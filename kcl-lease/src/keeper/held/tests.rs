@@ -1,0 +1,308 @@
+use std::time::Duration;
+
+use super::*;
+use crate::keeper::Keeper;
+use crate::store::MemoryLeaseStore;
+use crate::store::flaky::{FlakyStore, Mishap};
+
+const FAILOVER: Duration = Duration::from_secs(10);
+
+/// A lease of worker `me`, held, on a store that can be made to fail.
+async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
+    let store = FlakyStore::new();
+    let lease = Lease {
+        owner: Some("me".into()),
+        counter: 7,
+        ..Lease::new("s", Checkpoint::TrimHorizon)
+    };
+    assert!(store.create(&lease).await.unwrap());
+    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
+    let held = keeper.acquire(&"s".into()).await.unwrap().expect("acquired");
+    (store, held)
+}
+
+async fn row(store: &FlakyStore) -> Lease {
+    store.get(&"s".into()).await.unwrap().unwrap()
+}
+
+/// Changes the row behind the holder's back.
+async fn change(store: &FlakyStore, change: LeaseChange) -> Lease {
+    let seen = row(store).await;
+    match store.inner.write(&seen, &change).await.unwrap() {
+        WriteOutcome::Applied(row) => row,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+fn at(sequence: &str) -> Checkpoint {
+    Checkpoint::parse(sequence, 0).unwrap()
+}
+
+fn loss(result: Result<(), LeaseWriteError>) -> LossReason {
+    match result {
+        Err(LeaseWriteError::Lost(reason)) => reason,
+        other => panic!("expected a loss, got {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_is_the_counter_that_confirmed_the_acquisition_and_grows_with_the_next_owner() {
+    let (store, held) = held_lease().await;
+    assert_eq!(held.fencing_token().get(), 8);
+    held.checkpoint(at("10")).await.unwrap();
+    assert_eq!(
+        held.fencing_token().get(),
+        8,
+        "it does not move while the owner stays"
+    );
+    change(
+        &store,
+        LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "b".into(), FAILOVER);
+    let next = keeper.acquire(&"s".into()).await.unwrap().unwrap();
+    assert!(next.fencing_token() > held.fencing_token());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_acquired_only_if_it_is_ours_and_nobody_processes_it() {
+    let store = Arc::new(MemoryLeaseStore::new());
+    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
+    let lease = |key: &str, owner: Option<&str>, processor: Option<&str>| Lease {
+        owner: owner.map(Into::into),
+        checkpoint_owner: processor.map(Into::into),
+        ..Lease::new(key, Checkpoint::TrimHorizon)
+    };
+    store.create(&lease("other", Some("b"), None)).await.unwrap();
+    store.create(&lease("unowned", None, None)).await.unwrap();
+    store
+        .create(&lease("incoming", Some("me"), Some("b")))
+        .await
+        .unwrap();
+    for key in ["other", "unowned", "incoming", "missing"] {
+        assert!(keeper.acquire(&key.into()).await.unwrap().is_none(), "{key}");
+    }
+    store.create(&lease("mine", Some("me"), None)).await.unwrap();
+    assert!(keeper.acquire(&"mine".into()).await.unwrap().is_some());
+    assert!(
+        keeper.acquire(&"mine".into()).await.unwrap().is_none(),
+        "held already"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_counts_once_whatever_happens_to_its_request_and_answer() {
+    for mishap in [Mishap::AnswerLost, Mishap::Repeated] {
+        let (store, held) = held_lease().await;
+        store.suffer([mishap.clone()]);
+        held.checkpoint(at("10")).await.unwrap();
+        assert_eq!(row(&store).await.checkpoint, at("10"), "{mishap:?}");
+        assert_eq!(row(&store).await.counter, 9, "{mishap:?}");
+        held.renew().await.unwrap();
+        held.checkpoint(at("20")).await.unwrap();
+        assert_eq!(
+            row(&store).await.counter,
+            11,
+            "{mishap:?}: later writes go on from there"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_is_an_error_and_the_lease_stays() {
+    let (store, held) = held_lease().await;
+    store.suffer([Mishap::RequestLost]);
+    assert!(matches!(
+        held.checkpoint(at("10")).await,
+        Err(LeaseWriteError::Store(_))
+    ));
+    assert_eq!(held.standing(), Standing::Held);
+    held.checkpoint(at("10")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unconfirmed_checkpoint_that_was_applied_does_not_stand_in_the_way_of_the_next() {
+    let (store, held) = held_lease().await;
+    store.suffer([Mishap::AnswerLost]);
+    // The read-back fails too, so the outcome stays unknown.
+    let cut = Arc::clone(&store);
+    let write = held.checkpoint(at("10"));
+    tokio::pin!(write);
+    store
+        .inner
+        .write(
+            &row(&store).await,
+            &LeaseChange::Checkpoint {
+                checkpoint: at("10"),
+                pending: None,
+            },
+        )
+        .await
+        .unwrap();
+    cut.set_cut_off(true);
+    assert!(matches!(write.await, Err(LeaseWriteError::Store(_))));
+    cut.set_cut_off(false);
+    store.suffer([Mishap::Slow(Duration::ZERO)]);
+    held.checkpoint(at("20")).await.unwrap();
+    assert_eq!(row(&store).await.checkpoint, at("20"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_owner_cannot_checkpoint() {
+    let (store, held) = held_lease().await;
+    change(
+        &store,
+        LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    assert_eq!(
+        loss(held.checkpoint(at("10")).await),
+        LossReason::TakenBy("b".into())
+    );
+    assert_eq!(held.standing(), Standing::Lost(LossReason::TakenBy("b".into())));
+    assert_eq!(row(&store).await.checkpoint, Checkpoint::TrimHorizon);
+    assert!(!held.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_went_away_and_came_back_is_lost_all_the_same() {
+    let (store, held) = held_lease().await;
+    change(
+        &store,
+        LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    change(
+        &store,
+        LeaseChange::Assign {
+            to: "me".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    assert_eq!(
+        loss(held.checkpoint(at("10")).await),
+        LossReason::TakenBy("me".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn validity_ends_a_fail_over_time_after_the_last_renewal_was_sent() {
+    let (store, held) = held_lease().await;
+    store.suffer([Mishap::Slow(Duration::from_secs(4))]);
+    held.renew().await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(held.is_valid());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(
+        !held.is_valid(),
+        "10 s after the renewal was sent, not after it was answered"
+    );
+    assert_eq!(
+        loss(held.checkpoint(at("10")).await),
+        LossReason::Expired,
+        "a frozen owner wakes up to a loss"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_learns_of_a_hand_off_by_its_next_write_and_completes_it() {
+    let (store, held) = held_lease().await;
+    change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
+    held.checkpoint(at("10")).await.unwrap();
+    assert_eq!(
+        row(&store).await.checkpoint,
+        at("10"),
+        "the one who processes may still checkpoint"
+    );
+    assert_eq!(held.standing(), Standing::Draining { to: Some("b".into()) });
+    held.checkpoint(at("20")).await.unwrap();
+    held.give_up().await.unwrap();
+    let row = row(&store).await;
+    assert_eq!(
+        (row.owner, row.checkpoint_owner, row.checkpoint),
+        (Some("b".into()), None, at("20"))
+    );
+    assert_eq!(row.owner_switches_since_checkpoint, 0);
+    assert_eq!(held.standing(), Standing::Lost(LossReason::GivenUp));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_off_that_the_leader_took_back_ends_in_a_release() {
+    let (store, held) = held_lease().await;
+    change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
+    held.renew().await.unwrap();
+    change(
+        &store,
+        LeaseChange::Assign {
+            to: "me".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    held.give_up().await.unwrap();
+    assert_eq!(
+        row(&store).await.owner,
+        None,
+        "b is gone, so the leader shall choose"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaving_worker_passes_the_lease_to_the_successor_or_releases_it() {
+    for (successor, owner) in [(Some("b"), Some("b")), (None, None)] {
+        let (store, held) = held_lease().await;
+        held.ask_to_leave(successor.map(WorkerId::from));
+        held.give_up().await.unwrap();
+        assert_eq!(row(&store).await.owner, owner.map(WorkerId::from));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn giving_up_survives_a_lost_answer() {
+    for mishap in [Mishap::AnswerLost, Mishap::Repeated] {
+        let (store, held) = held_lease().await;
+        held.ask_to_leave(Some("b".into()));
+        store.suffer([mishap.clone()]);
+        held.give_up().await.unwrap();
+        assert_eq!(row(&store).await.owner, Some("b".into()), "{mishap:?}");
+        assert_eq!(row(&store).await.counter, 9, "{mishap:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn recording_children_is_no_renewal() {
+    let (store, held) = held_lease().await;
+    tokio::time::advance(Duration::from_secs(9)).await;
+    held.record_children(["c".to_owned()].into()).await.unwrap();
+    assert_eq!(row(&store).await.children.len(), 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(
+        !held.is_valid(),
+        "observers judge by the counter, which did not move"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn loss_is_signalled_to_those_who_watch() {
+    let (store, held) = held_lease().await;
+    let mut watching = held.watch();
+    change(&store, LeaseChange::Release).await;
+    let _ = held.renew().await;
+    let standing = watching
+        .wait_for(|standing| *standing != Standing::Held)
+        .await
+        .unwrap()
+        .clone();
+    assert_eq!(standing, Standing::Lost(LossReason::Unowned));
+}

@@ -1,0 +1,101 @@
+//! The leases that this worker holds: one writer each, renewals, checkpoints, and loss as a signal.
+
+mod held;
+mod renewal;
+mod resolve;
+mod throughput;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use self::held::{HeldLease, LeaseWriteError, LossReason, Standing};
+pub(crate) use self::renewal::RenewalOptions;
+use crate::ids::{LeaseKey, WorkerId};
+use crate::plan::counter_digest;
+use crate::store::{LeaseStore, StoreError};
+
+/// The held leases of one worker. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper {
+    store: Arc<dyn LeaseStore>,
+    me: WorkerId,
+    failover_time: Duration,
+    held: Arc<Mutex<BTreeMap<LeaseKey, HeldLease>>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, me: WorkerId, failover_time: Duration) -> Self {
+        Self {
+            store,
+            me,
+            failover_time,
+            held: Arc::default(),
+        }
+    }
+
+    /// The leases held now, by key.
+    pub(crate) fn held(&self) -> Vec<HeldLease> {
+        self.map()
+            .values()
+            .filter(|held| !held.is_lost())
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn holds(&self, key: &LeaseKey) -> bool {
+        self.map().get(key).is_some_and(|held| !held.is_lost())
+    }
+
+    /// What the leader says of its leases with each heartbeat.
+    pub(crate) fn digest(&self) -> u64 {
+        let counters: Vec<_> = self
+            .held()
+            .iter()
+            .map(|held| (held.key().clone(), held.counter()))
+            .collect();
+        counter_digest(counters.iter().map(|(key, counter)| (key, *counter)))
+    }
+
+    /// Starts to hold a lease that the table assigns to this worker, by renewing it once.
+    ///
+    /// `None` if by now it belongs to somebody else, is still being handed off, or is held already.
+    pub(crate) async fn acquire(&self, key: &LeaseKey) -> Result<Option<HeldLease>, StoreError> {
+        if self.holds(key) {
+            return Ok(None);
+        }
+        let Some(lease) = self.store.get(key).await? else {
+            return Ok(None);
+        };
+        if lease.owner.as_ref() != Some(&self.me) || lease.is_in_hand_off() {
+            return Ok(None);
+        }
+        let held = HeldLease::new(
+            Arc::clone(&self.store),
+            self.me.clone(),
+            lease,
+            self.failover_time,
+        );
+        match held.renew().await {
+            Ok(()) => {}
+            Err(LeaseWriteError::Lost(_)) => return Ok(None),
+            Err(LeaseWriteError::Store(error)) => return Err(error),
+        }
+        held.fix_token();
+        let mut map = self.map();
+        if map.get(key).is_some_and(|other| !other.is_lost()) {
+            return Ok(None);
+        }
+        map.insert(key.clone(), held.clone());
+        Ok(Some(held))
+    }
+
+    /// Forgets leases that are no longer held.
+    fn forget_lost(&self) {
+        self.map().retain(|_, held| !held.is_lost());
+    }
+
+    fn map(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, HeldLease>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,174 @@
+//! What a refused or unanswered write by the owner means, told from the row as it is now.
+
+use super::held::LossReason;
+use crate::ids::WorkerId;
+use crate::lease::Lease;
+use crate::store::LeaseChange;
+
+/// The verdict on a write that was not confirmed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// It was applied all the same: its answer was lost, or the SDK repeated it.
+    Applied(Lease),
+    /// The lease is still ours, but the row differs from what we knew: write again, relative to this row.
+    Retry(Lease),
+    /// The lease belongs to somebody else.
+    Lost(LossReason),
+}
+
+/// Judges by the row that a strongly consistent read or the refusal itself showed.
+///
+/// Only the owner writes `counter + 1` under the condition `counter`, and all its writes go through one writer. So a row
+/// that is one ahead and still ours shows either the effect of the write in question or that of an earlier one whose
+/// outcome was unknown; in both cases the lease never left us.
+pub(super) fn resolve(me: &WorkerId, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
+    let Some(row) = row else {
+        return Verdict::Lost(LossReason::Deleted);
+    };
+    if gives_away(change) && row.counter > seen.counter && effects_are_visible(change, seen, &row) {
+        return Verdict::Applied(row);
+    }
+    match row.actual_owner() {
+        Some(owner) if owner == me => {}
+        Some(owner) => return Verdict::Lost(LossReason::TakenBy(owner.clone())),
+        None => return Verdict::Lost(LossReason::Unowned),
+    }
+    match row.counter.checked_sub(seen.counter) {
+        Some(0) => Verdict::Retry(row),
+        Some(1) if effects_are_visible(change, seen, &row) => Verdict::Applied(row),
+        Some(1) => Verdict::Retry(row),
+        _ => Verdict::Lost(LossReason::TakenBy(me.clone())),
+    }
+}
+
+fn gives_away(change: &LeaseChange) -> bool {
+    matches!(change, LeaseChange::Assign { .. } | LeaseChange::Release)
+}
+
+fn effects_are_visible(change: &LeaseChange, seen: &Lease, row: &Lease) -> bool {
+    change
+        .effects(seen)
+        .iter()
+        .all(|effect| effect.is_visible_in(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+
+    fn mine() -> Lease {
+        Lease {
+            owner: Some("me".into()),
+            counter: 7,
+            ..Lease::new("s", Checkpoint::TrimHorizon)
+        }
+    }
+
+    fn renew() -> LeaseChange {
+        LeaseChange::Renew {
+            throughput_kbps: None,
+        }
+    }
+
+    fn checkpoint(at: &str) -> LeaseChange {
+        LeaseChange::Checkpoint {
+            checkpoint: Checkpoint::parse(at, 0).unwrap(),
+            pending: None,
+        }
+    }
+
+    fn verdict(change: &LeaseChange, row: Lease) -> Verdict {
+        resolve(&"me".into(), &mine(), change, Some(row))
+    }
+
+    #[test]
+    fn a_renewal_whose_answer_was_lost_counts() {
+        let row = Lease { counter: 8, ..mine() };
+        assert_eq!(verdict(&renew(), row.clone()), Verdict::Applied(row));
+    }
+
+    #[test]
+    fn a_checkpoint_whose_answer_was_lost_counts_but_an_earlier_one_does_not() {
+        let applied = checkpoint("10").applied_to(&mine(), &mine());
+        assert_eq!(
+            verdict(&checkpoint("10"), applied.clone()),
+            Verdict::Applied(applied.clone())
+        );
+        assert_eq!(
+            verdict(&checkpoint("20"), applied.clone()),
+            Verdict::Retry(applied)
+        );
+        let renewed = renew().applied_to(&mine(), &mine());
+        assert_eq!(
+            verdict(&checkpoint("10"), renewed.clone()),
+            Verdict::Retry(renewed)
+        );
+    }
+
+    #[test]
+    fn a_hand_off_that_began_meanwhile_is_no_loss() {
+        let row = Lease {
+            owner: Some("b".into()),
+            checkpoint_owner: Some("me".into()),
+            ..mine()
+        };
+        assert_eq!(verdict(&renew(), row.clone()), Verdict::Retry(row));
+    }
+
+    #[test]
+    fn another_owner_none_or_a_missing_row_is_loss() {
+        let taken = Lease {
+            owner: Some("b".into()),
+            counter: 8,
+            ..mine()
+        };
+        assert_eq!(
+            verdict(&renew(), taken),
+            Verdict::Lost(LossReason::TakenBy("b".into()))
+        );
+        let released = Lease {
+            owner: None,
+            counter: 8,
+            ..mine()
+        };
+        assert_eq!(verdict(&renew(), released), Verdict::Lost(LossReason::Unowned));
+        assert_eq!(
+            resolve(&"me".into(), &mine(), &renew(), None),
+            Verdict::Lost(LossReason::Deleted)
+        );
+    }
+
+    #[test]
+    fn a_counter_that_jumped_or_fell_back_was_somebody_else_even_under_our_name() {
+        for counter in [9, 6, 0] {
+            let row = Lease { counter, ..mine() };
+            assert_eq!(
+                verdict(&renew(), row),
+                Verdict::Lost(LossReason::TakenBy("me".into()))
+            );
+        }
+    }
+
+    #[test]
+    fn giving_away_is_done_once_the_row_says_so() {
+        let assign = LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        };
+        let row = assign.applied_to(&mine(), &mine());
+        assert_eq!(verdict(&assign, row.clone()), Verdict::Applied(row));
+        let release = LeaseChange::Release;
+        let row = release.applied_to(&mine(), &mine());
+        assert_eq!(verdict(&release, row.clone()), Verdict::Applied(row));
+        let taken = Lease {
+            owner: Some("c".into()),
+            counter: 8,
+            ..mine()
+        };
+        assert_eq!(
+            verdict(&assign, taken),
+            Verdict::Lost(LossReason::TakenBy("c".into()))
+        );
+    }
+}

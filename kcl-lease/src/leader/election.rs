@@ -1,0 +1,168 @@
+//! When a candidate may take the leader lock, judged by what it saw change on its own clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ids::WorkerId;
+use crate::plan::Sighting;
+use crate::store::LeaderLock;
+
+/// The timers of leadership, all derived from the fail-over time.
+///
+/// They satisfy `heartbeat * 4 <= duration < failover_time`: a leader survives the loss of three heartbeats, and a dead
+/// leader is replaced before its leases expire.
+#[derive(Debug, Clone)]
+pub(crate) struct ElectionOptions {
+    pub(crate) heartbeat: Duration,
+    pub(crate) duration: Duration,
+}
+
+impl ElectionOptions {
+    pub(crate) fn for_failover_time(failover_time: Duration) -> Self {
+        Self {
+            heartbeat: failover_time / 10,
+            duration: failover_time / 2,
+        }
+    }
+}
+
+/// What a candidate should do about the lock that it just read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Candidacy {
+    /// The leader lives.
+    Wait,
+    /// A heartbeat is overdue: get to know the leases, so as to lead well if need be.
+    Watch,
+    /// Take the lock, if it still has the version seen (or is still absent).
+    Take { seen: Option<String> },
+}
+
+/// A candidate's memory of the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Election {
+    last: Option<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    lock: LeaderLock,
+    at: Instant,
+}
+
+impl Election {
+    /// Takes in the lock as read at `now`.
+    ///
+    /// An unchanged version must be seen for the duration *that the row states*: a Java leader's lock lasts longer.
+    pub(crate) fn consider(&mut self, lock: Option<LeaderLock>, now: Instant) -> Candidacy {
+        let Some(lock) = lock else {
+            self.last = None;
+            return Candidacy::Take { seen: None };
+        };
+        if lock.released {
+            return Candidacy::Take {
+                seen: Some(lock.version),
+            };
+        }
+        match &self.last {
+            Some(seen) if seen.lock.version == lock.version && seen.lock.owner == lock.owner => {
+                let unchanged_for = now.saturating_duration_since(seen.at);
+                if unchanged_for >= lock.duration {
+                    Candidacy::Take {
+                        seen: Some(lock.version),
+                    }
+                } else if unchanged_for >= overdue_after(&lock) {
+                    Candidacy::Watch
+                } else {
+                    Candidacy::Wait
+                }
+            }
+            _ => {
+                self.last = Some(Seen { lock, at: now });
+                Candidacy::Wait
+            }
+        }
+    }
+
+    /// The leader as far as it is known.
+    pub(crate) fn leader(&self) -> Option<&WorkerId> {
+        self.last.as_ref().map(|seen| &seen.lock.owner)
+    }
+
+    /// The leader's last word on its own leases.
+    pub(crate) fn sighting(&self) -> Option<Sighting> {
+        let seen = self.last.as_ref()?;
+        let held_digest = seen.lock.held_digest?;
+        Some(Sighting {
+            leader: seen.lock.owner.clone(),
+            held_digest,
+            heard_at: seen.at,
+        })
+    }
+}
+
+/// Heartbeats come every quarter of the duration (Java) or more often (here).
+fn overdue_after(lock: &LeaderLock) -> Duration {
+    lock.duration.mul_f64(0.3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(owner: &str, version: &str, seconds: u64) -> LeaderLock {
+        LeaderLock {
+            owner: owner.into(),
+            duration: Duration::from_secs(seconds),
+            version: version.into(),
+            released: false,
+            held_digest: Some(1),
+        }
+    }
+
+    fn take(version: &str) -> Candidacy {
+        Candidacy::Take {
+            seen: Some(version.into()),
+        }
+    }
+
+    #[test]
+    fn an_absent_or_released_lock_is_taken_at_once() {
+        let now = Instant::now();
+        assert_eq!(
+            Election::default().consider(None, now),
+            Candidacy::Take { seen: None }
+        );
+        let released = LeaderLock {
+            released: true,
+            ..lock("a", "1", 120)
+        };
+        assert_eq!(Election::default().consider(Some(released), now), take("1"));
+    }
+
+    #[test]
+    fn a_silent_leader_is_watched_and_then_replaced() {
+        let (mut election, start) = (Election::default(), Instant::now());
+        let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut at = |seconds, version| election.consider(Some(lock("a", version, 5)), after(seconds));
+        assert_eq!(at(0.0, "1"), Candidacy::Wait);
+        assert_eq!(at(1.0, "1"), Candidacy::Wait);
+        assert_eq!(at(1.5, "1"), Candidacy::Watch);
+        assert_eq!(at(2.0, "2"), Candidacy::Wait, "it lives");
+        assert_eq!(at(6.9, "2"), Candidacy::Watch);
+        assert_eq!(at(7.0, "2"), take("2"));
+        let sighting = election.sighting().unwrap();
+        assert_eq!((sighting.leader, sighting.heard_at), ("a".into(), after(2.0)));
+    }
+
+    #[test]
+    fn a_lock_that_says_so_is_honoured_for_two_minutes() {
+        let (mut election, start) = (Election::default(), Instant::now());
+        let mut at =
+            |seconds| election.consider(Some(lock("java", "1", 120)), start + Duration::from_secs(seconds));
+        assert_eq!(at(0), Candidacy::Wait);
+        assert_eq!(at(35), Candidacy::Wait);
+        assert_eq!(at(119), Candidacy::Watch);
+        assert_eq!(at(120), take("1"));
+    }
+}

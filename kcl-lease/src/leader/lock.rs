@@ -1,0 +1,147 @@
+//! Holding the leader lock: take, heartbeat, release, each resolving lost answers by reading back.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep};
+
+use super::election::ElectionOptions;
+use crate::environment::Environment;
+use crate::ids::WorkerId;
+use crate::rate_limit::RateLimit;
+use crate::store::{LeaderLock, LeaseStore, StoreError};
+
+/// A lock that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Leadership {
+    store: Arc<dyn LeaseStore>,
+    env: Environment,
+    options: ElectionOptions,
+    lock: LeaderLock,
+    /// Versions that were sent since the last confirmed heartbeat; a delayed request may still store one.
+    unconfirmed: Vec<String>,
+    /// When the last heartbeat that is known to have succeeded was sent.
+    renewed_at: Instant,
+}
+
+impl Leadership {
+    /// Tries to take the lock; `None` if somebody else was faster.
+    pub(crate) async fn take(
+        store: Arc<dyn LeaseStore>,
+        env: Environment,
+        me: WorkerId,
+        options: ElectionOptions,
+        seen: Option<&str>,
+    ) -> Result<Option<Self>, StoreError> {
+        let lock = LeaderLock {
+            owner: me,
+            duration: options.duration,
+            version: env.uuid(),
+            released: false,
+            held_digest: None,
+        };
+        let sent_at = Instant::now();
+        let taken = match store.take_leader(&lock, seen).await {
+            Ok(true) => true,
+            Ok(false) => is_stored(&*store, &lock).await?,
+            Err(error) if error.may_have_been_applied() => is_stored(&*store, &lock).await?,
+            Err(error) => return Err(error),
+        };
+        Ok(taken.then(|| Self {
+            store,
+            env,
+            options,
+            lock,
+            unconfirmed: Vec::new(),
+            renewed_at: sent_at,
+        }))
+    }
+
+    /// Whether others cannot have taken the lock yet.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.renewed_at.elapsed() < self.options.duration
+    }
+
+    /// Sends heartbeats until the lock is lost or could not be refreshed for its duration.
+    pub(crate) async fn keep(&mut self, held_digest: impl Fn() -> u64 + Send) {
+        let mut failures = RateLimit::default();
+        loop {
+            sleep(self.options.heartbeat).await;
+            if !self.is_valid() {
+                tracing::warn!("leadership lapsed: the lock could not be refreshed in time");
+                return;
+            }
+            match self.beat(held_digest()).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::info!("leadership lost: another worker holds the lock");
+                    return;
+                }
+                Err(error) => {
+                    if let Some(suppressed) = failures.allow() {
+                        tracing::warn!(%error, suppressed, "the leader's heartbeat failed; it is repeated");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes the lock, so that the next leader need not wait.
+    pub(crate) async fn release(self) -> Result<(), StoreError> {
+        self.store.release_leader(&self.lock).await.map(|_| ())
+    }
+
+    async fn beat(&mut self, held_digest: u64) -> Result<bool, StoreError> {
+        let next = LeaderLock {
+            version: self.env.uuid(),
+            held_digest: Some(held_digest),
+            ..self.lock.clone()
+        };
+        self.unconfirmed.push(next.version.clone());
+        let sent_at = Instant::now();
+        match self.store.beat_leader(&next, &self.lock.version).await {
+            Ok(true) => {
+                self.confirm(next, sent_at);
+                Ok(true)
+            }
+            Ok(false) => self.look_again(&next, sent_at).await,
+            Err(error) if error.may_have_been_applied() => {
+                self.look_again(&next, sent_at).await?;
+                if self.lock.version == next.version {
+                    Ok(true)
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the lock back after a heartbeat without confirmation; false if it is another worker's.
+    async fn look_again(&mut self, next: &LeaderLock, sent_at: Instant) -> Result<bool, StoreError> {
+        let Some(stored) = self.store.read_leader().await? else {
+            return Ok(false);
+        };
+        if stored.owner != self.lock.owner {
+            return Ok(false);
+        }
+        if stored.version == next.version {
+            self.confirm(next.clone(), sent_at);
+        } else if self.unconfirmed.contains(&stored.version) {
+            self.lock.version = stored.version;
+        } else if stored.version != self.lock.version {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn confirm(&mut self, lock: LeaderLock, sent_at: Instant) {
+        self.lock = lock;
+        self.unconfirmed.clear();
+        self.renewed_at = sent_at;
+    }
+}
+
+async fn is_stored(store: &dyn LeaseStore, lock: &LeaderLock) -> Result<bool, StoreError> {
+    let stored = store.read_leader().await?;
+    Ok(stored.is_some_and(|row| row.version == lock.version && row.owner == lock.owner))
+}

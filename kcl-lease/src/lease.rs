@@ -1,0 +1,117 @@
+//! The lease: who may process a shard, how far it got, and where it lies in the shard graph.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::checkpoint::{Checkpoint, PendingCheckpoint};
+use crate::ids::{LeaseKey, WorkerId};
+
+/// An inclusive range of hash keys, 0 to 2^128 - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashRange {
+    /// First key.
+    pub start: u128,
+    /// Last key.
+    pub end: u128,
+}
+
+impl HashRange {
+    /// Every hash key there is.
+    pub const FULL: Self = Self {
+        start: 0,
+        end: u128::MAX,
+    };
+}
+
+impl fmt::Display for HashRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={}", self.start, self.end)
+    }
+}
+
+/// Which stream and shard a lease stands for, when its key alone does not say (several streams in one table).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamShard {
+    /// The serialized stream identifier, `account:stream:creationEpoch`.
+    pub stream: String,
+    /// The shard.
+    pub shard_id: String,
+}
+
+/// One row of the lease table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// Primary key.
+    pub key: LeaseKey,
+    /// The owner; during a hand-off the *next* owner.
+    pub owner: Option<WorkerId>,
+    /// During a hand-off the worker that still processes and may checkpoint.
+    pub checkpoint_owner: Option<WorkerId>,
+    /// Heartbeat and optimistic lock: grows with every write that concerns ownership or progress.
+    pub counter: u64,
+    /// Changes of owner since the last checkpoint.
+    pub owner_switches_since_checkpoint: u64,
+    /// How far the shard was processed.
+    pub checkpoint: Checkpoint,
+    /// A prepared checkpoint.
+    pub pending_checkpoint: Option<PendingCheckpoint>,
+    /// Shard ids of the parents (0 to 2).
+    pub parents: BTreeSet<String>,
+    /// Shard ids of the children; known once the shard has ended.
+    pub children: BTreeSet<String>,
+    /// The shard's hash keys.
+    pub hash_range: Option<HashRange>,
+    /// Smoothed throughput of the shard in KB/s.
+    pub throughput_kbps: Option<f64>,
+    /// Set when several streams share the table.
+    pub stream_shard: Option<StreamShard>,
+}
+
+impl Lease {
+    /// A new lease without owner.
+    pub fn new(key: impl Into<LeaseKey>, checkpoint: Checkpoint) -> Self {
+        Self {
+            key: key.into(),
+            owner: None,
+            checkpoint_owner: None,
+            counter: 0,
+            owner_switches_since_checkpoint: 0,
+            checkpoint,
+            pending_checkpoint: None,
+            parents: BTreeSet::new(),
+            children: BTreeSet::new(),
+            hash_range: None,
+            throughput_kbps: None,
+            stream_shard: None,
+        }
+    }
+
+    /// Adds the parents' shard ids.
+    #[must_use]
+    pub fn with_parents<S: Into<String>>(mut self, parents: impl IntoIterator<Item = S>) -> Self {
+        self.parents = parents.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds the hash range.
+    #[must_use]
+    pub fn with_hash_range(mut self, range: HashRange) -> Self {
+        self.hash_range = Some(range);
+        self
+    }
+
+    /// The worker that may process and checkpoint now: the checkpoint owner during a hand-off, else the owner.
+    pub fn actual_owner(&self) -> Option<&WorkerId> {
+        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
+
+    /// Whether a hand-off is under way.
+    pub fn is_in_hand_off(&self) -> bool {
+        self.checkpoint_owner.is_some()
+    }
+
+    /// Whether the shard has been processed to its end.
+    pub fn has_ended(&self) -> bool {
+        self.checkpoint.is_shard_end()
+    }
+}

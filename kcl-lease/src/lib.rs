@@ -1,0 +1,53 @@
+//! Leases: who may process what, agreed on through one DynamoDB table.
+//!
+//! A fleet of workers shares partitioned work (for the Kinesis Client Library: the shards of a stream). Each partition has
+//! a *lease*, a row that names its owner and how far it got. Owners renew their leases; the worker that holds the leader
+//! lock assigns leases without a living owner and evens out the load; a stopping worker hands its leases on. The table has
+//! the single-table format of the Java KCL 3.5, so both can share it.
+//!
+//! What holds, whatever fails:
+//!
+//! - A lease is written only under a condition on the row as its writer last saw it. A worker that lost its lease cannot
+//!   checkpoint.
+//! - An owner stops trusting a lease ([`HeldLease::is_valid`]) before anyone else may take it.
+//! - A write whose answer was lost is resolved by reading the row back.
+//! - Losing a lease is a signal ([`HeldLease::watch`]), not a surprise.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use kcl_lease::{Environment, Fleet, FleetOptions, JoinError, MemoryLeaseStore};
+//! # async fn example() -> Result<(), JoinError> {
+//! let store = Arc::new(MemoryLeaseStore::new());
+//! let (fleet, mut acquired) = Fleet::join(store, FleetOptions::new("worker-1"), Environment::system()).await?;
+//! while let Some(lease) = acquired.recv().await {
+//!     println!("{} is ours, token {}", lease.key(), lease.fencing_token());
+//! }
+//! # drop(fleet);
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod environment;
+mod fleet;
+mod ids;
+mod keeper;
+mod leader;
+mod lease;
+pub mod plan;
+mod rate_limit;
+mod store;
+
+pub use self::checkpoint::{
+    Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
+};
+pub use self::environment::Environment;
+pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::ids::{FencingToken, LeaseKey, WorkerId};
+pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
+pub use self::lease::{HashRange, Lease, StreamShard};
+pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
+pub use self::store::{
+    ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, StoreError,
+    StoreErrorKind, TableSnapshot, UnreadableRow, WorkerRow, WriteOutcome, conformance,
+};

@@ -1,0 +1,225 @@
+use proptest::prelude::*;
+
+use super::super::observe::{LeaseView, WorkerView};
+use super::*;
+use crate::checkpoint::Checkpoint;
+
+/// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
+/// `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible.
+fn fleet(sketch: &str) -> FleetView {
+    let mut view = FleetView::default();
+    for part in sketch.split('|') {
+        let (owner, leases) = part.split_once(':').unwrap();
+        let owner = owner.trim();
+        let name = owner.trim_matches(['(', ')']);
+        if name != "-" {
+            view.workers.push(WorkerView {
+                id: name.into(),
+                eligible: name == owner,
+            });
+        }
+        for text in leases.split_whitespace() {
+            view.leases.push(lease(name, text));
+        }
+    }
+    view.leases.sort_by(|a, b| a.lease.key.cmp(&b.lease.key));
+    view.workers.sort_by(|a, b| a.id.cmp(&b.id));
+    view
+}
+
+fn lease(owner: &str, text: &str) -> LeaseView {
+    let key: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let mut lease = Lease::new(key.as_str(), Checkpoint::TrimHorizon);
+    let state = match &text[key.len()..] {
+        _ if owner == "-" => LeaseState::Unowned,
+        "" => LeaseState::Live,
+        "!" => LeaseState::Expired,
+        "." => LeaseState::Ended,
+        to if to.trim_matches(['>', '!']) == owner => LeaseState::Live,
+        to => {
+            lease.checkpoint_owner = Some(owner.into());
+            lease.owner = Some(to.trim_matches(['>', '!']).into());
+            let dead = to.ends_with('!');
+            if dead {
+                LeaseState::Expired
+            } else {
+                LeaseState::HandOff {
+                    overdue: to.starts_with(">>"),
+                }
+            }
+        }
+    };
+    if owner != "-" && lease.owner.is_none() {
+        lease.owner = Some(owner.into());
+    }
+    LeaseView { lease, state }
+}
+
+/// The plan as text: `3=a` assigns, `3=a!` assigns unless renewed, `3>a` begins a hand-off.
+fn plan(sketch: &str) -> String {
+    plan_within(sketch, usize::MAX)
+}
+
+fn plan_within(sketch: &str, max_leases: usize) -> String {
+    let moves = plan_moves(&fleet(sketch), BalanceLimits { max_leases });
+    let texts = moves.iter().map(|m| match &m.change {
+        LeaseChange::Assign {
+            to,
+            unless_renewed: false,
+        } => format!("{}={to}", m.lease.key),
+        LeaseChange::Assign {
+            to,
+            unless_renewed: true,
+        } => format!("{}={to}!", m.lease.key),
+        LeaseChange::BeginHandOff { to } => format!("{}>{to}", m.lease.key),
+        other => panic!("a plan never contains {other:?}"),
+    });
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn golden_plans() {
+    let table = [
+        // a fresh application
+        ("a: | -: 1 2 3", "1=a 2=a 3=a"),
+        ("a: | b: | -: 1 2 3", "1=a 2=b 3=a"),
+        ("-: 1 2", ""),
+        ("(a): | -: 1 2", ""),
+        // balanced fleets stay as they are
+        ("a: 1 2 | b: 3 4", ""),
+        ("a: 1 2 | b: 3", ""),
+        ("a: 1 | b: ", ""),
+        // a worker joins
+        ("a: 1 2 3 4 | b: ", "4>b 3>b"),
+        ("a: 1 2 3 | b: 4 5 6 | c: ", "3>c 6>c"),
+        ("a: 1 2>b | b: 3", ""),
+        ("a: 1 2 3 4>b | b:", "3>b"),
+        // a worker dies
+        ("a: 1 2 | (b): 3! 4!", "3=a! 4=a!"),
+        ("a: 1 2 | c: 5 | (b): 3! 4!", "3=c! 4=a!"),
+        // an eligible worker that let a lease expire does not get the same one back
+        ("a: 1! | b: 2", "1=b! 2>a"),
+        ("a: 1!", ""),
+        // ended shards count for nothing
+        ("a: 1. 2. 3. 4. | b: 5", ""),
+        // hand-offs that cannot finish
+        ("a: 1>b | b: ", ""),
+        ("a: 1>>b | b: ", "1=b"),
+        ("a: 1>b | (b): ", "1=a"),
+        ("a: 1>>b | (b): | c: ", "1=c"),
+        ("(a): 1>b! | b: ", "1=b!"),
+        ("(a): 1>b! | (b): | c: ", "1=c!"),
+    ];
+    for (sketch, expected) in table {
+        assert_eq!(plan(sketch), expected, "{sketch}");
+    }
+}
+
+#[test]
+fn no_worker_is_given_more_than_its_limit() {
+    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b 3=a 4=b");
+    assert_eq!(plan_within("a: 1 2 3 4 | b: ", 1), "4>b");
+}
+
+fn any_fleet() -> impl Strategy<Value = FleetView> {
+    let state = prop_oneof![
+        4 => Just(""), 1 => Just("!"), 1 => Just("."), 1 => Just(">w0"), 1 => Just(">>w1"), 1 => Just(">w2!"),
+    ];
+    let lease = (0..6_usize, state);
+    (
+        1..6_usize,
+        proptest::collection::vec(any::<bool>(), 6),
+        proptest::collection::vec(lease, 0..40),
+    )
+        .prop_map(|(workers, eligible, leases)| {
+            let mut sketch: Vec<String> = Vec::new();
+            for w in 0..workers {
+                let mine = leases.iter().enumerate().filter(|(_, (owner, _))| *owner == w);
+                let mine: Vec<_> = mine.map(|(i, (_, state))| format!("{i}{state}")).collect();
+                let name = if eligible[w] {
+                    format!("w{w}")
+                } else {
+                    format!("(w{w})")
+                };
+                sketch.push(format!("{name}: {}", mine.join(" ")));
+            }
+            let unowned = leases
+                .iter()
+                .enumerate()
+                .filter(|(_, (owner, _))| *owner >= workers);
+            sketch.push(format!(
+                "-: {}",
+                unowned.map(|(i, _)| i.to_string()).collect::<Vec<_>>().join(" ")
+            ));
+            fleet(&sketch.join("|"))
+        })
+}
+
+/// Plays a plan to its end: every write applied, every hand-off finished, every owner that got a lease alive.
+fn settle(mut view: FleetView) -> FleetView {
+    for planned in plan_moves(
+        &view,
+        BalanceLimits {
+            max_leases: usize::MAX,
+        },
+    ) {
+        let slot = view
+            .leases
+            .iter_mut()
+            .find(|view| view.lease.key == planned.lease.key)
+            .unwrap();
+        assert!(
+            planned
+                .change
+                .requirements(&planned.lease)
+                .iter()
+                .all(|r| r.holds(&slot.lease))
+        );
+        slot.lease = planned.change.applied_to(&slot.lease, &planned.lease);
+        slot.state = LeaseState::Live;
+    }
+    for view in &mut view.leases {
+        if view.state != LeaseState::Ended && view.lease.owner.is_some() {
+            let finished = view.lease.checkpoint_owner.take().is_some();
+            view.state = if finished { LeaseState::Live } else { view.state };
+        }
+    }
+    view
+}
+
+proptest! {
+    #[test]
+    fn every_plan_leaves_each_lease_with_an_eligible_owner_and_the_fleet_even(view in any_fleet()) {
+        let eligible: Vec<_> = view.workers.iter().filter(|w| w.eligible).map(|w| w.id.clone()).collect();
+        prop_assume!(eligible.len() > 1);
+        let settled = settle(settle(view.clone()));
+        let mut counts: BTreeMap<_, usize> = eligible.iter().map(|id| (id.clone(), 0)).collect();
+        for (before, after) in view.leases.iter().zip(&settled.leases) {
+            if after.state == LeaseState::Ended { continue; }
+            let owner = after.lease.owner.clone().expect("owned");
+            // A live lease of a worker that announced no longer stays until it is released or expires.
+            if before.state == LeaseState::Live && !eligible.contains(&owner) { continue; }
+            if matches!(before.state, LeaseState::HandOff { overdue: false }) && !eligible.contains(&owner) { continue; }
+            prop_assert!(eligible.contains(&owner), "{:?} went to {owner}", before);
+            *counts.get_mut(&owner).unwrap() += 1;
+        }
+        let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
+        prop_assert!(most - least <= 1, "{counts:?}");
+        prop_assert_eq!(plan_moves(&settled, BalanceLimits { max_leases: usize::MAX }), vec![], "a plan is stable");
+    }
+
+    #[test]
+    fn a_lease_is_moved_at_most_once_and_only_to_eligible_workers(view in any_fleet()) {
+        let moves = plan_moves(&view, BalanceLimits { max_leases: usize::MAX });
+        let mut keys: Vec<_> = moves.iter().map(|m| m.lease.key.clone()).collect();
+        keys.sort();
+        let planned = keys.len();
+        keys.dedup();
+        prop_assert_eq!(keys.len(), planned);
+        for planned in &moves {
+            let to = planned.target().unwrap();
+            let goes_back = planned.lease.checkpoint_owner.as_ref() == Some(to);
+            prop_assert!(goes_back || view.workers.iter().any(|w| w.id == *to && w.eligible));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Who is alive, judged only by what one observer saw change, on its own clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ids::{LeaseKey, WorkerId};
+use crate::lease::Lease;
+use crate::store::{TableSnapshot, WorkerRow};
+
+/// A Java worker without leases shows itself only by its report, every 30 s by default; Java allows two periods.
+const JAVA_SILENCE: Duration = Duration::from_secs(60);
+
+/// What an observer must know of the rules.
+#[derive(Debug, Clone)]
+pub struct ObserverOptions {
+    /// The observing worker: always alive to itself.
+    pub me: WorkerId,
+    /// A lease whose counter stands still for longer than this is expired.
+    pub failover_time: Duration,
+    /// A hand-off that takes longer than this is finished by the leader.
+    pub hand_off_timeout: Duration,
+}
+
+/// What a leader last said of its own leases, and when it was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The leader.
+    pub leader: WorkerId,
+    /// [`counter_digest`] of the leases that it held.
+    pub held_digest: u64,
+    /// When the observer first saw it; the leader wrote it before.
+    pub heard_at: Instant,
+}
+
+/// One lease as the observer judges it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseView {
+    /// The row.
+    pub lease: Lease,
+    /// The judgement.
+    pub state: LeaseState,
+}
+
+/// What may be done with a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseState {
+    /// Its shard is finished: nothing is to be assigned.
+    Ended,
+    /// Nobody owns it.
+    Unowned,
+    /// Its owner has been silent for longer than the fail-over time, or is known to be dead.
+    Expired,
+    /// Its owner renews it.
+    Live,
+    /// Its processor is being stopped for the next owner.
+    HandOff {
+        /// For longer than the time-out.
+        overdue: bool,
+    },
+}
+
+/// One worker as the observer judges it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The worker.
+    pub id: WorkerId,
+    /// Alive, announced and well: may be given leases.
+    pub eligible: bool,
+}
+
+/// The fleet at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FleetView {
+    /// Leases by key.
+    pub leases: Vec<LeaseView>,
+    /// Workers by id.
+    pub workers: Vec<WorkerView>,
+    /// When the next owned lease expires unless it is renewed.
+    pub next_expiry: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct LeaseHistory {
+    counter: u64,
+    owner: Option<WorkerId>,
+    checkpoint_owner: Option<WorkerId>,
+    changed_at: Instant,
+    hand_off_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct WorkerHistory {
+    reported_at: u64,
+    /// The last sign of life; `None` while there was none.
+    alive_at: Option<Instant>,
+}
+
+/// Remembers what changed when.
+///
+/// Expiry is never judged by another machine's clock: a lease expires when its counter stood still on the observer's
+/// own clock for the fail-over time. The owner counts from before it sends a renewal, the observer from after it saw
+/// it, so an owner always gives up first.
+#[derive(Debug)]
+pub struct Observer {
+    options: ObserverOptions,
+    leases: BTreeMap<LeaseKey, LeaseHistory>,
+    workers: BTreeMap<WorkerId, WorkerHistory>,
+    has_observed: bool,
+}
+
+impl Observer {
+    /// An observer that has seen nothing.
+    pub fn new(options: ObserverOptions) -> Self {
+        Self {
+            options,
+            leases: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            has_observed: false,
+        }
+    }
+
+    /// Takes in a scan that was completed at `now`; `epoch_seconds` is the wall-clock time, used only to judge rows
+    /// that were never seen before.
+    pub fn observe(
+        &mut self,
+        snapshot: &TableSnapshot,
+        now: Instant,
+        epoch_seconds: u64,
+        sighting: Option<&Sighting>,
+    ) -> FleetView {
+        let vouched = sighting.filter(|sighting| is_still_true(sighting, snapshot));
+        let first_seen_at = |lease: &Lease| match vouched {
+            Some(sighting) if lease.actual_owner() == Some(&sighting.leader) => sighting.heard_at.min(now),
+            _ => now,
+        };
+        let mut renewed_by: Vec<WorkerId> = vec![self.options.me.clone()];
+        let mut leases = BTreeMap::new();
+        for lease in &snapshot.leases {
+            let history = self.leases.remove(&lease.key);
+            if history.as_ref().is_some_and(|before| is_renewal(before, lease)) {
+                renewed_by.extend(lease.actual_owner().cloned());
+            }
+            leases.insert(
+                lease.key.clone(),
+                follow(history, lease, now, first_seen_at(lease)),
+            );
+        }
+        self.leases = leases;
+        self.follow_workers(snapshot, now, epoch_seconds, &renewed_by);
+        self.has_observed = true;
+        self.view(snapshot, now)
+    }
+
+    fn follow_workers(
+        &mut self,
+        snapshot: &TableSnapshot,
+        now: Instant,
+        epoch_seconds: u64,
+        renewed_by: &[WorkerId],
+    ) {
+        let mut workers = BTreeMap::new();
+        for row in &snapshot.workers {
+            let before = self.workers.remove(&row.id);
+            let reported = match &before {
+                Some(before) => before.reported_at != row.reported_at,
+                None => self.has_observed || is_recent(row, epoch_seconds, self.options.failover_time),
+            };
+            let alive_at = match before.and_then(|before| before.alive_at) {
+                _ if reported || renewed_by.contains(&row.id) => Some(now),
+                earlier => earlier,
+            };
+            workers.insert(
+                row.id.clone(),
+                WorkerHistory {
+                    reported_at: row.reported_at,
+                    alive_at,
+                },
+            );
+        }
+        self.workers = workers;
+    }
+
+    fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
+        let dead = self.known_dead(snapshot, now);
+        let mut next_expiry: Option<Instant> = None;
+        let mut leases = Vec::with_capacity(snapshot.leases.len());
+        for lease in &snapshot.leases {
+            let state = self.judge(lease, &dead, now);
+            if matches!(state, LeaseState::Live | LeaseState::HandOff { .. })
+                && let Some(history) = self.leases.get(&lease.key)
+            {
+                let expiry = history.changed_at + self.options.failover_time;
+                next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
+            }
+            leases.push(LeaseView {
+                lease: lease.clone(),
+                state,
+            });
+        }
+        let workers = snapshot
+            .workers
+            .iter()
+            .map(|row| self.judge_worker(row, &leases, now))
+            .collect();
+        FleetView {
+            leases,
+            workers,
+            next_expiry,
+        }
+    }
+
+    fn judge(&self, lease: &Lease, dead: &BTreeSet<&WorkerId>, now: Instant) -> LeaseState {
+        let Some(history) = self.leases.get(&lease.key) else {
+            return LeaseState::Unowned;
+        };
+        if lease.has_ended() {
+            return LeaseState::Ended;
+        }
+        let Some(owner) = lease.actual_owner() else {
+            return LeaseState::Unowned;
+        };
+        let silent_for = now.saturating_duration_since(history.changed_at);
+        if silent_for >= self.options.failover_time || dead.contains(owner) {
+            return LeaseState::Expired;
+        }
+        match history.hand_off_since {
+            Some(since) => {
+                let limit = self.options.hand_off_timeout + self.options.failover_time;
+                LeaseState::HandOff {
+                    overdue: now.saturating_duration_since(since) >= limit,
+                }
+            }
+            None => LeaseState::Live,
+        }
+    }
+
+    /// Workers that announced themselves, showed life once and have been silent for longer than the fail-over time. A
+    /// lease that is handed to one of them need not wait for its own expiry.
+    fn known_dead<'a>(&self, snapshot: &'a TableSnapshot, now: Instant) -> BTreeSet<&'a WorkerId> {
+        let promised_reports = snapshot.workers.iter().filter(|row| row.report_period.is_some());
+        let is_silent = |id: &WorkerId| {
+            let alive_at = self.workers.get(id).and_then(|history| history.alive_at);
+            alive_at.is_some_and(|at| now.saturating_duration_since(at) >= self.options.failover_time)
+        };
+        promised_reports
+            .map(|row| &row.id)
+            .filter(|id| **id != self.options.me && is_silent(id))
+            .collect()
+    }
+
+    fn judge_worker(&self, row: &WorkerRow, leases: &[LeaseView], now: Instant) -> WorkerView {
+        let alive_at = self.workers.get(&row.id).and_then(|history| history.alive_at);
+        let silent_for = alive_at.map(|at| now.saturating_duration_since(at));
+        let limit = match row.report_period {
+            Some(_) => self.options.failover_time,
+            None if lost_all_leases(&row.id, leases) => Duration::ZERO,
+            None => JAVA_SILENCE.max(self.options.failover_time),
+        };
+        let is_alive = row.id == self.options.me || silent_for.is_some_and(|silence| silence < limit);
+        WorkerView {
+            id: row.id.clone(),
+            eligible: is_alive && !row.has_failing_metric,
+        }
+    }
+}
+
+/// Order-independent digest of the counters of some leases: two sets with equal digests are taken as equal.
+pub fn counter_digest<'a>(leases: impl IntoIterator<Item = (&'a LeaseKey, u64)>) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    leases.into_iter().fold(1, |digest, (key, counter)| {
+        let bytes = key.as_str().bytes().chain(counter.to_le_bytes());
+        let one = bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+        // FNV-1a leaves the low bits of similar keys alike; mix before summing.
+        let mixed = (one ^ (one >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        digest.wrapping_add(mixed ^ (mixed >> 32))
+    })
+}
+
+/// Whether the leader's leases are still exactly as it last described them, so that none was renewed since.
+fn is_still_true(sighting: &Sighting, snapshot: &TableSnapshot) -> bool {
+    let held = snapshot
+        .leases
+        .iter()
+        .filter(|lease| lease.actual_owner() == Some(&sighting.leader));
+    counter_digest(held.map(|lease| (&lease.key, lease.counter))) == sighting.held_digest
+}
+
+fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
+    let owner_before = before.checkpoint_owner.as_ref().or(before.owner.as_ref());
+    before.counter != lease.counter && owner_before == lease.actual_owner()
+}
+
+fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_at: Instant) -> LeaseHistory {
+    let is_same_hand_off = |before: &LeaseHistory| {
+        before.owner == lease.owner && before.checkpoint_owner == lease.checkpoint_owner
+    };
+    let changed_at = match &before {
+        None => first_seen_at,
+        Some(before)
+            if before.counter != lease.counter || before.owner != lease.owner && !lease.is_in_hand_off() =>
+        {
+            now
+        }
+        Some(before) => before.changed_at,
+    };
+    let hand_off_since = lease.is_in_hand_off().then(|| {
+        before
+            .as_ref()
+            .filter(|before| is_same_hand_off(before))
+            .and_then(|b| b.hand_off_since)
+            .unwrap_or(now)
+    });
+    LeaseHistory {
+        counter: lease.counter,
+        owner: lease.owner.clone(),
+        checkpoint_owner: lease.checkpoint_owner.clone(),
+        changed_at,
+        hand_off_since,
+    }
+}
+
+/// At the first scan only: did the worker report just now, as one without leases must?
+fn is_recent(row: &WorkerRow, epoch_seconds: u64, failover_time: Duration) -> bool {
+    let due = row.report_period.unwrap_or(failover_time) + Duration::from_secs(2);
+    epoch_seconds.abs_diff(row.reported_at) <= due.as_secs()
+}
+
+fn lost_all_leases(worker: &WorkerId, leases: &[LeaseView]) -> bool {
+    let mut owned = leases
+        .iter()
+        .filter(|view| view.lease.actual_owner() == Some(worker))
+        .peekable();
+    owned.peek().is_some() && owned.all(|view| view.state == LeaseState::Expired)
+}
+
+#[cfg(test)]
+mod tests;

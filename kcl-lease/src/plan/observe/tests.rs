@@ -1,0 +1,288 @@
+use super::*;
+use crate::checkpoint::Checkpoint;
+
+const FAILOVER: Duration = Duration::from_secs(10);
+const EPOCH: u64 = 1_800_000_000;
+
+fn observer() -> Observer {
+    Observer::new(ObserverOptions {
+        me: "me".into(),
+        failover_time: FAILOVER,
+        hand_off_timeout: Duration::from_secs(30),
+    })
+}
+
+fn lease(key: &str, owner: &str, counter: u64) -> Lease {
+    Lease {
+        owner: Some(owner.into()),
+        counter,
+        ..Lease::new(key, Checkpoint::TrimHorizon)
+    }
+}
+
+fn worker(id: &str, reported_at: u64) -> WorkerRow {
+    let report_period = Some(Duration::from_secs(3));
+    WorkerRow {
+        id: id.into(),
+        reported_at,
+        report_period,
+        has_failing_metric: false,
+    }
+}
+
+fn java_worker(id: &str, reported_at: u64) -> WorkerRow {
+    WorkerRow {
+        report_period: None,
+        ..worker(id, reported_at)
+    }
+}
+
+fn table(leases: &[Lease], workers: &[WorkerRow]) -> TableSnapshot {
+    TableSnapshot {
+        leases: leases.to_vec(),
+        workers: workers.to_vec(),
+        ..TableSnapshot::default()
+    }
+}
+
+/// Observes one table after another at the given seconds; the last view.
+fn after(scans: &[(u64, TableSnapshot)]) -> FleetView {
+    let (mut observer, start) = (observer(), Instant::now());
+    let mut view = FleetView::default();
+    for (second, snapshot) in scans {
+        view = observer.observe(
+            snapshot,
+            start + Duration::from_secs(*second),
+            EPOCH + second,
+            None,
+        );
+    }
+    view
+}
+
+fn state_of(view: &FleetView, key: &str) -> LeaseState {
+    view.leases
+        .iter()
+        .find(|view| view.lease.key.as_str() == key)
+        .unwrap()
+        .state
+}
+
+fn is_eligible(view: &FleetView, id: &str) -> bool {
+    view.workers
+        .iter()
+        .find(|worker| worker.id.as_str() == id)
+        .unwrap()
+        .eligible
+}
+
+#[test]
+fn a_lease_expires_when_its_counter_stood_still_for_the_fail_over_time() {
+    let still = table(&[lease("s", "a", 5)], &[]);
+    assert_eq!(
+        state_of(&after(&[(0, still.clone()), (9, still.clone())]), "s"),
+        LeaseState::Live
+    );
+    assert_eq!(
+        state_of(&after(&[(0, still.clone()), (10, still.clone())]), "s"),
+        LeaseState::Expired
+    );
+    let renewed = table(&[lease("s", "a", 6)], &[]);
+    assert_eq!(
+        state_of(&after(&[(0, still), (9, renewed.clone()), (18, renewed)]), "s"),
+        LeaseState::Live
+    );
+}
+
+#[test]
+fn an_owned_lease_is_never_expired_at_first_sight() {
+    assert_eq!(
+        state_of(&after(&[(0, table(&[lease("s", "a", 5)], &[]))]), "s"),
+        LeaseState::Live
+    );
+    let unowned = table(&[Lease::new("s", Checkpoint::TrimHorizon)], &[]);
+    assert_eq!(state_of(&after(&[(0, unowned)]), "s"), LeaseState::Unowned);
+}
+
+#[test]
+fn the_next_expiry_is_that_of_the_lease_longest_silent() {
+    let (mut observer, start) = (observer(), Instant::now());
+    observer.observe(
+        &table(&[lease("s", "a", 1), lease("t", "a", 1)], &[]),
+        start,
+        EPOCH,
+        None,
+    );
+    let later = start + Duration::from_secs(4);
+    let view = observer.observe(
+        &table(&[lease("s", "a", 2), lease("t", "a", 1)], &[]),
+        later,
+        EPOCH,
+        None,
+    );
+    assert_eq!(view.next_expiry, Some(start + FAILOVER));
+}
+
+#[test]
+fn a_leader_that_said_what_it_held_is_timed_from_its_last_word() {
+    let held = [lease("s", "old", 5), lease("t", "old", 9)];
+    let rows = table(&[held[0].clone(), held[1].clone(), lease("u", "b", 1)], &[]);
+    let (mut observer, start) = (observer(), Instant::now());
+    let sighting = |digest| Sighting {
+        leader: "old".into(),
+        held_digest: digest,
+        heard_at: start,
+    };
+    let digest = counter_digest(held.iter().map(|lease| (&lease.key, lease.counter)));
+    let (at_4, at_10) = (start + Duration::from_secs(4), start + Duration::from_secs(10));
+
+    observer.observe(&rows, at_4, EPOCH, Some(&sighting(digest)));
+    let view = observer.observe(&rows, at_10, EPOCH, None);
+    assert_eq!(state_of(&view, "s"), LeaseState::Expired);
+    assert_eq!(
+        state_of(&view, "u"),
+        LeaseState::Live,
+        "the word was about the leader's leases only"
+    );
+
+    let mut other = super::tests::observer();
+    other.observe(&rows, at_4, EPOCH, Some(&sighting(digest + 1)));
+    let view = other.observe(&rows, at_10, EPOCH, None);
+    assert_eq!(
+        state_of(&view, "s"),
+        LeaseState::Live,
+        "renewed since its last word"
+    );
+}
+
+#[test]
+fn digests_ignore_order_but_not_counters() {
+    let (s, t): (LeaseKey, LeaseKey) = ("s".into(), "t".into());
+    assert_eq!(
+        counter_digest([(&s, 1), (&t, 2)]),
+        counter_digest([(&t, 2), (&s, 1)])
+    );
+    assert_ne!(
+        counter_digest([(&s, 1), (&t, 2)]),
+        counter_digest([(&s, 2), (&t, 1)])
+    );
+    assert_ne!(counter_digest([(&s, 1)]), counter_digest([]));
+}
+
+#[test]
+fn a_worker_that_reports_or_renews_is_eligible_and_one_that_falls_silent_is_not() {
+    let idle = |at| table(&[], &[worker("a", at)]);
+    assert!(is_eligible(&after(&[(0, idle(EPOCH)), (9, idle(EPOCH))]), "a"));
+    assert!(!is_eligible(&after(&[(0, idle(EPOCH)), (10, idle(EPOCH))]), "a"));
+    assert!(is_eligible(
+        &after(&[(0, idle(EPOCH)), (9, idle(EPOCH + 9)), (18, idle(EPOCH + 9))]),
+        "a"
+    ));
+    let busy = |counter| table(&[lease("s", "a", counter)], &[worker("a", EPOCH)]);
+    assert!(is_eligible(
+        &after(&[(0, busy(1)), (9, busy(2)), (18, busy(3)), (27, busy(4))]),
+        "a"
+    ));
+}
+
+#[test]
+fn an_old_row_seen_for_the_first_time_proves_nothing() {
+    let stale = || table(&[], &[worker("a", EPOCH - 20)]);
+    assert!(!is_eligible(&after(&[(0, stale())]), "a"));
+    assert!(!is_eligible(&after(&[(0, stale()), (3, stale())]), "a"));
+    assert!(is_eligible(
+        &after(&[(0, stale()), (3, table(&[], &[worker("a", EPOCH + 3)]))]),
+        "a"
+    ));
+    let joins = [(0, table(&[], &[])), (1, stale())];
+    assert!(
+        is_eligible(&after(&joins), "a"),
+        "a row that appears was just written, whatever its clock says"
+    );
+}
+
+#[test]
+fn an_assignment_to_a_worker_is_no_sign_of_its_life() {
+    let scans = [
+        (
+            0,
+            table(&[lease("s", "b", 1)], &[worker("a", EPOCH), worker("b", EPOCH)]),
+        ),
+        (
+            5,
+            table(&[lease("s", "a", 2)], &[worker("a", EPOCH), worker("b", EPOCH)]),
+        ),
+        (
+            12,
+            table(&[lease("s", "a", 2)], &[worker("a", EPOCH), worker("b", EPOCH)]),
+        ),
+    ];
+    let view = after(&scans);
+    assert!(!is_eligible(&view, "a"));
+    assert_eq!(
+        state_of(&view, "s"),
+        LeaseState::Expired,
+        "a dead worker's lease need not wait for its own expiry"
+    );
+}
+
+#[test]
+fn a_java_worker_without_leases_has_a_minute_but_one_whose_leases_expired_has_not() {
+    let idle = || table(&[], &[java_worker("j", EPOCH)]);
+    assert!(is_eligible(&after(&[(0, idle()), (59, idle())]), "j"));
+    assert!(!is_eligible(&after(&[(0, idle()), (60, idle())]), "j"));
+    let busy = || table(&[lease("s", "j", 1)], &[java_worker("j", EPOCH)]);
+    let view = after(&[(0, busy()), (11, busy())]);
+    assert!(!is_eligible(&view, "j"));
+}
+
+#[test]
+fn a_worker_with_a_failing_metric_gets_nothing() {
+    let failing = WorkerRow {
+        has_failing_metric: true,
+        ..worker("a", EPOCH)
+    };
+    assert!(!is_eligible(&after(&[(0, table(&[], &[failing]))]), "a"));
+}
+
+#[test]
+fn a_hand_off_is_overdue_after_its_time_out_and_the_fail_over_time() {
+    let in_hand_off = |counter| {
+        let lease = Lease {
+            checkpoint_owner: Some("a".into()),
+            ..lease("s", "b", counter)
+        };
+        table(&[lease], &[])
+    };
+    let renewing = |until: u64| {
+        (0..=until / 5)
+            .map(|i| (i * 5, in_hand_off(i)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        state_of(&after(&renewing(35)), "s"),
+        LeaseState::HandOff { overdue: false }
+    );
+    assert_eq!(
+        state_of(&after(&renewing(40)), "s"),
+        LeaseState::HandOff { overdue: true }
+    );
+    let dead = [(0, in_hand_off(1)), (10, in_hand_off(1))];
+    assert_eq!(
+        state_of(&after(&dead), "s"),
+        LeaseState::Expired,
+        "its processor died"
+    );
+}
+
+#[test]
+fn an_ended_lease_is_nobody_s_business() {
+    let ended = Lease {
+        checkpoint: Checkpoint::ShardEnd,
+        ..lease("s", "a", 1)
+    };
+    assert_eq!(
+        state_of(&after(&[(0, table(&[ended], &[]))]), "s"),
+        LeaseState::Ended
+    );
+}

@@ -1,0 +1,117 @@
+//! To whom a leaving worker leaves its leases.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::{LeaseKey, WorkerId};
+use crate::store::TableSnapshot;
+
+/// Workers with leases, and Java workers, report every 30 s; one that missed two reports is not named.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Names the next owner of each lease that `leaver` processes, spreading them over the workers that reported lately
+/// and are not `known_dead`. Leases without successor are not in the answer.
+///
+/// A wrong guess costs time but no safety: the leader takes leases back from workers that it knows to be dead.
+pub fn name_successors(
+    snapshot: &TableSnapshot,
+    leaver: &WorkerId,
+    known_dead: &[WorkerId],
+    epoch_seconds: u64,
+    max_leases: usize,
+) -> BTreeMap<LeaseKey, WorkerId> {
+    let candidates = snapshot.workers.iter().filter(|row| {
+        row.id != *leaver
+            && !row.has_failing_metric
+            && !known_dead.contains(&row.id)
+            && epoch_seconds.abs_diff(row.reported_at) <= FRESH.as_secs()
+    });
+    let mut counts: BTreeMap<&WorkerId, usize> = candidates.map(|row| (&row.id, 0)).collect();
+    let open = || snapshot.leases.iter().filter(|lease| !lease.has_ended());
+    for count in open().filter_map(|lease| lease.owner.as_ref()) {
+        if let Some(count) = counts.get_mut(count) {
+            *count += 1;
+        }
+    }
+    let mut successors = BTreeMap::new();
+    for lease in open().filter(|lease| lease.actual_owner() == Some(leaver) && !lease.is_in_hand_off()) {
+        let room = counts.iter_mut().filter(|(_, count)| **count < max_leases);
+        if let Some((next, count)) = room.min_by_key(|(_, count)| **count) {
+            *count += 1;
+            successors.insert(lease.key.clone(), (*next).clone());
+        }
+    }
+    successors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::lease::Lease;
+    use crate::store::WorkerRow;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn lease(key: &str, owner: &str) -> Lease {
+        Lease {
+            owner: Some(owner.into()),
+            ..Lease::new(key, Checkpoint::TrimHorizon)
+        }
+    }
+
+    fn worker(id: &str, age: u64) -> WorkerRow {
+        WorkerRow {
+            id: id.into(),
+            reported_at: NOW - age,
+            report_period: None,
+            has_failing_metric: false,
+        }
+    }
+
+    fn named(leases: Vec<Lease>, workers: Vec<WorkerRow>, dead: &[WorkerId]) -> Vec<String> {
+        let snapshot = TableSnapshot {
+            leases,
+            workers,
+            ..TableSnapshot::default()
+        };
+        let successors = name_successors(&snapshot, &"me".into(), dead, NOW, 100);
+        successors
+            .iter()
+            .map(|(key, next)| format!("{key}={next}"))
+            .collect()
+    }
+
+    #[test]
+    fn leases_go_to_the_peers_that_hold_least() {
+        let leases = vec![
+            lease("1", "me"),
+            lease("2", "me"),
+            lease("3", "me"),
+            lease("4", "b"),
+        ];
+        let peers = vec![worker("a", 0), worker("b", 30), worker("me", 0)];
+        assert_eq!(named(leases, peers, &[]), ["1=a", "2=a", "3=b"]);
+    }
+
+    #[test]
+    fn stale_and_dead_peers_are_not_named() {
+        let leases = || vec![lease("1", "me")];
+        assert!(named(leases(), vec![worker("a", 61)], &[]).is_empty());
+        assert!(named(leases(), vec![worker("a", 1)], &["a".into()]).is_empty());
+        assert!(named(leases(), vec![worker("me", 1)], &[]).is_empty());
+    }
+
+    #[test]
+    fn ended_leases_and_running_hand_offs_need_no_successor() {
+        let ended = Lease {
+            checkpoint: Checkpoint::ShardEnd,
+            ..lease("1", "me")
+        };
+        let in_hand_off = Lease {
+            checkpoint_owner: Some("me".into()),
+            ..lease("2", "b")
+        };
+        assert!(named(vec![ended, in_hand_off], vec![worker("a", 0)], &[]).is_empty());
+    }
+}

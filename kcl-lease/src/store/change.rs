@@ -1,0 +1,363 @@
+//! Every conditional write to a lease as data: what must hold, and what changes.
+//!
+//! The conditions are those of the Java KCL 3.5, so that both may share a table; where ours are narrower the doc
+//! of the variant says so. Stores translate [`Requirement`]s and [`Effect`]s, they do not interpret changes.
+
+use std::collections::BTreeSet;
+
+use crate::checkpoint::{Checkpoint, PendingCheckpoint};
+use crate::ids::WorkerId;
+use crate::lease::{HashRange, Lease};
+
+/// A conditional write to one lease, relative to the row as the writer last saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseChange {
+    /// The owner's heartbeat.
+    Renew {
+        /// Smoothed throughput to publish, if known.
+        throughput_kbps: Option<f64>,
+    },
+    /// Gives the lease to a worker at once; also the last step of a hand-off.
+    Assign {
+        /// The new owner.
+        to: WorkerId,
+        /// Also require an unchanged counter: the lease was judged expired, and a renewal since then must win.
+        /// (The Java KCL does not.)
+        unless_renewed: bool,
+    },
+    /// Names the next owner and lets the present one finish. The counter stays.
+    BeginHandOff {
+        /// The next owner.
+        to: WorkerId,
+    },
+    /// The owner gives the lease up, to whomever the leader names.
+    Release,
+    /// Progress, and at the same time a heartbeat. (Narrower than the Java KCL: the writer must own the lease.)
+    Checkpoint {
+        /// How far the shard was processed.
+        checkpoint: Checkpoint,
+        /// A checkpoint to be committed later; `None` clears one.
+        pending: Option<PendingCheckpoint>,
+    },
+    /// Records the children of an ended shard. The counter stays.
+    Children(BTreeSet<String>),
+    /// Fills in a missing hash range. The counter stays.
+    HashRange(HashRange),
+}
+
+/// One condition on the stored row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirement {
+    /// The row exists.
+    Exists,
+    /// `leaseCounter` has this value.
+    Counter(u64),
+    /// `leaseOwner` has this value, or is absent.
+    Owner(Option<WorkerId>),
+    /// `checkpointOwner` has this value, or is absent.
+    CheckpointOwner(Option<WorkerId>),
+}
+
+/// One change of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Sets `leaseCounter`.
+    SetCounter(u64),
+    /// Adds one to `leaseCounter`, whatever it is.
+    AddToCounter,
+    /// Sets or removes `leaseOwner`.
+    Owner(Option<WorkerId>),
+    /// Sets or removes `checkpointOwner`.
+    CheckpointOwner(Option<WorkerId>),
+    /// Adds one to `ownerSwitchesSinceCheckpoint`.
+    AddOwnerSwitch,
+    /// Sets `ownerSwitchesSinceCheckpoint` to 0.
+    ResetOwnerSwitches,
+    /// Sets `checkpoint` and `checkpointSubSequenceNumber`.
+    Checkpoint(Checkpoint),
+    /// Sets or removes the attributes of a pending checkpoint.
+    Pending(Option<PendingCheckpoint>),
+    /// Sets `childShardIds`.
+    Children(BTreeSet<String>),
+    /// Sets `startingHashKey` and `endingHashKey`.
+    HashRange(HashRange),
+    /// Sets `throughputKBps`.
+    Throughput(f64),
+}
+
+impl LeaseChange {
+    /// What must hold for the change to be applied.
+    pub fn requirements(&self, seen: &Lease) -> Vec<Requirement> {
+        let as_seen = || {
+            vec![
+                Requirement::Owner(seen.owner.clone()),
+                Requirement::CheckpointOwner(seen.checkpoint_owner.clone()),
+            ]
+        };
+        match self {
+            Self::Renew { .. } if seen.is_in_hand_off() => vec![Requirement::Counter(seen.counter)],
+            Self::Renew { .. } => {
+                vec![
+                    Requirement::Counter(seen.counter),
+                    Requirement::CheckpointOwner(None),
+                ]
+            }
+            Self::Assign { unless_renewed, .. } => {
+                let mut all = vec![Requirement::Exists];
+                all.extend(as_seen());
+                if *unless_renewed {
+                    all.push(Requirement::Counter(seen.counter));
+                }
+                all
+            }
+            Self::BeginHandOff { .. } => vec![
+                Requirement::Exists,
+                Requirement::Owner(seen.owner.clone()),
+                Requirement::CheckpointOwner(None),
+            ],
+            Self::Release => {
+                let mut all = vec![Requirement::Exists];
+                all.extend(as_seen());
+                all
+            }
+            Self::Checkpoint { .. } => {
+                let mine = match &seen.checkpoint_owner {
+                    Some(owner) => Requirement::CheckpointOwner(Some(owner.clone())),
+                    None => Requirement::Owner(seen.owner.clone()),
+                };
+                vec![Requirement::Counter(seen.counter), mine]
+            }
+            Self::Children(_) | Self::HashRange(_) => vec![Requirement::Exists],
+        }
+    }
+
+    /// What the change does.
+    pub fn effects(&self, seen: &Lease) -> Vec<Effect> {
+        match self {
+            Self::Renew { throughput_kbps } => {
+                let mut all = vec![Effect::SetCounter(seen.counter + 1)];
+                all.extend(throughput_kbps.map(Effect::Throughput));
+                all
+            }
+            Self::Assign { to, .. } => {
+                let mut all = vec![
+                    Effect::Owner(Some(to.clone())),
+                    Effect::CheckpointOwner(None),
+                    Effect::AddToCounter,
+                ];
+                let changes_hands = seen.owner.as_ref().is_some_and(|owner| owner != to);
+                let returns_to_its_processor = seen.checkpoint_owner.as_ref() == Some(to);
+                if changes_hands || returns_to_its_processor {
+                    all.push(Effect::AddOwnerSwitch);
+                }
+                all
+            }
+            Self::BeginHandOff { to } => {
+                vec![
+                    Effect::Owner(Some(to.clone())),
+                    Effect::CheckpointOwner(seen.owner.clone()),
+                ]
+            }
+            Self::Release if seen.is_in_hand_off() => {
+                vec![Effect::CheckpointOwner(None), Effect::AddToCounter]
+            }
+            Self::Release => vec![Effect::Owner(None), Effect::AddToCounter],
+            Self::Checkpoint { checkpoint, pending } => {
+                let mut all = vec![
+                    Effect::SetCounter(seen.counter + 1),
+                    Effect::Checkpoint(checkpoint.clone()),
+                    Effect::Pending(pending.clone()),
+                ];
+                if pending.is_none() {
+                    all.push(Effect::ResetOwnerSwitches);
+                }
+                all
+            }
+            Self::Children(children) => vec![Effect::Children(children.clone())],
+            Self::HashRange(range) => vec![Effect::HashRange(*range)],
+        }
+    }
+
+    /// The row after the change, if it was `row` before.
+    pub fn applied_to(&self, row: &Lease, seen: &Lease) -> Lease {
+        let mut after = row.clone();
+        for effect in self.effects(seen) {
+            effect.apply(&mut after);
+        }
+        after
+    }
+}
+
+impl Requirement {
+    /// Whether an existing row meets the condition.
+    pub fn holds(&self, row: &Lease) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Counter(counter) => row.counter == *counter,
+            Self::Owner(owner) => row.owner == *owner,
+            Self::CheckpointOwner(owner) => row.checkpoint_owner == *owner,
+        }
+    }
+}
+
+impl Effect {
+    /// Changes the row.
+    pub fn apply(&self, row: &mut Lease) {
+        match self {
+            Self::SetCounter(counter) => row.counter = *counter,
+            Self::AddToCounter => row.counter += 1,
+            Self::Owner(owner) => row.owner.clone_from(owner),
+            Self::CheckpointOwner(owner) => row.checkpoint_owner.clone_from(owner),
+            Self::AddOwnerSwitch => row.owner_switches_since_checkpoint += 1,
+            Self::ResetOwnerSwitches => row.owner_switches_since_checkpoint = 0,
+            Self::Checkpoint(checkpoint) => row.checkpoint = checkpoint.clone(),
+            Self::Pending(pending) => row.pending_checkpoint.clone_from(pending),
+            Self::Children(children) => row.children.clone_from(children),
+            Self::HashRange(range) => row.hash_range = Some(*range),
+            Self::Throughput(kbps) => row.throughput_kbps = Some(*kbps),
+        }
+    }
+
+    /// Whether the row looks as if the effect had taken place.
+    pub fn is_visible_in(&self, row: &Lease) -> bool {
+        let mut after = row.clone();
+        match self {
+            Self::AddToCounter | Self::AddOwnerSwitch | Self::SetCounter(_) | Self::Throughput(_) => {
+                return true;
+            }
+            other => other.apply(&mut after),
+        }
+        after == *row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned_by(owner: &str) -> Lease {
+        Lease {
+            owner: Some(owner.into()),
+            counter: 7,
+            ..Lease::new("shard-1", Checkpoint::TrimHorizon)
+        }
+    }
+
+    fn after(change: &LeaseChange, row: &Lease) -> Lease {
+        change.applied_to(row, row)
+    }
+
+    #[test]
+    fn a_hand_off_leaves_the_counter_and_counts_no_owner_switch() {
+        let row = owned_by("a");
+        let begun = after(&LeaseChange::BeginHandOff { to: "b".into() }, &row);
+        assert_eq!(begun.owner, Some("b".into()));
+        assert_eq!(begun.checkpoint_owner, Some("a".into()));
+        assert_eq!(begun.counter, 7);
+
+        let done = after(
+            &LeaseChange::Assign {
+                to: "b".into(),
+                unless_renewed: false,
+            },
+            &begun,
+        );
+        assert_eq!(done.owner, Some("b".into()));
+        assert_eq!(done.checkpoint_owner, None);
+        assert_eq!(done.counter, 8);
+        assert_eq!(done.owner_switches_since_checkpoint, 0);
+    }
+
+    #[test]
+    fn an_assignment_to_another_worker_counts_an_owner_switch() {
+        let assign = |to: &str| LeaseChange::Assign {
+            to: to.into(),
+            unless_renewed: false,
+        };
+        assert_eq!(
+            after(&assign("b"), &owned_by("a")).owner_switches_since_checkpoint,
+            1
+        );
+        assert_eq!(
+            after(&assign("a"), &owned_by("a")).owner_switches_since_checkpoint,
+            0
+        );
+        let unowned = Lease::new("shard-1", Checkpoint::TrimHorizon);
+        assert_eq!(after(&assign("a"), &unowned).owner_switches_since_checkpoint, 0);
+        let in_hand_off = after(&LeaseChange::BeginHandOff { to: "b".into() }, &owned_by("a"));
+        assert_eq!(
+            after(&assign("a"), &in_hand_off).owner_switches_since_checkpoint,
+            1
+        );
+    }
+
+    #[test]
+    fn releasing_during_a_hand_off_leaves_the_lease_to_the_next_owner() {
+        let in_hand_off = after(&LeaseChange::BeginHandOff { to: "b".into() }, &owned_by("a"));
+        let released = after(&LeaseChange::Release, &in_hand_off);
+        assert_eq!(
+            (released.owner, released.checkpoint_owner),
+            (Some("b".into()), None)
+        );
+        assert_eq!(after(&LeaseChange::Release, &owned_by("a")).owner, None);
+    }
+
+    #[test]
+    fn a_renewal_is_refused_once_a_hand_off_has_begun_and_the_owner_does_not_know() {
+        let seen = owned_by("a");
+        let row = after(&LeaseChange::BeginHandOff { to: "b".into() }, &seen);
+        let renew = LeaseChange::Renew {
+            throughput_kbps: None,
+        };
+        assert!(!renew.requirements(&seen).iter().all(|r| r.holds(&row)));
+        assert!(
+            renew.requirements(&row).iter().all(|r| r.holds(&row)),
+            "but it may renew once it knows"
+        );
+    }
+
+    #[test]
+    fn an_expired_lease_is_not_taken_from_an_owner_that_renewed_since() {
+        let seen = owned_by("a");
+        let renewed = after(
+            &LeaseChange::Renew {
+                throughput_kbps: None,
+            },
+            &seen,
+        );
+        let take = LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: true,
+        };
+        assert!(take.requirements(&seen).iter().all(|r| r.holds(&seen)));
+        assert!(!take.requirements(&seen).iter().all(|r| r.holds(&renewed)));
+    }
+
+    #[test]
+    fn a_checkpoint_resets_switches_but_a_prepared_one_does_not() {
+        let mut row = owned_by("a");
+        row.owner_switches_since_checkpoint = 2;
+        let pending = PendingCheckpoint {
+            checkpoint: Checkpoint::ShardEnd,
+            state: None,
+        };
+        let prepared = after(
+            &LeaseChange::Checkpoint {
+                checkpoint: row.checkpoint.clone(),
+                pending: Some(pending.clone()),
+            },
+            &row,
+        );
+        assert_eq!(prepared.owner_switches_since_checkpoint, 2);
+        assert_eq!(prepared.pending_checkpoint, Some(pending));
+        let made = after(
+            &LeaseChange::Checkpoint {
+                checkpoint: Checkpoint::ShardEnd,
+                pending: None,
+            },
+            &prepared,
+        );
+        assert_eq!(made.owner_switches_since_checkpoint, 0);
+        assert_eq!(made.pending_checkpoint, None);
+    }
+}

@@ -1,0 +1,301 @@
+//! Making the table usable: create it, check its shape, wait for it.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus, Tag,
+};
+use tokio::time::{Instant, sleep};
+
+use super::attributes::{LEASE_KEY, LEASE_OWNER, OWNER_INDEX};
+use super::failure::classify;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Whether a worker may create the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TableCreation {
+    /// Create the table, or its missing index, with the options given.
+    #[default]
+    CreateIfMissing,
+    /// Never create or change anything; a missing table or index is an error that prints the required schema.
+    MustExist,
+}
+
+/// How a new table is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Billing {
+    /// Pay per request.
+    #[default]
+    OnDemand,
+    /// Capacity units per second for the table and for its index each.
+    Provisioned {
+        /// Read capacity units.
+        read: u32,
+        /// Write capacity units.
+        write: u32,
+    },
+}
+
+/// Name and creation of the lease table. All but name and creation apply only when the table is created.
+#[derive(Debug, Clone)]
+pub struct TableOptions {
+    /// The table's name; the Java KCL's default is the application's name.
+    pub name: String,
+    /// Whether it may be created.
+    pub creation: TableCreation,
+    /// Billing of a new table.
+    pub billing: Billing,
+    /// Tags of a new table.
+    pub tags: Vec<(String, String)>,
+    /// Deletion protection of a new table.
+    pub deletion_protection: bool,
+    /// How long to wait for a new table and index. (The Java KCL waits an hour for its index.)
+    pub creation_timeout: Duration,
+}
+
+impl TableOptions {
+    /// An on-demand table of this name, created if missing.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            creation: TableCreation::default(),
+            billing: Billing::default(),
+            tags: Vec::new(),
+            deletion_protection: false,
+            creation_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+const PREPARE: &str = "preparing";
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const SLOWEST_POLL: Duration = Duration::from_secs(2);
+
+/// Creates what is missing, if allowed, and waits until table and index can be used.
+pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
+    let deadline = Instant::now() + options.creation_timeout;
+    let mut poll = FIRST_POLL;
+    loop {
+        match describe(client, options).await? {
+            None => create(client, options).await?,
+            Some(table) => {
+                check_key(&table, options)?;
+                match readiness(&table) {
+                    Readiness::Ready => return Ok(()),
+                    Readiness::IndexMissing => add_index(client, options, &table).await?,
+                    Readiness::Waiting => {}
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            let message =
+                format!("table or index {OWNER_INDEX} is still not active after the creation time-out");
+            return Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                PREPARE,
+                &options.name,
+                message,
+            ));
+        }
+        sleep(poll).await;
+        poll = (poll * 2).min(SLOWEST_POLL);
+    }
+}
+
+enum Readiness {
+    Ready,
+    IndexMissing,
+    Waiting,
+}
+
+fn readiness(table: &TableDescription) -> Readiness {
+    let usable = matches!(
+        table.table_status(),
+        Some(TableStatus::Active | TableStatus::Updating)
+    );
+    let index = table
+        .global_secondary_indexes()
+        .iter()
+        .find(|index| index.index_name() == Some(OWNER_INDEX));
+    match index.map(|index| index.index_status()) {
+        _ if !usable => Readiness::Waiting,
+        // While UPDATING another worker may be adding the index.
+        None if table.table_status() == Some(&TableStatus::Updating) => Readiness::Waiting,
+        None => Readiness::IndexMissing,
+        Some(Some(IndexStatus::Active | IndexStatus::Updating)) => Readiness::Ready,
+        Some(_) => Readiness::Waiting,
+    }
+}
+
+async fn describe(client: &Client, options: &TableOptions) -> Result<Option<TableDescription>, StoreError> {
+    match client.describe_table().table_name(&options.name).send().await {
+        Ok(output) => Ok(output.table),
+        Err(error) => match classify(PREPARE, &options.name, error) {
+            missing if missing.kind() == StoreErrorKind::TableMissing => Ok(None),
+            other => Err(other),
+        },
+    }
+}
+
+async fn create(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
+    if options.creation == TableCreation::MustExist {
+        return Err(must_exist(options, "the table does not exist"));
+    }
+    let mut request = client
+        .create_table()
+        .table_name(&options.name)
+        .attribute_definitions(string_attribute(LEASE_KEY)?)
+        .attribute_definitions(string_attribute(LEASE_OWNER)?)
+        .key_schema(key(LEASE_KEY, KeyType::Hash)?)
+        .deletion_protection_enabled(options.deletion_protection);
+    let mut index = GlobalSecondaryIndex::builder()
+        .index_name(OWNER_INDEX)
+        .key_schema(key(LEASE_OWNER, KeyType::Hash)?)
+        .key_schema(key(LEASE_KEY, KeyType::Range)?)
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::KeysOnly)
+                .build(),
+        );
+    match options.billing {
+        Billing::OnDemand => request = request.billing_mode(BillingMode::PayPerRequest),
+        Billing::Provisioned { read, write } => {
+            let throughput = throughput(read.into(), write.into())?;
+            index = index.provisioned_throughput(throughput.clone());
+            request = request
+                .billing_mode(BillingMode::Provisioned)
+                .provisioned_throughput(throughput);
+        }
+    }
+    for (key, value) in &options.tags {
+        request = request.tags(
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .build()
+                .map_err(built_wrong)?,
+        );
+    }
+    request = request.global_secondary_indexes(index.build().map_err(built_wrong)?);
+    match request.send().await {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_in_use_exception()) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(classify(PREPARE, &options.name, error)),
+    }
+}
+
+async fn add_index(
+    client: &Client,
+    options: &TableOptions,
+    table: &TableDescription,
+) -> Result<(), StoreError> {
+    if options.creation == TableCreation::MustExist {
+        return Err(must_exist(options, "the table has no such index"));
+    }
+    let mut index = CreateGlobalSecondaryIndexAction::builder()
+        .index_name(OWNER_INDEX)
+        .key_schema(key(LEASE_OWNER, KeyType::Hash)?)
+        .key_schema(key(LEASE_KEY, KeyType::Range)?)
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::KeysOnly)
+                .build(),
+        );
+    let capacity = table.provisioned_throughput();
+    let units = capacity.map_or((0, 0), |units| {
+        (
+            units.read_capacity_units().unwrap_or(0),
+            units.write_capacity_units().unwrap_or(0),
+        )
+    });
+    if units.0 > 0 && units.1 > 0 {
+        index = index.provisioned_throughput(throughput(units.0, units.1)?);
+    }
+    let request = client
+        .update_table()
+        .table_name(&options.name)
+        .attribute_definitions(string_attribute(LEASE_KEY)?)
+        .attribute_definitions(string_attribute(LEASE_OWNER)?)
+        .global_secondary_index_updates(
+            GlobalSecondaryIndexUpdate::builder()
+                .create(index.build().map_err(built_wrong)?)
+                .build(),
+        );
+    match request.send().await {
+        Ok(_) => Ok(()),
+        // Another worker is adding it.
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_in_use_exception()) =>
+        {
+            Ok(())
+        }
+        Err(error) => {
+            let failure = classify(PREPARE, &options.name, error);
+            // "Attempting to create an index which already exists": lost a race that does not matter.
+            if failure.kind() == StoreErrorKind::Invalid && failure.to_string().contains("already exists") {
+                return Ok(());
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn check_key(table: &TableDescription, options: &TableOptions) -> Result<(), StoreError> {
+    match table.key_schema() {
+        [only] if only.attribute_name() == LEASE_KEY && *only.key_type() == KeyType::Hash => Ok(()),
+        other => {
+            let names: Vec<_> = other.iter().map(KeySchemaElement::attribute_name).collect();
+            Err(must_exist(
+                options,
+                &format!("the table is no lease table: its key is {names:?}"),
+            ))
+        }
+    }
+}
+
+fn must_exist(options: &TableOptions, problem: &str) -> StoreError {
+    let schema = format!(
+        "{problem}. Required: hash key {LEASE_KEY} (S); global secondary index {OWNER_INDEX} with hash key \
+         {LEASE_OWNER} (S), range key {LEASE_KEY} (S), projection KEYS_ONLY"
+    );
+    StoreError::new(StoreErrorKind::TableMissing, PREPARE, &options.name, schema)
+}
+
+fn string_attribute(name: &str) -> Result<AttributeDefinition, StoreError> {
+    let definition = AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S);
+    definition.build().map_err(built_wrong)
+}
+
+fn key(name: &str, role: KeyType) -> Result<KeySchemaElement, StoreError> {
+    KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(role)
+        .build()
+        .map_err(built_wrong)
+}
+
+fn throughput(read: i64, write: i64) -> Result<ProvisionedThroughput, StoreError> {
+    let units = ProvisionedThroughput::builder()
+        .read_capacity_units(read)
+        .write_capacity_units(write);
+    units.build().map_err(built_wrong)
+}
+
+fn built_wrong(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, PREPARE, "", error.to_string()).with_source(error)
+}

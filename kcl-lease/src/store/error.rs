@@ -1,0 +1,93 @@
+//! What can go wrong between a worker and its lease table.
+
+use std::error::Error as StdError;
+
+/// The reaction that a failed call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The table's or account's throughput is exceeded: back off and try again.
+    Throttled,
+    /// Time-out, connection failure or fault of the service: try again.
+    Unavailable,
+    /// The table or its index does not exist.
+    TableMissing,
+    /// The credentials do not permit the operation.
+    AccessDenied,
+    /// The request or the stored data is wrong; trying again does not help.
+    Invalid,
+}
+
+/// A failed call to the lease table.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} on lease table {table}: {message}; {}", self.advice())]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    operation: &'static str,
+    table: String,
+    message: String,
+    may_have_been_applied: bool,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A failure of `operation` on `table`.
+    pub fn new(
+        kind: StoreErrorKind,
+        operation: &'static str,
+        table: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            operation,
+            table: table.into(),
+            message: message.into(),
+            may_have_been_applied: false,
+            source: None,
+        }
+    }
+
+    /// Keeps the underlying error.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Marks a write whose outcome is unknown.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self, unknown: bool) -> Self {
+        self.may_have_been_applied = unknown;
+        self
+    }
+
+    /// The reaction it asks for.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Throttled | StoreErrorKind::Unavailable)
+    }
+
+    /// Whether a write may have taken effect although it was reported as failed; read the row back to know.
+    pub fn may_have_been_applied(&self) -> bool {
+        self.may_have_been_applied
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.kind {
+            StoreErrorKind::Throttled => "raise the table's capacity or use on-demand billing",
+            StoreErrorKind::Unavailable => "it is retried; check the network path to DynamoDB if it lasts",
+            StoreErrorKind::TableMissing => "create the table or allow its creation",
+            StoreErrorKind::AccessDenied => {
+                "allow DescribeTable, CreateTable, UpdateTable, Scan, Query, GetItem, PutItem, UpdateItem and \
+                 DeleteItem on the table and its indexes"
+            }
+            StoreErrorKind::Invalid => "check the table's schema and the row named here",
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A store whose writes can be made to fail, for tests of its users.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::*;
+
+/// What happens to one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// Fails before it has any effect.
+    RequestLost,
+    /// Takes effect, then fails.
+    AnswerLost,
+    /// Takes effect, and is then repeated, as the SDK does: the caller sees the second answer.
+    Repeated,
+    /// Takes this long, then works.
+    Slow(Duration),
+}
+
+/// Wraps a store; each lease write and heartbeat takes the next mishap, if there is one.
+#[derive(Debug)]
+pub(crate) struct FlakyStore {
+    pub(crate) inner: MemoryLeaseStore,
+    mishaps: Mutex<VecDeque<Mishap>>,
+    cut: Mutex<bool>,
+}
+
+impl FlakyStore {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryLeaseStore::new(),
+            mishaps: Mutex::default(),
+            cut: Mutex::new(false),
+        })
+    }
+
+    pub(crate) fn suffer(&self, mishaps: impl IntoIterator<Item = Mishap>) {
+        self.mishaps.lock().unwrap().extend(mishaps);
+    }
+
+    /// While cut off, every call fails.
+    pub(crate) fn set_cut_off(&self, cut: bool) {
+        *self.cut.lock().unwrap() = cut;
+    }
+
+    fn failure(unknown: bool) -> StoreError {
+        StoreError::new(StoreErrorKind::Unavailable, "testing", "t", "made to fail")
+            .with_unknown_outcome(unknown)
+    }
+
+    fn reach(&self) -> Result<(), StoreError> {
+        if *self.cut.lock().unwrap() {
+            Err(Self::failure(true))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn next_mishap(&self) -> Option<Mishap> {
+        self.mishaps.lock().unwrap().pop_front()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for FlakyStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.reach()
+    }
+
+    async fn scan(&self) -> Result<TableSnapshot, StoreError> {
+        self.reach()?;
+        self.inner.scan().await
+    }
+
+    async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
+        self.reach()?;
+        self.inner.get(key).await
+    }
+
+    async fn assigned_to(&self, worker: &WorkerId) -> Result<Vec<LeaseKey>, StoreError> {
+        self.reach()?;
+        self.inner.assigned_to(worker).await
+    }
+
+    async fn create(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.create(lease).await
+    }
+
+    async fn write(&self, seen: &Lease, change: &LeaseChange) -> Result<WriteOutcome, StoreError> {
+        self.reach()?;
+        match self.next_mishap() {
+            None => self.inner.write(seen, change).await,
+            Some(Mishap::RequestLost) => Err(Self::failure(true)),
+            Some(Mishap::AnswerLost) => {
+                self.inner.write(seen, change).await?;
+                Err(Self::failure(true))
+            }
+            Some(Mishap::Repeated) => {
+                self.inner.write(seen, change).await?;
+                self.inner.write(seen, change).await
+            }
+            Some(Mishap::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                self.inner.write(seen, change).await
+            }
+        }
+    }
+
+    async fn delete(&self, seen: &Lease) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.delete(seen).await
+    }
+
+    async fn read_leader(&self) -> Result<Option<LeaderLock>, StoreError> {
+        self.reach()?;
+        self.inner.read_leader().await
+    }
+
+    async fn take_leader(&self, lock: &LeaderLock, seen: Option<&str>) -> Result<bool, StoreError> {
+        self.reach()?;
+        match self.next_mishap() {
+            Some(Mishap::AnswerLost) => {
+                self.inner.take_leader(lock, seen).await?;
+                Err(Self::failure(true))
+            }
+            Some(Mishap::Repeated) => {
+                self.inner.take_leader(lock, seen).await?;
+                self.inner.take_leader(lock, seen).await
+            }
+            _ => self.inner.take_leader(lock, seen).await,
+        }
+    }
+
+    async fn beat_leader(&self, lock: &LeaderLock, seen: &str) -> Result<bool, StoreError> {
+        self.reach()?;
+        match self.next_mishap() {
+            Some(Mishap::AnswerLost) => {
+                self.inner.beat_leader(lock, seen).await?;
+                Err(Self::failure(true))
+            }
+            Some(Mishap::Repeated) => {
+                self.inner.beat_leader(lock, seen).await?;
+                self.inner.beat_leader(lock, seen).await
+            }
+            Some(Mishap::RequestLost) => Err(Self::failure(true)),
+            _ => self.inner.beat_leader(lock, seen).await,
+        }
+    }
+
+    async fn release_leader(&self, lock: &LeaderLock) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.release_leader(lock).await
+    }
+
+    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+        self.reach()?;
+        self.inner.report(worker).await
+    }
+
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        self.reach()?;
+        self.inner.retire(worker).await
+    }
+
+    async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
+        self.reach()?;
+        self.inner.agree_on_version(ours).await
+    }
+}

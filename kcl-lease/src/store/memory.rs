@@ -1,0 +1,171 @@
+//! A lease table in memory, for tests and for applications of one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{
+    ClientVersion, LeaderLock, LeaseChange, LeaseStore, StoreError, TableSnapshot, WorkerRow, WriteOutcome,
+};
+use crate::ids::{LeaseKey, WorkerId};
+use crate::lease::Lease;
+
+/// A [`LeaseStore`] in memory: always consistent, never slow, gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryLeaseStore {
+    rows: Mutex<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    leases: BTreeMap<LeaseKey, Lease>,
+    workers: BTreeMap<WorkerId, WorkerRow>,
+    leader: Option<LeaderLock>,
+    client_version: Option<ClientVersion>,
+}
+
+impl MemoryLeaseStore {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl LeaseStore for MemoryLeaseStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn scan(&self) -> Result<TableSnapshot, StoreError> {
+        let rows = self.rows();
+        Ok(TableSnapshot {
+            leases: rows.leases.values().cloned().collect(),
+            workers: rows.workers.values().cloned().collect(),
+            ..TableSnapshot::default()
+        })
+    }
+
+    async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
+        Ok(self.rows().leases.get(key).cloned())
+    }
+
+    async fn assigned_to(&self, worker: &WorkerId) -> Result<Vec<LeaseKey>, StoreError> {
+        let rows = self.rows();
+        let assigned = rows
+            .leases
+            .values()
+            .filter(|lease| lease.owner.as_ref() == Some(worker));
+        Ok(assigned.map(|lease| lease.key.clone()).collect())
+    }
+
+    async fn create(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_new = !rows.leases.contains_key(&lease.key);
+        if is_new {
+            rows.leases.insert(lease.key.clone(), lease.clone());
+        }
+        Ok(is_new)
+    }
+
+    async fn write(&self, seen: &Lease, change: &LeaseChange) -> Result<WriteOutcome, StoreError> {
+        let mut rows = self.rows();
+        let Some(row) = rows.leases.get_mut(&seen.key) else {
+            return Ok(WriteOutcome::Refused(None));
+        };
+        if change
+            .requirements(seen)
+            .iter()
+            .all(|requirement| requirement.holds(row))
+        {
+            *row = change.applied_to(row, seen);
+            Ok(WriteOutcome::Applied(row.clone()))
+        } else {
+            Ok(WriteOutcome::Refused(Some(row.clone())))
+        }
+    }
+
+    async fn delete(&self, seen: &Lease) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        match rows.leases.get(&seen.key) {
+            Some(row) if row.counter != seen.counter => Ok(false),
+            _ => {
+                rows.leases.remove(&seen.key);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn read_leader(&self) -> Result<Option<LeaderLock>, StoreError> {
+        Ok(self.rows().leader.clone())
+    }
+
+    async fn take_leader(&self, lock: &LeaderLock, seen: Option<&str>) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let may_take = rows.leader.as_ref().map(|row| row.version.as_str()) == seen;
+        if may_take {
+            rows.leader = Some(lock.clone());
+        }
+        Ok(may_take)
+    }
+
+    async fn beat_leader(&self, lock: &LeaderLock, seen: &str) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_mine = rows
+            .leader
+            .as_ref()
+            .is_some_and(|row| row.owner == lock.owner && row.version == seen);
+        if is_mine {
+            rows.leader = Some(lock.clone());
+        }
+        Ok(is_mine)
+    }
+
+    async fn release_leader(&self, lock: &LeaderLock) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_mine = rows
+            .leader
+            .as_ref()
+            .is_some_and(|row| row.owner == lock.owner && row.version == lock.version);
+        if is_mine {
+            rows.leader = None;
+        }
+        Ok(is_mine)
+    }
+
+    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+        self.rows().workers.insert(worker.id.clone(), worker.clone());
+        Ok(())
+    }
+
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        self.rows().workers.remove(worker);
+        Ok(())
+    }
+
+    async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
+        Ok(self
+            .rows()
+            .client_version
+            .get_or_insert_with(|| ours.clone())
+            .clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::conformance;
+
+    #[tokio::test]
+    async fn meets_the_contract_of_a_lease_store() {
+        conformance::run(|| async { Arc::new(MemoryLeaseStore::new()) as Arc<dyn LeaseStore> }).await;
+    }
+}

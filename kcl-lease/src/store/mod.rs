@@ -1,0 +1,81 @@
+//! The lease table as a set of semantic, conditional operations.
+
+mod change;
+pub mod conformance;
+pub(crate) mod dynamodb;
+mod error;
+#[cfg(test)]
+pub(crate) mod flaky;
+mod memory;
+mod rows;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+pub use self::change::{Effect, LeaseChange, Requirement};
+pub use self::error::{StoreError, StoreErrorKind};
+pub use self::memory::MemoryLeaseStore;
+pub use self::rows::{ClientVersion, LeaderLock, TableSnapshot, UnreadableRow, WorkerRow};
+use crate::ids::{LeaseKey, WorkerId};
+use crate::lease::Lease;
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOutcome {
+    /// Applied; the row as it is now.
+    Applied(Lease),
+    /// A condition did not hold; the row as it is, or `None` if there is none.
+    ///
+    /// This is also how a repeated request looks whose first sending was applied: compare the row with the change.
+    Refused(Option<Lease>),
+}
+
+/// A lease table.
+///
+/// Implementations translate each operation into one atomic step of their storage. They are shared by all loops of a
+/// worker and called concurrently. [`conformance`] checks an implementation.
+#[async_trait]
+pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
+    /// Makes the table usable: creates it and its index if that is allowed, and waits until both can be used.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Every row. May be stale by a second or so; decisions made from it must be guarded by conditional writes.
+    async fn scan(&self) -> Result<TableSnapshot, StoreError>;
+
+    /// One lease, as of now (strongly consistent).
+    async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError>;
+
+    /// Keys of the leases whose `leaseOwner` is `worker`, those in hand-off to it included. May be stale.
+    async fn assigned_to(&self, worker: &WorkerId) -> Result<Vec<LeaseKey>, StoreError>;
+
+    /// Adds a lease; false if one with this key exists.
+    async fn create(&self, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Applies `change` if its requirements hold, relative to the row as last `seen`.
+    async fn write(&self, seen: &Lease, change: &LeaseChange) -> Result<WriteOutcome, StoreError>;
+
+    /// Removes a lease if nobody has written to it since it was `seen`; true if it is gone.
+    async fn delete(&self, seen: &Lease) -> Result<bool, StoreError>;
+
+    /// The leader's lock, as of now (strongly consistent).
+    async fn read_leader(&self) -> Result<Option<LeaderLock>, StoreError>;
+
+    /// Writes `lock` if there is none (`seen` is `None`) or if the version is still `seen`; false if refused.
+    async fn take_leader(&self, lock: &LeaderLock, seen: Option<&str>) -> Result<bool, StoreError>;
+
+    /// The leader's heartbeat: replaces version `seen` by the one in `lock`; false if the lock is no longer the owner's.
+    async fn beat_leader(&self, lock: &LeaderLock, seen: &str) -> Result<bool, StoreError>;
+
+    /// Deletes the lock if owner and version are those of `lock`; false if they are not.
+    async fn release_leader(&self, lock: &LeaderLock) -> Result<bool, StoreError>;
+
+    /// Writes a worker's own row.
+    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError>;
+
+    /// Deletes a worker's own row: it is no longer a target for assignments.
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
+
+    /// The version of the protocol that the application's workers agreed on; writes `ours` if there is none yet.
+    async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError>;
+}

@@ -1,0 +1,332 @@
+//! The DynamoDB store through the real SDK, against the bundled backend.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use kcl_lease::{
+    Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableCreation,
+    TableOptions, WriteOutcome, conformance,
+};
+use kcl_local::Backend;
+
+fn client(backend: &Backend) -> Client {
+    Client::new(&backend.sdk_config())
+}
+
+fn store(client: &Client) -> DynamoDbLeaseStore {
+    DynamoDbLeaseStore::new(client.clone(), TableOptions::new("leases"))
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn meets_the_contract_of_a_lease_store() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let tables = AtomicUsize::new(0);
+    conformance::run(|| {
+        let name = format!("table-{}", tables.fetch_add(1, Ordering::Relaxed));
+        let store = DynamoDbLeaseStore::new(client.clone(), TableOptions::new(name));
+        async move { Arc::new(store) as Arc<dyn LeaseStore> }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_table_has_the_schema_of_the_java_kcl() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let options = TableOptions {
+        tags: vec![("team".into(), "clicks".into())],
+        deletion_protection: true,
+        ..TableOptions::new("leases")
+    };
+    DynamoDbLeaseStore::new(client.clone(), options)
+        .prepare()
+        .await
+        .unwrap();
+    let table = client
+        .describe_table()
+        .table_name("leases")
+        .send()
+        .await
+        .unwrap()
+        .table
+        .unwrap();
+    assert_eq!(table.key_schema().len(), 1);
+    assert_eq!(table.key_schema()[0].attribute_name(), "leaseKey");
+    let [index] = table.global_secondary_indexes() else {
+        panic!("{table:?}")
+    };
+    assert_eq!(index.index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
+    let keys: Vec<_> = index
+        .key_schema()
+        .iter()
+        .map(KeySchemaElement::attribute_name)
+        .collect();
+    assert_eq!(keys, ["leaseOwner", "leaseKey"]);
+    assert_eq!(table.deletion_protection_enabled(), Some(true));
+    assert_eq!(
+        table
+            .billing_mode_summary()
+            .and_then(|summary| summary.billing_mode()),
+        Some(&BillingMode::PayPerRequest)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_must_exist_is_never_created_and_the_error_says_what_is_required() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let options = TableOptions {
+        creation: TableCreation::MustExist,
+        ..TableOptions::new("leases")
+    };
+    let refusal = DynamoDbLeaseStore::new(client.clone(), options)
+        .prepare()
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.kind(), StoreErrorKind::TableMissing);
+    let message = refusal.to_string();
+    for required in [
+        "leases",
+        "leaseKey (S)",
+        "LeaseOwnerToLeaseKeyIndex",
+        "leaseOwner (S)",
+        "KEYS_ONLY",
+    ] {
+        assert!(message.contains(required), "{message}");
+    }
+    assert!(
+        client
+            .list_tables()
+            .send()
+            .await
+            .unwrap()
+            .table_names()
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_table_gets_its_index_and_a_foreign_table_is_refused() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    for (table, key) in [("old", "leaseKey"), ("foreign", "id")] {
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(key)
+            .attribute_type("S".into())
+            .build()
+            .unwrap();
+        let schema = KeySchemaElement::builder()
+            .attribute_name(key)
+            .key_type(KeyType::Hash)
+            .build()
+            .unwrap();
+        let request = client
+            .create_table()
+            .table_name(table)
+            .attribute_definitions(attribute)
+            .key_schema(schema);
+        request
+            .billing_mode(BillingMode::PayPerRequest)
+            .send()
+            .await
+            .unwrap();
+    }
+    let must_exist = TableOptions {
+        creation: TableCreation::MustExist,
+        ..TableOptions::new("old")
+    };
+    assert!(
+        DynamoDbLeaseStore::new(client.clone(), must_exist)
+            .prepare()
+            .await
+            .is_err(),
+        "it has no index"
+    );
+    let old = DynamoDbLeaseStore::new(client.clone(), TableOptions::new("old"));
+    old.prepare().await.unwrap();
+    assert!(old.assigned_to(&"w".into()).await.unwrap().is_empty());
+    let refusal = DynamoDbLeaseStore::new(client, TableOptions::new("foreign"))
+        .prepare()
+        .await
+        .unwrap_err();
+    assert!(refusal.to_string().contains("is no lease table"), "{refusal}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_that_are_not_ours_survive_every_change() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let store = store(&client);
+    store.prepare().await.unwrap();
+    let mut lease = Lease::new("s", Checkpoint::TrimHorizon).with_hash_range(HashRange::FULL);
+    lease.owner = Some("a".into());
+    store.create(&lease).await.unwrap();
+    let add = client
+        .update_item()
+        .table_name("leases")
+        .key("leaseKey", text("s"));
+    let add = add
+        .update_expression("SET futureAttribute = :v")
+        .expression_attribute_values(":v", text("keep me"));
+    add.send().await.unwrap();
+    for change in [
+        LeaseChange::Renew {
+            throughput_kbps: Some(1.0),
+        },
+        LeaseChange::Checkpoint {
+            checkpoint: Checkpoint::ShardEnd,
+            pending: None,
+        },
+        LeaseChange::Children(["c".to_owned()].into()),
+        LeaseChange::BeginHandOff { to: "b".into() },
+        LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        },
+        LeaseChange::Release,
+    ] {
+        let WriteOutcome::Applied(row) = store.write(&lease, &change).await.unwrap() else {
+            panic!("{change:?}")
+        };
+        lease = row;
+        let item = client
+            .get_item()
+            .table_name("leases")
+            .key("leaseKey", text("s"))
+            .send()
+            .await
+            .unwrap()
+            .item;
+        assert_eq!(item.unwrap()["futureAttribute"], text("keep me"), "{change:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_no_leases_are_skipped_and_broken_ones_are_reported() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let store = store(&client);
+    store.prepare().await.unwrap();
+    store
+        .create(&Lease::new("good", Checkpoint::Latest))
+        .await
+        .unwrap();
+    let put = |key: &str| client.put_item().table_name("leases").item("leaseKey", text(key));
+    put("foreign")
+        .item("entityType", text("TABLE_MIGRATION"))
+        .send()
+        .await
+        .unwrap();
+    put("broken")
+        .item("checkpoint", text("LATEST"))
+        .send()
+        .await
+        .unwrap();
+    let snapshot = store.scan().await.unwrap();
+    assert_eq!(snapshot.leases.len(), 1);
+    assert_eq!(snapshot.unreadable.len(), 1);
+    assert_eq!(
+        (&*snapshot.unreadable[0].key, &*snapshot.unreadable[0].problem),
+        ("broken", "leaseCounter is missing")
+    );
+    let unreadable = store.get(&"broken".into()).await.unwrap_err();
+    assert!(
+        unreadable
+            .to_string()
+            .contains("row broken: leaseCounter is missing"),
+        "{unreadable}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_table_is_told_from_a_missing_row() {
+    let backend = Backend::start();
+    let store = store(&client(&backend));
+    let missing = store.get(&"s".into()).await.unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::TableMissing);
+    assert!(!missing.may_have_been_applied());
+}
+
+/// Fills a table with the items that a real Java KCL 3.5.1 left behind and reads it as a fleet member would.
+#[tokio::test(start_paused = true)]
+async fn a_table_of_the_java_kcl_is_read_whole() {
+    let backend = Backend::start();
+    let client = client(&backend);
+    let store = store(&client);
+    store.prepare().await.unwrap();
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/java-kcl-tables/kcl-3.5.1/07-graceful-handoff-in-progress.json");
+    let stage: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    for item in stage["tables"]["kcl351tables"]["items"].as_array().unwrap() {
+        let item = item
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (name.clone(), attribute(value)))
+            .collect();
+        client
+            .put_item()
+            .table_name("leases")
+            .set_item(Some(item))
+            .send()
+            .await
+            .unwrap();
+    }
+    let snapshot = store.scan().await.unwrap();
+    assert!(snapshot.unreadable.is_empty(), "{:?}", snapshot.unreadable);
+    assert_eq!(snapshot.leases.len(), 4);
+    assert_eq!(
+        snapshot
+            .workers
+            .iter()
+            .map(|row| row.id.as_str())
+            .collect::<Vec<_>>(),
+        ["workerA", "workerB"]
+    );
+    assert!(
+        snapshot
+            .workers
+            .iter()
+            .all(|row| row.report_period.is_none() && !row.has_failing_metric)
+    );
+    let lock = store.read_leader().await.unwrap().unwrap();
+    assert_eq!((lock.owner.as_str(), lock.duration.as_secs()), ("workerA", 120));
+    assert_eq!(
+        store.assigned_to(&"workerB".into()).await.unwrap(),
+        ["shardId-000000000003".into()]
+    );
+}
+
+fn attribute(value: &serde_json::Value) -> AttributeValue {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "S" => text(value.as_str().unwrap()),
+        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
+        "SS" => AttributeValue::Ss(
+            value
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_str().unwrap().to_owned())
+                .collect(),
+        ),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "M" => AttributeValue::M(
+            value
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(k, v)| (k.clone(), attribute(v)))
+                .collect(),
+        ),
+        other => panic!("type {other} is not in the recordings"),
+    }
+}
