@@ -1,4 +1,5 @@
 //! The DynamoDB store through the real SDK, against the bundled backend.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;
 use std::sync::Arc;

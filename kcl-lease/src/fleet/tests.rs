@@ -270,7 +270,7 @@ async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_ano
         modified_at: 1,
     };
     store.agree_on_version(&old).await.unwrap();
-    let refusal = join("w").await.err().expect("refused").to_string();
+    let refusal = join("w").await.expect_err("refused").to_string();
     assert!(
         refusal.contains("CLIENT_VERSION_2X") && refusal.contains("finish the migration"),
         "{refusal}"

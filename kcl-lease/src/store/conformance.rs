@@ -8,11 +8,7 @@
 //! conformance::run(|| async { Arc::new(MemoryLeaseStore::new()) as Arc<dyn LeaseStore> }).await;
 //! # }
 //! ```
-#![expect(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "a suite reports by panicking"
-)]
+#![expect(clippy::expect_used, reason = "a suite reports by panicking")]
 
 use std::collections::BTreeSet;
 use std::future::Future;

@@ -133,10 +133,10 @@ fn any_fleet() -> impl Strategy<Value = FleetView> {
     )
         .prop_map(|(workers, eligible, leases)| {
             let mut sketch: Vec<String> = Vec::new();
-            for w in 0..workers {
+            for (w, eligible) in eligible.iter().enumerate().take(workers) {
                 let mine = leases.iter().enumerate().filter(|(_, (owner, _))| *owner == w);
                 let mine: Vec<_> = mine.map(|(i, (_, state))| format!("{i}{state}")).collect();
-                let name = if eligible[w] {
+                let name = if *eligible {
                     format!("w{w}")
                 } else {
                     format!("(w{w})")

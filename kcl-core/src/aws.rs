@@ -1,0 +1,198 @@
+//! The one place that says what an error of a Kinesis call means.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+/// What an error means, and so what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorClass {
+    /// Over a limit: pause, then repeat.
+    Throttled,
+    /// A time-out, a broken connection or a fault of the service: repeat.
+    Transient,
+    /// The shard iterator or the listing's token is older than five minutes: get a new one.
+    Expired,
+    /// There is no such stream or shard.
+    NotFound,
+    /// The request is refused as it stands.
+    InvalidArgument,
+    /// Credentials or permissions are missing, for Kinesis or for the stream's key.
+    AccessDenied,
+    /// Nothing that is expected. Visible, and repeated like a transient one: it may pass with the next deployment.
+    Other,
+}
+
+/// A failed Kinesis call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallError {
+    pub(crate) class: ErrorClass,
+    operation: &'static str,
+    message: String,
+}
+
+impl CallError {
+    pub(crate) fn new(class: ErrorClass, operation: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            operation,
+            message: message.into(),
+        }
+    }
+
+    /// Classifies an error of the SDK.
+    pub(crate) fn from_sdk<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        R: fmt::Debug,
+    {
+        let class = match error {
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => ErrorClass::Transient,
+            SdkError::DispatchFailure(failure) if failure.is_user() => ErrorClass::Other,
+            SdkError::DispatchFailure(_) => ErrorClass::Transient,
+            SdkError::ServiceError(service) => classify(service.err().code()),
+            _ => ErrorClass::Other,
+        };
+        let message = match error
+            .as_service_error()
+            .map(|error| (error.code(), error.message()))
+        {
+            Some((Some(code), Some(message))) => format!("{code}: {message}"),
+            Some((Some(code), None)) => code.to_owned(),
+            _ => DisplayErrorContext(error).to_string(),
+        };
+        Self {
+            class,
+            operation,
+            message,
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = match self.class {
+            ErrorClass::Throttled => "over a limit of Kinesis, repeated more slowly",
+            ErrorClass::Transient => "repeated",
+            ErrorClass::Expired => "repeated with a new iterator",
+            ErrorClass::NotFound => "check the name, region and account of the stream",
+            ErrorClass::InvalidArgument => "the request was refused",
+            ErrorClass::AccessDenied => "check the credentials and the IAM policy of this worker",
+            ErrorClass::Other => "unexpected, repeated",
+        };
+        write!(f, "{} failed ({advice}): {}", self.operation, self.message)
+    }
+}
+
+impl StdError for CallError {}
+
+/// By the code that the service answered with.
+fn classify(code: Option<&str>) -> ErrorClass {
+    // Some endpoints prefix the code with a namespace.
+    let code = code.map(|code| code.rsplit('#').next().unwrap_or(code));
+    match code {
+        Some(
+            "ProvisionedThroughputExceededException"
+            | "LimitExceededException"
+            | "KMSThrottlingException"
+            | "ThrottlingException"
+            | "Throttling"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "SlowDown",
+        ) => ErrorClass::Throttled,
+        Some(
+            "InternalFailure"
+            | "InternalFailureException"
+            | "InternalServerError"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException"
+            | "RequestTimeout"
+            | "RequestTimeoutException"
+            | "RequestExpired"
+            | "ResourceInUseException",
+        ) => ErrorClass::Transient,
+        Some("ExpiredIteratorException" | "ExpiredNextTokenException") => ErrorClass::Expired,
+        Some("ResourceNotFoundException") => ErrorClass::NotFound,
+        Some(
+            "InvalidArgumentException" | "ValidationException" | "ValidationError" | "SerializationException",
+        ) => ErrorClass::InvalidArgument,
+        Some(
+            "AccessDeniedException"
+            | "AccessDenied"
+            | "InvalidSignatureException"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "ExpiredTokenException"
+            | "ExpiredToken"
+            | "OptInRequired"
+            | "KMSAccessDeniedException"
+            | "KMSDisabledException"
+            | "KMSInvalidStateException"
+            | "KMSNotFoundException"
+            | "KMSOptInRequired",
+        ) => ErrorClass::AccessDenied,
+        // An answer without a code is what proxies and load balancers give.
+        None => ErrorClass::Transient,
+        Some(_) => ErrorClass::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::error::ErrorMetadata;
+    use aws_sdk_kinesis::operation::get_records::GetRecordsError;
+
+    use super::*;
+
+    fn answered(code: &str) -> CallError {
+        let service = GetRecordsError::generic(ErrorMetadata::builder().code(code).message("why").build());
+        CallError::from_sdk("GetRecords", &SdkError::service_error(service, ()))
+    }
+
+    #[test]
+    fn each_class_is_told_by_its_code() {
+        for (code, class) in [
+            ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
+            ("LimitExceededException", ErrorClass::Throttled),
+            ("InternalFailure", ErrorClass::Transient),
+            ("ExpiredIteratorException", ErrorClass::Expired),
+            ("ResourceNotFoundException", ErrorClass::NotFound),
+            (
+                "com.amazonaws.kinesis#InvalidArgumentException",
+                ErrorClass::InvalidArgument,
+            ),
+            ("KMSDisabledException", ErrorClass::AccessDenied),
+            ("ExpiredTokenException", ErrorClass::AccessDenied),
+            ("BrandNewException", ErrorClass::Other),
+        ] {
+            assert_eq!(answered(code).class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn time_outs_and_broken_connections_are_transient() {
+        let timed_out = SdkError::<GetRecordsError, ()>::timeout_error("too slow");
+        assert_eq!(
+            CallError::from_sdk("GetRecords", &timed_out).class,
+            ErrorClass::Transient
+        );
+        let broken = SdkError::<GetRecordsError, ()>::response_error("cut off", ());
+        assert_eq!(
+            CallError::from_sdk("GetRecords", &broken).class,
+            ErrorClass::Transient
+        );
+    }
+
+    #[test]
+    fn the_message_says_what_to_do() {
+        let text = answered("ResourceNotFoundException").to_string();
+        assert_eq!(
+            text,
+            "GetRecords failed (check the name, region and account of the stream): ResourceNotFoundException: why"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! How a processor says how far it got.
+
+mod rules;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use kcl_lease::{
+    Checkpoint, ExtendedSequenceNumber, FencingToken, HeldLease, LeaseWriteError, LossReason,
+    PendingCheckpoint, SequenceNumber, Standing, StoreError, StoreErrorKind,
+};
+
+pub(crate) use self::rules::CheckpointRules;
+pub use self::rules::OutOfRange;
+use crate::record::Record;
+
+/// Why a checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Another worker owns the shard, or must be assumed to. Stop working on it: the records after the last
+    /// checkpoint are processed elsewhere.
+    #[error("the lease of this shard is lost ({0}): stop processing it, another worker continues")]
+    LeaseLost(LossReason),
+    /// The position lies before the last checkpoint or behind what was delivered.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// The lease table is over its capacity. Try again later, or checkpoint less often.
+    #[error("the lease table throttles; checkpoint again later or less often: {0}")]
+    Throttled(#[source] StoreError),
+    /// The lease table could not be reached or refused the request. Try again later.
+    #[error("the lease table is not available; checkpoint again later: {0}")]
+    Unavailable(#[source] StoreError),
+}
+
+impl CheckpointError {
+    /// Whether the same checkpoint may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Unavailable(_))
+    }
+}
+
+impl From<LeaseWriteError> for CheckpointError {
+    fn from(error: LeaseWriteError) -> Self {
+        match error {
+            LeaseWriteError::Lost(reason) => Self::LeaseLost(reason),
+            LeaseWriteError::Store(error) if error.kind() == StoreErrorKind::Throttled => {
+                Self::Throttled(error)
+            }
+            LeaseWriteError::Store(error) => Self::Unavailable(error),
+            other => {
+                let kind = StoreErrorKind::Unavailable;
+                Self::Unavailable(StoreError::new(kind, "writing a lease", "", other.to_string()))
+            }
+        }
+    }
+}
+
+/// Records how far one shard was processed. Clones may be kept and used from other tasks, between
+/// [`initialize`](crate::RecordProcessor::initialize) and the loss of the lease.
+///
+/// A checkpoint at a record says: this record and all before it are done. It never moves backwards, and never passes
+/// a record that was not delivered. Checkpointing where the last checkpoint is writes nothing.
+///
+/// The end of a shard is recorded by the library, once
+/// [`shard_ended`](crate::RecordProcessor::shard_ended) returned `Ok`.
+#[derive(Clone)]
+pub struct Checkpointer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lease: HeldLease,
+    rules: Mutex<CheckpointRules>,
+    /// Held from the check of a position to the end of its write, so that checkpoints are made in the order of calls.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(lease: HeldLease) -> Self {
+        let rules = CheckpointRules::new(lease.lease().checkpoint);
+        Self {
+            shared: Arc::new(Shared {
+                lease,
+                rules: Mutex::new(rules),
+                turn: tokio::sync::Mutex::new(()),
+            }),
+        }
+    }
+
+    /// Checkpoints at the end of the batch just delivered.
+    ///
+    /// Inside [`process_records`](crate::RecordProcessor::process_records) that is the last record of the batch at
+    /// hand. Elsewhere it is the last record of those batches for which `process_records` returned `Ok`.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
+        let _turn = self.shared.turn.lock().await;
+        let target = self.rules().implied();
+        self.write(target).await
+    }
+
+    /// Checkpoints at a record: it and all before it are done.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub async fn checkpoint_at(&self, record: &Record) -> Result<(), CheckpointError> {
+        self.checkpoint_at_position(record.position().clone()).await
+    }
+
+    /// Checkpoints at a sequence number and the index of the user record inside it (0 for a plain record).
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub async fn checkpoint_at_sequence(
+        &self,
+        sequence: &SequenceNumber,
+        sub_sequence: u64,
+    ) -> Result<(), CheckpointError> {
+        self.checkpoint_at_position(ExtendedSequenceNumber {
+            sequence: sequence.clone(),
+            sub_sequence,
+        })
+        .await
+    }
+
+    /// Announces a checkpoint at the end of the batch just delivered (see [`checkpoint`](Self::checkpoint)), with
+    /// opaque state of the application. After a crash before the commit both are given to the next processor's
+    /// [`initialize`](crate::RecordProcessor::initialize).
+    ///
+    /// Where the last checkpoint is, nothing is written and committing does nothing.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub async fn prepare(&self, state: Option<Bytes>) -> Result<PreparedCheckpoint, CheckpointError> {
+        let _turn = self.shared.turn.lock().await;
+        let target = self.rules().implied();
+        self.write_pending(target, state).await
+    }
+
+    /// Announces a checkpoint at a record. See [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub async fn prepare_at(
+        &self,
+        record: &Record,
+        state: Option<Bytes>,
+    ) -> Result<PreparedCheckpoint, CheckpointError> {
+        let _turn = self.shared.turn.lock().await;
+        self.write_pending(Checkpoint::At(record.position().clone()), state)
+            .await
+    }
+
+    /// The last checkpoint that was written.
+    pub fn last_checkpoint(&self) -> Checkpoint {
+        self.rules().last().clone()
+    }
+
+    /// Whether the lease is held and was renewed within the fail-over time. Once false, another worker may be
+    /// processing the shard: look at it before effects that must not happen twice.
+    pub fn is_lease_valid(&self) -> bool {
+        self.shared.lease.is_valid()
+    }
+
+    /// Grows with every change of the shard's owner.
+    pub fn fencing_token(&self) -> FencingToken {
+        self.shared.lease.fencing_token()
+    }
+
+    /// Completes when the lease is lost, with the reason. For long calls of a processor that would rather stop early.
+    pub async fn lease_lost(&self) -> LossReason {
+        let mut standing = self.shared.lease.watch();
+        loop {
+            if let Standing::Lost(reason) = &*standing.borrow_and_update() {
+                return reason.clone();
+            }
+            if standing.changed().await.is_err() {
+                return match self.shared.lease.standing() {
+                    Standing::Lost(reason) => reason,
+                    _ => LossReason::Expired,
+                };
+            }
+        }
+    }
+
+    pub(crate) fn rules(&self) -> MutexGuard<'_, CheckpointRules> {
+        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn checkpoint_at_position(&self, position: ExtendedSequenceNumber) -> Result<(), CheckpointError> {
+        let _turn = self.shared.turn.lock().await;
+        self.write(Checkpoint::At(position)).await
+    }
+
+    fn check_held(&self) -> Result<(), CheckpointError> {
+        match self.shared.lease.standing() {
+            Standing::Lost(reason) => Err(CheckpointError::LeaseLost(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn write(&self, target: Checkpoint) -> Result<(), CheckpointError> {
+        self.check_held()?;
+        if self.rules().is_due(&target)? {
+            self.shared.lease.checkpoint(target.clone()).await?;
+            self.rules().written(target);
+        }
+        Ok(())
+    }
+
+    async fn write_pending(
+        &self,
+        target: Checkpoint,
+        state: Option<Bytes>,
+    ) -> Result<PreparedCheckpoint, CheckpointError> {
+        self.check_held()?;
+        if self.rules().is_due(&target)? {
+            let pending = PendingCheckpoint {
+                checkpoint: target.clone(),
+                state,
+            };
+            self.shared.lease.prepare_checkpoint(pending).await?;
+        }
+        Ok(PreparedCheckpoint {
+            checkpointer: self.clone(),
+            checkpoint: target,
+        })
+    }
+}
+
+impl fmt::Debug for Checkpointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpointer")
+            .field("shard", self.shared.lease.key())
+            .field("last_checkpoint", &self.last_checkpoint())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A checkpoint that was announced and can be committed.
+#[derive(Debug)]
+#[must_use = "a prepared checkpoint is not made until it is committed"]
+pub struct PreparedCheckpoint {
+    checkpointer: Checkpointer,
+    checkpoint: Checkpoint,
+}
+
+impl PreparedCheckpoint {
+    /// The position that will be committed.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Makes the checkpoint; the announcement and its state are cleared. May be repeated after a retryable error.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; out of range when a later checkpoint was made meanwhile.
+    pub async fn commit(&self) -> Result<(), CheckpointError> {
+        let _turn = self.checkpointer.shared.turn.lock().await;
+        self.checkpointer.write(self.checkpoint.clone()).await
+    }
+}

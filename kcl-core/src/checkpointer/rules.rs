@@ -1,0 +1,211 @@
+//! What a checkpoint may be. Pure.
+
+use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
+
+/// A position that may not be checkpointed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot checkpoint at {requested}: allowed are delivered records from {from} to {to}")]
+pub struct OutOfRange {
+    /// The position asked for.
+    pub requested: Checkpoint,
+    /// The last checkpoint.
+    pub from: Checkpoint,
+    /// The last delivered record; equal to `from` when nothing was delivered since.
+    pub to: Checkpoint,
+}
+
+/// Where one shard's processing stands.
+#[derive(Debug)]
+pub(crate) struct CheckpointRules {
+    /// Written to the lease.
+    last: Checkpoint,
+    /// The greatest position ever handed to the processor.
+    delivered: Checkpoint,
+    /// The greatest position of batches that the processor is done with.
+    processed: Checkpoint,
+    /// Whether the processor is working on a batch right now.
+    in_batch: bool,
+}
+
+impl CheckpointRules {
+    pub(crate) fn new(start: Checkpoint) -> Self {
+        Self {
+            last: start.clone(),
+            delivered: start.clone(),
+            processed: start,
+            in_batch: false,
+        }
+    }
+
+    /// A batch that ends at `end` (`None`: an empty one) is handed to the processor, for the first time or again.
+    pub(crate) fn batch_begins(&mut self, end: Option<&ExtendedSequenceNumber>) {
+        if let Some(end) = end {
+            let end = Checkpoint::At(end.clone());
+            self.delivered = end.max(self.delivered.clone());
+        }
+        self.in_batch = true;
+    }
+
+    /// The call returned. Only a success counts as processed.
+    pub(crate) fn batch_ends(&mut self, success: bool) {
+        if success {
+            self.processed = self.delivered.clone();
+        }
+        self.in_batch = false;
+    }
+
+    pub(crate) fn last(&self) -> &Checkpoint {
+        &self.last
+    }
+
+    /// The greatest position of batches that the processor is done with.
+    pub(crate) fn processed(&self) -> &Checkpoint {
+        &self.processed
+    }
+
+    /// The position of a checkpoint that names none: the end of the batch at hand, else of what was processed.
+    pub(crate) fn implied(&self) -> Checkpoint {
+        let end = if self.in_batch {
+            &self.delivered
+        } else {
+            &self.processed
+        };
+        end.max(&self.last).clone()
+    }
+
+    /// Whether a checkpoint at `target` has to be written; false where the last one is.
+    pub(crate) fn is_due(&self, target: &Checkpoint) -> Result<bool, OutOfRange> {
+        if *target == self.last {
+            return Ok(false);
+        }
+        let is_position = matches!(target, Checkpoint::At(_));
+        if !is_position || *target < self.last || *target > self.delivered {
+            return Err(OutOfRange {
+                requested: target.clone(),
+                from: self.last.clone(),
+                to: self.delivered.clone(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// The lease now stores this checkpoint.
+    pub(crate) fn written(&mut self, checkpoint: Checkpoint) {
+        self.last = checkpoint;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(sequence: u64, sub: u64) -> Checkpoint {
+        Checkpoint::parse(&sequence.to_string(), sub).expect("valid")
+    }
+
+    fn position(sequence: u64) -> ExtendedSequenceNumber {
+        match at(sequence, 0) {
+            Checkpoint::At(position) => position,
+            _ => unreachable!(),
+        }
+    }
+
+    /// A shard whose last checkpoint is 10, and which was delivered a batch that ends at 20.
+    fn in_batch() -> CheckpointRules {
+        let mut rules = CheckpointRules::new(at(10, 0));
+        rules.batch_begins(Some(&position(20)));
+        rules
+    }
+
+    #[test]
+    fn inside_a_batch_its_end_is_implied() {
+        assert_eq!(in_batch().implied(), at(20, 0));
+    }
+
+    #[test]
+    fn outside_of_a_batch_only_what_succeeded_is_implied() {
+        let mut rules = in_batch();
+        rules.batch_ends(false);
+        assert_eq!(rules.implied(), at(10, 0), "the batch failed");
+        rules.batch_begins(Some(&position(20)));
+        rules.batch_ends(true);
+        assert_eq!(
+            rules.implied(),
+            at(20, 0),
+            "the batch succeeded at its second attempt"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_inside_a_failed_batch_is_not_taken_back() {
+        let mut rules = in_batch();
+        rules.written(at(15, 0));
+        rules.batch_ends(false);
+        assert_eq!(rules.implied(), at(15, 0));
+        assert_eq!(rules.is_due(&rules.implied()), Ok(false));
+    }
+
+    #[test]
+    fn a_position_lies_between_the_last_checkpoint_and_the_last_delivered_record() {
+        let rules = in_batch();
+        for (target, due) in [
+            (at(10, 0), Ok(false)),
+            (at(10, 1), Ok(true)),
+            (at(20, 0), Ok(true)),
+            (at(9, 0), Err(())),
+            (at(20, 1), Err(())),
+            (at(21, 0), Err(())),
+            (Checkpoint::TrimHorizon, Err(())),
+            (Checkpoint::ShardEnd, Err(())),
+        ] {
+            assert_eq!(rules.is_due(&target).map_err(|_| ()), due, "{target}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_which_range_is_allowed() {
+        let error = in_batch().is_due(&at(21, 0)).expect_err("not delivered");
+        assert_eq!(
+            error.to_string(),
+            "cannot checkpoint at 21: allowed are delivered records from 10 to 20"
+        );
+    }
+
+    #[test]
+    fn before_the_first_record_there_is_nothing_to_write() {
+        let mut rules = CheckpointRules::new(Checkpoint::TrimHorizon);
+        assert_eq!(rules.is_due(&rules.implied()), Ok(false));
+        rules.batch_begins(None);
+        assert_eq!(
+            rules.is_due(&rules.implied()),
+            Ok(false),
+            "an empty batch moves nothing"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn checkpoints_never_move_backwards_or_pass_what_was_delivered(
+            steps in proptest::collection::vec((0u8..4, 0u64..60), 1..60),
+        ) {
+            let mut rules = CheckpointRules::new(Checkpoint::Latest);
+            let (mut delivered, mut last) = (0, None);
+            for (step, number) in steps {
+                match step {
+                    0 => { rules.batch_begins(Some(&position(number))); delivered = delivered.max(number); }
+                    1 => rules.batch_ends(number % 2 == 0),
+                    _ => {
+                        let target = if step == 2 { rules.implied() } else { at(number, 0) };
+                        if rules.is_due(&target) == Ok(true) {
+                            prop_assert!(Some(&target) > last.as_ref() && target <= at(delivered, 0));
+                            rules.written(target.clone());
+                            last = Some(target);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

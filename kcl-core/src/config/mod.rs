@@ -1,0 +1,11 @@
+//! What can be configured, and what a stream is called.
+
+mod initial_position;
+mod options;
+mod policy;
+mod stream;
+
+pub use self::initial_position::InitialPosition;
+pub(crate) use self::options::Options;
+pub use self::policy::FailurePolicy;
+pub use self::stream::{InvalidStream, ShardId, Stream};

@@ -1,0 +1,146 @@
+//! The options of a worker, their defaults and their limits.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use kcl_lease::{TableOptions, WorkerId};
+
+use super::{FailurePolicy, InitialPosition};
+
+/// Everything that can be set on a worker. The builder's setters document each option.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) worker_id: Option<WorkerId>,
+    pub(crate) table: TableOptions,
+    pub(crate) initial_position: InitialPosition,
+    pub(crate) failover_time: Duration,
+    pub(crate) max_leases: usize,
+    pub(crate) hand_off_timeout: Duration,
+    pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) audit_interval: Duration,
+    pub(crate) cleanup_interval: Duration,
+    pub(crate) max_records: u32,
+    pub(crate) idle_time: Duration,
+    pub(crate) min_read_interval: Duration,
+    pub(crate) prefetch_bytes_per_shard: u64,
+    pub(crate) prefetch_bytes_per_worker: u64,
+    pub(crate) empty_batches: bool,
+    pub(crate) failure_policy: FailurePolicy,
+}
+
+impl Options {
+    pub(crate) fn new(application: &str) -> Self {
+        Self {
+            worker_id: None,
+            table: TableOptions::new(application),
+            initial_position: InitialPosition::default(),
+            failover_time: Duration::from_secs(10),
+            max_leases: usize::MAX,
+            hand_off_timeout: Duration::from_secs(30),
+            drain_timeout: None,
+            audit_interval: Duration::from_secs(120),
+            cleanup_interval: Duration::from_secs(60),
+            max_records: 10_000,
+            idle_time: Duration::from_secs(1),
+            min_read_interval: Duration::from_millis(200),
+            prefetch_bytes_per_shard: 8 << 20,
+            prefetch_bytes_per_worker: 256 << 20,
+            empty_batches: false,
+            failure_policy: FailurePolicy::default(),
+        }
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.drain_timeout.unwrap_or(self.hand_off_timeout)
+    }
+
+    /// Everything that is wrong, each naming its option and the allowed range.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Problems(Vec::new());
+        let (ms, second, hour) = (
+            Duration::from_millis(1),
+            Duration::from_secs(1),
+            Duration::from_secs(3600),
+        );
+        if self.worker_id.as_ref().is_some_and(|id| id.as_str().is_empty()) {
+            problems
+                .0
+                .push("worker_id is empty; leave it out for a random one".to_owned());
+        }
+        if !is_table_name(&self.table.name) {
+            problems.0.push(format!(
+                "table_name {:?} (by default the application's name) must have 3 to 255 letters, digits, '_', '.' or '-'",
+                self.table.name
+            ));
+        }
+        problems.check("failover_time", self.failover_time, second, hour);
+        problems.check("hand_off_timeout", self.hand_off_timeout, Duration::ZERO, hour);
+        problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
+        problems.check("audit_interval", self.audit_interval, second, hour * 24);
+        problems.check("cleanup_interval", self.cleanup_interval, second, hour * 24);
+        // Shard iterators expire after five minutes.
+        problems.check("idle_time", self.idle_time, ms, second * 240);
+        problems.check(
+            "min_read_interval",
+            self.min_read_interval,
+            Duration::ZERO,
+            second * 240,
+        );
+        problems.check("max_records", self.max_records, 1, 10_000);
+        problems.check("max_leases", self.max_leases, 1, usize::MAX);
+        problems.check(
+            "prefetch_bytes_per_shard",
+            self.prefetch_bytes_per_shard,
+            1,
+            1 << 40,
+        );
+        problems.check(
+            "prefetch_bytes_per_worker",
+            self.prefetch_bytes_per_worker,
+            1 << 10,
+            1 << 40,
+        );
+        problems.0
+    }
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn check<T: PartialOrd + Debug>(&mut self, option: &str, value: T, min: T, max: T) {
+        if value < min || value > max {
+            self.0
+                .push(format!("{option} is {value:?}; allowed are {min:?} to {max:?}"));
+        }
+    }
+}
+
+/// The rule of DynamoDB.
+fn is_table_name(name: &str) -> bool {
+    (3..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Options::new("my-app").problems(), [""; 0]);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_the_allowed_range() {
+        let mut options = Options::new("a b");
+        options.failover_time = Duration::from_millis(999);
+        options.max_records = 10_001;
+        options.worker_id = Some("".into());
+        let problems = options.problems();
+        assert_eq!(problems.len(), 4, "{problems:#?}");
+        assert!(problems.contains(&"failover_time is 999ms; allowed are 1s to 3600s".to_owned()));
+        assert!(problems.contains(&"max_records is 10001; allowed are 1 to 10000".to_owned()));
+    }
+}

@@ -1,0 +1,172 @@
+//! Names of streams and shards.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kcl_lease::LeaseKey;
+
+/// A text that names no stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} names no stream; give a name of 1 to 128 letters, digits, '_', '.' or '-', or an ARN like \
+     arn:aws:kinesis:eu-west-1:123456789012:stream/my-stream"
+)]
+pub struct InvalidStream(pub String);
+
+/// A Kinesis data stream, by name or by ARN. With an ARN, streams of other accounts can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stream {
+    name: Arc<str>,
+    arn: Option<Arc<str>>,
+}
+
+impl Stream {
+    /// Parses a name or an ARN.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse(text: &str) -> Result<Self, InvalidStream> {
+        let invalid = || InvalidStream(text.to_owned());
+        if !text.starts_with("arn:") {
+            return if is_name(text) {
+                Ok(Self {
+                    name: text.into(),
+                    arn: None,
+                })
+            } else {
+                Err(invalid())
+            };
+        }
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [_, partition, "kinesis", region, account, resource] = parts[..] else {
+            return Err(invalid());
+        };
+        let name = resource
+            .strip_prefix("stream/")
+            .filter(|name| is_name(name))
+            .ok_or_else(invalid)?;
+        let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        if !partition.starts_with("aws") || region.is_empty() || !is_account {
+            return Err(invalid());
+        }
+        Ok(Self {
+            name: name.into(),
+            arn: Some(text.into()),
+        })
+    }
+
+    /// The name without account and region.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The ARN, if the stream was given by it.
+    pub fn arn(&self) -> Option<&str> {
+        self.arn.as_deref()
+    }
+
+    /// What to send as `StreamName`: the name, unless the ARN is known, which says more.
+    pub(crate) fn request_name(&self) -> Option<String> {
+        self.arn.is_none().then(|| self.name.to_string())
+    }
+
+    /// What to send as `StreamARN`.
+    pub(crate) fn request_arn(&self) -> Option<String> {
+        self.arn.as_deref().map(str::to_owned)
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.arn.as_deref().unwrap_or(&self.name))
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// A shard's id, such as `shardId-000000000003`: unique inside its stream.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(Arc<str>);
+
+impl ShardId {
+    /// Wraps an id as Kinesis gave it.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as Kinesis gave it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The lease of this shard, in the table of an application that reads one stream.
+    pub(crate) fn lease_key(&self) -> LeaseKey {
+        LeaseKey::from(self.as_str())
+    }
+}
+
+impl From<&str> for ShardId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<String> for ShardId {
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<&LeaseKey> for ShardId {
+    fn from(key: &LeaseKey) -> Self {
+        Self::new(key.as_str())
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_given_by_name_or_by_arn() {
+        let by_name = Stream::parse("orders.v2").expect("valid");
+        assert_eq!((by_name.name(), by_name.arn()), ("orders.v2", None));
+        let arn = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders";
+        let by_arn = Stream::parse(arn).expect("valid");
+        assert_eq!((by_arn.name(), by_arn.arn()), ("orders", Some(arn)));
+        assert_eq!(by_arn.request_name(), None, "the ARN says it all");
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_accepted_forms() {
+        let too_long = "x".repeat(129);
+        for text in [
+            "",
+            "a b",
+            too_long.as_str(),
+            "arn:aws:kinesis:eu-west-1:1234:stream/orders",
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/c:1",
+            "arn:aws:dynamodb:eu-west-1:123456789012:table/orders",
+        ] {
+            let refused = Stream::parse(text).expect_err(text);
+            assert!(refused.to_string().contains("arn:aws:kinesis:"), "{refused}");
+        }
+    }
+}

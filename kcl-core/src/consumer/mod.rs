@@ -1,0 +1,9 @@
+//! One shard, from the acquisition of its lease to its loss or to the shard's end.
+
+mod latest;
+mod monitor;
+mod state;
+mod task;
+
+pub(crate) use self::monitor::ShardMonitor;
+pub(crate) use self::task::{ConsumerParts, consume};

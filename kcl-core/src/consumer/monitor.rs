@@ -1,0 +1,117 @@
+//! What one shard's reader and consumer report, for the worker's status.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::aws::CallError;
+use crate::worker::{ShardState, ShardStatus};
+
+/// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
+#[derive(Debug)]
+pub(crate) struct ShardMonitor {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: ShardState,
+    reason: Option<String>,
+    progress_at: Instant,
+    millis_behind_latest: Option<u64>,
+    processing_error: Option<String>,
+    attempts: u32,
+    reading_error: Option<String>,
+    records: u64,
+    bytes: u64,
+}
+
+impl ShardMonitor {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                state: ShardState::WaitingOnParents,
+                reason: None,
+                progress_at: Instant::now(),
+                millis_behind_latest: None,
+                processing_error: None,
+                attempts: 0,
+                reading_error: None,
+                records: 0,
+                bytes: 0,
+            }),
+        }
+    }
+
+    /// The consumer does something else from now on.
+    pub(crate) fn enter(&self, state: ShardState, reason: Option<String>) {
+        let mut inner = self.inner();
+        inner.state = state;
+        inner.reason = reason;
+    }
+
+    /// A step of the consumer succeeded.
+    pub(crate) fn progressed(&self, records: usize, bytes: u64) {
+        let mut inner = self.inner();
+        inner.progress_at = Instant::now();
+        inner.records += records as u64;
+        inner.bytes += bytes;
+        inner.processing_error = None;
+        inner.attempts = 0;
+    }
+
+    /// A step of the consumer failed.
+    pub(crate) fn failed(&self, error: String, attempts: u32) {
+        let mut inner = self.inner();
+        inner.processing_error = Some(error);
+        inner.attempts = attempts;
+    }
+
+    /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
+    pub(crate) fn read(&self, records: usize, millis_behind_latest: Option<u64>, all_processed: bool) {
+        let mut inner = self.inner();
+        inner.reading_error = None;
+        inner.millis_behind_latest = millis_behind_latest.or(inner.millis_behind_latest);
+        if records == 0 && all_processed {
+            inner.progress_at = Instant::now();
+        }
+    }
+
+    /// A read failed.
+    pub(crate) fn read_failed(&self, error: &CallError) {
+        self.inner().reading_error = Some(error.to_string());
+    }
+
+    /// How long ago the shard last got ahead.
+    pub(crate) fn progress_age(&self) -> Duration {
+        self.inner().progress_at.elapsed()
+    }
+
+    /// A snapshot.
+    pub(crate) fn status(&self, shard_id: String, checkpoint: String) -> ShardStatus {
+        let age = self.progress_age();
+        let inner = self.inner();
+        let is_failing = inner.processing_error.is_some() || inner.reading_error.is_some();
+        ShardStatus {
+            shard_id,
+            state: inner.state,
+            is_failing,
+            reason: inner.reason.clone(),
+            checkpoint,
+            progress_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            millis_behind_latest: inner.millis_behind_latest,
+            last_error: inner
+                .processing_error
+                .clone()
+                .or_else(|| inner.reading_error.clone()),
+            attempts: inner.attempts,
+            records_processed: inner.records,
+            bytes_processed: inner.bytes,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

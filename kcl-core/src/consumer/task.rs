@@ -1,0 +1,480 @@
+//! Drives the state machine of one shard: does each step, and reports what came of it.
+
+mod ending;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use kcl_lease::{Checkpoint, Fleet, HeldLease, LeaseKey, LeaseWriteError, Standing};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::latest::{note_to_leave, noted_start};
+use super::monitor::ShardMonitor;
+use super::state::{Event, Machine, Step};
+use crate::checkpointer::Checkpointer;
+use crate::config::{FailurePolicy, ShardId};
+use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor, ShardContext};
+use crate::retrieval::{Budget, Cursor, Delivery, Outlet, Poller, PollingOptions};
+use crate::retry::{Hush, Retry};
+use crate::stream::{Child, Discovery};
+use crate::worker::ShardState;
+
+/// A call of the processor that takes longer is mentioned in the log, again and again.
+const LONG_CALL: Duration = Duration::from_secs(60);
+
+/// What a consumer is made of.
+#[derive(Clone)]
+pub(crate) struct ConsumerParts {
+    pub(crate) fleet: Fleet,
+    pub(crate) discovery: Discovery,
+    pub(crate) factory: ProcessorFactory,
+    pub(crate) polling: PollingOptions,
+    pub(crate) budget: Budget,
+    pub(crate) failure_policy: FailurePolicy,
+    /// How long a running call may go on when the lease is to be given up.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Processes one shard until its lease is lost or given up.
+pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) {
+    let mut task = Task::new(parts, held, monitor);
+    while *task.machine.step() != Step::Finish {
+        let step = task.machine.step().clone();
+        task.report(&step);
+        let event = match task.interruption() {
+            Some(interruption) => interruption,
+            None => task.perform(step).await,
+        };
+        if event == Event::Succeeded && *task.machine.step() != Step::Pause {
+            task.retry.succeeded();
+            task.hush.reset();
+        }
+        task.machine.on(event);
+    }
+}
+
+struct Task {
+    parts: ConsumerParts,
+    held: HeldLease,
+    shard: ShardId,
+    monitor: Arc<ShardMonitor>,
+    standing: watch::Receiver<Standing>,
+    machine: Machine,
+    checkpointer: Checkpointer,
+    processor: Option<Box<dyn RecordProcessor>>,
+    reader: Option<Reader>,
+    /// The batch at hand, until it is processed.
+    delivery: Option<Delivery>,
+    /// When an earlier reader began at the latest record.
+    noted_start: Option<SystemTime>,
+    /// The shards that follow, once the last batch has arrived.
+    children: Vec<Child>,
+    retry: Retry,
+    hush: Hush,
+    /// When a call that keeps the lease from being given up is no longer waited for.
+    drain_deadline: Option<Instant>,
+}
+
+struct Reader {
+    outlet: Outlet,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Task {
+    fn new(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) -> Self {
+        let env = parts.discovery.env.clone();
+        Self {
+            shard: ShardId::from(held.key()),
+            monitor,
+            standing: held.watch(),
+            machine: Machine::new(held.lease().has_ended()),
+            checkpointer: Checkpointer::new(held.clone()),
+            processor: None,
+            reader: None,
+            delivery: None,
+            noted_start: None,
+            children: Vec::new(),
+            retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
+            hush: Hush::default(),
+            drain_deadline: None,
+            parts,
+            held,
+        }
+    }
+
+    /// What has to be told to the machine before the next step.
+    fn interruption(&mut self) -> Option<Event> {
+        match &*self.standing.borrow_and_update() {
+            Standing::Lost(reason) => Some(Event::Lost(reason.clone()))
+                .filter(|_| !matches!(self.machine.step(), Step::TellLoss(_) | Step::Finish)),
+            Standing::Draining { .. } if self.machine.heeds_drain() => Some(Event::DrainBegan),
+            _ => None,
+        }
+    }
+
+    async fn interrupted(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.interruption() {
+                return event;
+            }
+            if self.standing.changed().await.is_err() {
+                // The lease holds the other end, and this task holds the lease.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    async fn perform(&mut self, step: Step) -> Event {
+        match step {
+            Step::AwaitParents => self.await_parents().await,
+            Step::Initialize => self.initialize().await,
+            Step::AwaitBatch => self.await_batch().await,
+            Step::Process => self.process().await,
+            Step::Pause => {
+                let pause = self.retry.pause();
+                tokio::select! {
+                    biased;
+                    event = self.interrupted() => event,
+                    () = sleep(pause) => Event::Succeeded,
+                }
+            }
+            Step::EndShard => self.end_shard().await,
+            Step::CreateChildren => self.create_children().await,
+            Step::RecordEnd => self.record_end().await,
+            Step::Rest => self.interrupted().await,
+            Step::RequestShutdown => self.request_shutdown().await,
+            Step::GiveUp => self.give_up().await,
+            Step::TellLoss(reason) => {
+                self.reader = None;
+                tracing::info!(shard = %self.shard, %reason, "lease lost");
+                if let Some(mut processor) = self.processor.take() {
+                    let call = async {
+                        processor.lease_lost(&reason).await;
+                        Ok(())
+                    };
+                    if let Err(error) = self.supervise("lease_lost", call).await {
+                        tracing::warn!(shard = %self.shard, error = %error.chain(), "lease_lost failed");
+                    }
+                }
+                Event::Succeeded
+            }
+            Step::Finish => Event::Succeeded,
+        }
+    }
+
+    async fn await_parents(&mut self) -> Event {
+        let parents = self.held.lease().parents;
+        let (store, ended) = (
+            self.parts.discovery.store.clone(),
+            self.parts.discovery.shard_ended.clone(),
+        );
+        let mut polls = Retry::new(
+            self.parts.discovery.env.clone(),
+            Duration::from_millis(250),
+            Duration::from_secs(2),
+        );
+        for parent in parents {
+            let key = LeaseKey::from(parent.as_str());
+            loop {
+                let mut news = pin!(ended.notified());
+                news.as_mut().enable();
+                match store.get(&key).await {
+                    Ok(None) => break,
+                    Ok(Some(lease)) if lease.has_ended() => break,
+                    Ok(Some(_)) => {
+                        if polls.attempts() == 0 {
+                            tracing::info!(shard = %self.shard, %parent, "waiting until the parent is processed");
+                        }
+                        self.monitor.enter(
+                            ShardState::WaitingOnParents,
+                            Some(format!("{parent} is not processed yet")),
+                        );
+                    }
+                    Err(error) => self.complain("reading a parent's lease", error.to_string()),
+                }
+                let pause = polls.pause();
+                tokio::select! {
+                    biased;
+                    event = self.interrupted() => return event,
+                    () = news => {}
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+        Event::Succeeded
+    }
+
+    async fn initialize(&mut self) -> Event {
+        let lease = self.held.lease();
+        // Read before a note is left: the reader that leaves it starts at the latest record itself.
+        self.noted_start = noted_start(lease.pending_checkpoint.as_ref());
+        if let Some(note) = note_to_leave(&lease, self.parts.discovery.env.now()) {
+            match self.held.prepare_checkpoint(note).await {
+                Ok(()) => {}
+                Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
+                Err(error) => return self.failed("recording where reading starts", &error.into()),
+            }
+        }
+        let context = ShardContext {
+            stream: self.parts.discovery.stream.stream().clone(),
+            shard_id: self.shard.clone(),
+            hash_range: lease.hash_range,
+            parents: lease
+                .parents
+                .iter()
+                .map(|parent| ShardId::from(parent.as_str()))
+                .collect(),
+            start: lease.checkpoint,
+            pending_checkpoint: lease.pending_checkpoint.filter(|_| self.noted_start.is_none()),
+            fencing_token: self.held.fencing_token(),
+        };
+        let made = match self.processor.take() {
+            Some(processor) => Ok(processor),
+            None => {
+                let factory = self.parts.factory.clone();
+                catch_unwind(AssertUnwindSafe(|| factory(&context))).map_err(ProcessorError::from_panic)
+            }
+        };
+        let result = match made {
+            Ok(mut processor) => {
+                let result = self.supervise("initialize", processor.initialize(&context)).await;
+                self.processor = Some(processor);
+                result
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => {
+                tracing::info!(shard = %self.shard, start = %context.start, token = %context.fencing_token, "processing");
+                self.monitor.progressed(0, 0);
+                self.read_from(&context.start);
+                Event::Succeeded
+            }
+            Err(error) => self.failed("initialize", &error),
+        }
+    }
+
+    /// Starts to read behind a checkpoint.
+    fn read_from(&mut self, checkpoint: &Checkpoint) {
+        let cursor = match self.noted_start {
+            Some(start) if *checkpoint == Checkpoint::Latest => Some(Cursor::from_time(start)),
+            _ => Cursor::from_checkpoint(checkpoint, self.parts.discovery.initial),
+        };
+        let Some(cursor) = cursor else { return };
+        self.noted_start = noted_start(self.held.lease().pending_checkpoint.as_ref());
+        let done = match checkpoint {
+            Checkpoint::At(position) => Some(position.clone()),
+            _ => None,
+        };
+        let (poller, outlet) = Poller::new(
+            self.shard.clone(),
+            self.parts.discovery.clone(),
+            self.parts.polling.clone(),
+            self.parts.budget.clone(),
+            self.monitor.clone(),
+            (cursor, done),
+        );
+        self.reader = Some(Reader {
+            outlet,
+            _task: AbortOnDropHandle::new(tokio::spawn(poller.run())),
+        });
+    }
+
+    async fn await_batch(&mut self) -> Event {
+        let Some(mut reader) = self.reader.take() else {
+            let position = self.checkpointer.rules().processed().clone();
+            self.read_from(&position);
+            return Event::Succeeded;
+        };
+        let event = tokio::select! {
+            biased;
+            event = self.interrupted() => event,
+            delivery = reader.outlet.next() => match delivery {
+                Some(delivery) => {
+                    let is_last = delivery.batch.is_last();
+                    self.delivery = Some(delivery);
+                    Event::BatchArrived { is_last }
+                }
+                None => {
+                    self.complain("reading", "the shard's reader stopped unexpectedly; it is started again".into());
+                    return Event::Failed;
+                }
+            },
+        };
+        self.reader = Some(reader);
+        event
+    }
+
+    async fn process(&mut self) -> Event {
+        while !self.held.is_valid() {
+            self.monitor.enter(
+                ShardState::Processing,
+                Some("the lease was not renewed in time".to_owned()),
+            );
+            tokio::select! {
+                biased;
+                event = self.interrupted() => return event,
+                () = sleep(Duration::from_millis(100)) => {}
+            }
+        }
+        let (Some(delivery), Some(mut processor)) = (self.delivery.take(), self.processor.take()) else {
+            return Event::Succeeded;
+        };
+        let batch = &delivery.batch;
+        if batch.is_empty() && !self.parts.polling.wants_empty_batches {
+            self.processor = Some(processor);
+            self.children = delivery.children;
+            return Event::Succeeded;
+        }
+        self.checkpointer
+            .rules()
+            .batch_begins(batch.records().last().map(|record| record.position()));
+        let checkpointer = self.checkpointer.clone();
+        let result = self
+            .supervise("process_records", processor.process_records(batch, &checkpointer))
+            .await;
+        self.processor = Some(processor);
+        let attempts = self.machine.attempts().saturating_add(1);
+        let is_skipped = result.is_err() && self.parts.failure_policy.skips_after(attempts);
+        self.checkpointer.rules().batch_ends(result.is_ok() || is_skipped);
+        match result {
+            Err(error) if !is_skipped => {
+                self.delivery = Some(delivery);
+                self.failed("process_records", &error)
+            }
+            outcome => {
+                if let Err(error) = outcome {
+                    let ends = (batch.records().first(), batch.records().last());
+                    tracing::error!(
+                        shard = %self.shard, error = %error.chain(), attempts, records = batch.len(),
+                        first = ?ends.0, last = ?ends.1, "skipping a batch, as the failure policy says"
+                    );
+                }
+                self.monitor.progressed(batch.len(), batch.weight());
+                self.held.record_throughput(batch.weight());
+                self.children = delivery.children;
+                Event::Succeeded
+            }
+        }
+    }
+
+    async fn request_shutdown(&mut self) -> Event {
+        self.reader = None;
+        self.delivery = None;
+        tracing::info!(shard = %self.shard, "giving the shard up");
+        let Some(mut processor) = self.processor.take() else {
+            return Event::Succeeded;
+        };
+        let checkpointer = self.checkpointer.clone();
+        let result = self
+            .supervise("shutdown_requested", processor.shutdown_requested(&checkpointer))
+            .await;
+        self.processor = Some(processor);
+        if let Err(error) = result {
+            tracing::warn!(
+                shard = %self.shard, error = %error.chain(),
+                "shutdown_requested failed; records after the last checkpoint are delivered again"
+            );
+        }
+        Event::Succeeded
+    }
+
+    async fn give_up(&mut self) -> Event {
+        self.reader = None;
+        match self.held.give_up().await {
+            Ok(()) => {
+                let checkpoint = self.checkpointer.last_checkpoint();
+                tracing::info!(shard = %self.shard, %checkpoint, "gave the shard up");
+                Event::Succeeded
+            }
+            Err(LeaseWriteError::Lost(_)) => Event::Succeeded,
+            Err(error) => self.failed("giving the lease up", &error.into()),
+        }
+    }
+
+    /// Lets a call of the processor run. It is never cancelled; but when the lease is to be given up and the call takes
+    /// longer than the drain time-out, the lease is given up without it.
+    async fn supervise<T>(
+        &mut self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, ProcessorError>>,
+    ) -> Result<T, ProcessorError> {
+        let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+        let began = Instant::now();
+        let mut reminder = began + LONG_CALL;
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut call => return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic))),
+                () = self.drain_expired() => {
+                    tracing::warn!(shard = %self.shard, call = name, "the call outlasts the drain time-out; giving the lease up");
+                    if let Err(error) = self.held.give_up().await {
+                        tracing::warn!(shard = %self.shard, %error, "cannot give the lease up");
+                    }
+                    self.drain_deadline = Some(Instant::now() + Duration::from_secs(1));
+                }
+                () = sleep_until(reminder) => {
+                    let seconds = began.elapsed().as_secs();
+                    tracing::warn!(shard = %self.shard, call = name, seconds, "the processor is still busy with one call");
+                    reminder = Instant::now() + LONG_CALL;
+                }
+            }
+        }
+    }
+
+    /// Completes when the lease is to be given up, has not been, and the time for it is over.
+    async fn drain_expired(&mut self) {
+        let mut standing = self.held.watch();
+        if standing
+            .wait_for(|standing| matches!(standing, Standing::Draining { .. }))
+            .await
+            .is_err()
+        {
+            return std::future::pending().await;
+        }
+        let timeout = self.parts.drain_timeout;
+        sleep_until(
+            *self
+                .drain_deadline
+                .get_or_insert_with(|| Instant::now() + timeout),
+        )
+        .await;
+        if !matches!(self.held.standing(), Standing::Draining { .. }) {
+            std::future::pending().await
+        }
+    }
+
+    /// A step failed: shows it, and lets the machine pause.
+    fn failed(&mut self, what: &'static str, error: &ProcessorError) -> Event {
+        self.complain(what, error.chain());
+        Event::Failed
+    }
+
+    fn complain(&mut self, what: &'static str, error: String) {
+        let attempts = self.machine.attempts().saturating_add(1);
+        if self.hush.may_speak() {
+            tracing::warn!(shard = %self.shard, what, %error, attempts, "failed; trying again");
+        }
+        self.monitor.failed(format!("{what}: {error}"), attempts);
+    }
+
+    fn report(&self, step: &Step) {
+        let state = match step {
+            Step::AwaitParents => ShardState::WaitingOnParents,
+            Step::Initialize => ShardState::Initializing,
+            Step::AwaitBatch | Step::Process => ShardState::Processing,
+            Step::EndShard | Step::CreateChildren | Step::RecordEnd => ShardState::Ending,
+            Step::Rest => ShardState::Ended,
+            Step::RequestShutdown | Step::GiveUp => ShardState::Draining,
+            Step::TellLoss(_) => ShardState::Lost,
+            Step::Pause | Step::Finish => return,
+        };
+        self.monitor.enter(state, None);
+    }
+}

@@ -1,0 +1,75 @@
+//! The end of a shard: the processor is told, the shards that follow get leases, and the end is recorded, in this order.
+
+use kcl_lease::{Checkpoint, LeaseKey, LeaseWriteError};
+
+use super::super::state::Event;
+use super::Task;
+
+impl Task {
+    pub(super) async fn end_shard(&mut self) -> Event {
+        self.reader = None;
+        let Some(mut processor) = self.processor.take() else {
+            return Event::Succeeded;
+        };
+        let checkpointer = self.checkpointer.clone();
+        let result = self
+            .supervise("shard_ended", processor.shard_ended(&checkpointer))
+            .await;
+        self.processor = Some(processor);
+        match result {
+            Ok(()) => Event::Succeeded,
+            Err(error) => self.failed("shard_ended", &error),
+        }
+    }
+
+    pub(super) async fn create_children(&mut self) -> Event {
+        let known = self.held.lease().children;
+        let discovery = self.parts.discovery.clone();
+        let shard = self.shard.clone();
+        let work = async {
+            if self.children.is_empty() && !known.is_empty() {
+                let mut is_complete = true;
+                for child in &known {
+                    is_complete &= discovery
+                        .store
+                        .get(&LeaseKey::from(child.as_str()))
+                        .await?
+                        .is_some();
+                }
+                if is_complete {
+                    return Ok(());
+                }
+                self.children = discovery.listed_children(&shard).await?;
+            }
+            discovery.create_children(&shard, &self.children).await
+        };
+        match work.await {
+            Ok(()) => {
+                self.parts.fleet.request_scan();
+                Event::Succeeded
+            }
+            Err(error) => self.failed("creating the children's leases", &error.into()),
+        }
+    }
+
+    pub(super) async fn record_end(&mut self) -> Event {
+        let children = self.children.iter().map(|child| child.id.to_string()).collect();
+        let work = async {
+            if !self.children.is_empty() {
+                self.held.record_children(children).await?;
+            }
+            self.held.checkpoint(Checkpoint::ShardEnd).await
+        };
+        match work.await {
+            Ok(()) => {
+                tracing::info!(shard = %self.shard, children = ?self.children.iter().map(|c| &c.id).collect::<Vec<_>>(), "shard ended");
+                self.processor = None;
+                self.monitor.progressed(0, 0);
+                self.parts.discovery.shard_ended.notify_waiters();
+                Event::Succeeded
+            }
+            Err(LeaseWriteError::Lost(reason)) => Event::Lost(reason),
+            Err(error) => self.failed("recording the end of the shard", &error.into()),
+        }
+    }
+}

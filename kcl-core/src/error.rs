@@ -1,0 +1,28 @@
+//! What stops a worker.
+
+use kcl_lease::JoinError;
+
+/// Why a worker could not be built, could not start, or could not wait for signals.
+///
+/// Failures while it runs do not end a worker: it retries, and shows them in its status and in the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Options are missing or out of range. All of them are named.
+    #[error("invalid configuration: {}", .0.join("; "))]
+    Configuration(Vec<String>),
+    /// The stream does not exist, or may not be read.
+    #[error("cannot read stream {stream}: {reason}")]
+    Stream {
+        /// The stream as it was configured.
+        stream: String,
+        /// What Kinesis answered, and what to do.
+        reason: String,
+    },
+    /// The lease table cannot be used, or the fleet cannot be joined.
+    #[error("cannot join the application's workers: {0}")]
+    Fleet(#[from] JoinError),
+    /// The process cannot be notified of signals.
+    #[error("cannot wait for signals; use run_until with a future of your own: {0}")]
+    Signal(#[from] std::io::Error),
+}

@@ -1,0 +1,69 @@
+//! A Kinesis Client Library: processes the records of a Kinesis stream with a fleet of workers.
+//!
+//! Implement [`RecordProcessor`], and start a [`Worker`] in as many processes as you like. The workers share the shards of
+//! the stream through leases in one DynamoDB table, run one processor per shard, follow splits and merges in order, and
+//! take over from each other when one stops or crashes. The table is compatible with the Java KCL 3.5.
+//!
+//! ```no_run
+//! use kcl_core::{async_trait, Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker};
+//!
+//! struct Printer;
+//!
+//! #[async_trait]
+//! impl RecordProcessor for Printer {
+//!     async fn process_records(&mut self, batch: &RecordBatch, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+//!         for record in batch {
+//!             println!("{} {}", record.partition_key(), String::from_utf8_lossy(record.data()));
+//!         }
+//!         checkpointer.checkpoint().await?; // everything in this batch is done
+//!         Ok(())
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), kcl_core::Error> {
+//!     let aws = aws_config::load_from_env().await;
+//!     Worker::builder("my-app", "my-stream", |_shard| Printer)
+//!         .aws_config(&aws)
+//!         .build()?
+//!         .run_until_signal() // SIGTERM / ctrl-c: drain, checkpoint, release, leave
+//!         .await
+//! }
+//! ```
+//!
+//! # What holds
+//!
+//! - **At least once, in order.** Each record of a shard is delivered until it is checkpointed, in the shard's order, and
+//!   after the records of the shard's parents.
+//! - **Nothing is skipped.** A processor that fails gets the same batch again; see [`FailurePolicy`] for other choices.
+//! - **Nothing is silent.** [`WorkerHandle::status`] says what each shard is doing, since when, and what fails.
+//! - **Losing a lease is a signal.** Checkpoints fail with [`CheckpointError::LeaseLost`], and the processor is told by
+//!   [`RecordProcessor::lease_lost`].
+
+mod aws;
+mod checkpointer;
+mod config;
+mod consumer;
+mod error;
+mod processor;
+mod record;
+mod retrieval;
+mod retry;
+mod stream;
+mod worker;
+
+pub use async_trait::async_trait;
+pub use kcl_lease::{
+    Billing, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange, JoinError, LeaseKey,
+    LeaseStore, LossReason, MemoryLeaseStore, PendingCheckpoint, SequenceNumber, StoreError, StoreErrorKind,
+    TableCreation, WorkerId,
+};
+
+pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
+pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, ShardId, Stream};
+pub use self::error::Error;
+pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
+pub use self::record::{Encryption, Record, RecordBatch};
+pub use self::worker::{
+    ShardState, ShardStatus, Worker, WorkerBuilder, WorkerHandle, WorkerPhase, WorkerStatus,
+};

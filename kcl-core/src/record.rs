@@ -1,0 +1,259 @@
+//! Records and batches of records, as a processor sees them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_sdk_kinesis::types as sdk;
+use bytes::Bytes;
+use kcl_lease::{ExtendedSequenceNumber, InvalidSequenceNumber, SequenceNumber};
+
+/// How Kinesis stored a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// In plain text.
+    None,
+    /// Encrypted at rest with a key of AWS KMS.
+    Kms,
+}
+
+/// One record of a shard. Clones share the payload.
+#[derive(Clone)]
+pub struct Record {
+    position: ExtendedSequenceNumber,
+    data: Bytes,
+    partition_key: Arc<str>,
+    explicit_hash_key: Option<Arc<str>>,
+    approximate_arrival: Option<SystemTime>,
+    encryption: Option<Encryption>,
+}
+
+impl Record {
+    /// The payload. Cloning it copies no bytes.
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The key that the producer gave; its MD5 digest chose the shard unless an explicit hash key did.
+    pub fn partition_key(&self) -> &str {
+        &self.partition_key
+    }
+
+    /// The hash key that the producer gave; known for aggregated records only.
+    pub fn explicit_hash_key(&self) -> Option<&str> {
+        self.explicit_hash_key.as_deref()
+    }
+
+    /// The Kinesis record's number: unique and ascending inside its shard.
+    pub fn sequence_number(&self) -> &SequenceNumber {
+        &self.position.sequence
+    }
+
+    /// The index inside an aggregated record; 0 for a plain one.
+    pub fn sub_sequence_number(&self) -> u64 {
+        self.position.sub_sequence
+    }
+
+    /// Sequence and sub-sequence number together: the record's place in its shard.
+    pub fn position(&self) -> &ExtendedSequenceNumber {
+        &self.position
+    }
+
+    /// When Kinesis received the record, to the millisecond.
+    pub fn approximate_arrival(&self) -> Option<SystemTime> {
+        self.approximate_arrival
+    }
+
+    /// How Kinesis stored the record, if it said so.
+    pub fn encryption(&self) -> Option<Encryption> {
+        self.encryption
+    }
+
+    /// Takes over a record of the SDK without copying its payload.
+    pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
+        let sequence = SequenceNumber::parse(&record.sequence_number)?;
+        Ok(Self {
+            position: ExtendedSequenceNumber {
+                sequence,
+                sub_sequence: 0,
+            },
+            data: Bytes::from(record.data.into_inner()),
+            partition_key: record.partition_key.unwrap_or_default().into(),
+            explicit_hash_key: None,
+            approximate_arrival: record
+                .approximate_arrival_timestamp
+                .and_then(|at| SystemTime::try_from(at).ok()),
+            encryption: record.encryption_type.and_then(|kind| match kind {
+                sdk::EncryptionType::None => Some(Encryption::None),
+                sdk::EncryptionType::Kms => Some(Encryption::Kms),
+                _ => None,
+            }),
+        })
+    }
+
+    /// What the record costs in memory, roughly.
+    pub(crate) fn weight(&self) -> u64 {
+        const OVERHEAD: usize = 192;
+        (self.data.len() + self.partition_key.len() + OVERHEAD) as u64
+    }
+}
+
+impl fmt::Debug for Record {
+    /// Shows everything but the payload, of which only the length.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("position", &format_args!("{}", self.position))
+            .field("partition_key", &self.partition_key)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Consecutive records of one shard, in order.
+#[derive(Debug, Clone)]
+pub struct RecordBatch {
+    records: Vec<Record>,
+    millis_behind_latest: Option<u64>,
+    is_last: bool,
+    received_at: SystemTime,
+}
+
+impl RecordBatch {
+    pub(crate) fn new(
+        records: Vec<Record>,
+        millis_behind_latest: Option<u64>,
+        is_last: bool,
+        received_at: SystemTime,
+    ) -> Self {
+        Self {
+            records,
+            millis_behind_latest,
+            is_last,
+            received_at,
+        }
+    }
+
+    /// The records, in the order of the shard.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The records, in the order of the shard.
+    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+        self.records.iter()
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How far this batch lies behind the newest record of the shard, in milliseconds, as Kinesis says.
+    /// `None` when the answer did not say.
+    pub fn millis_behind_latest(&self) -> Option<u64> {
+        self.millis_behind_latest
+    }
+
+    /// Whether the shard ends with this batch (it was split or merged).
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// When this worker received the batch from Kinesis.
+    pub fn received_at(&self) -> SystemTime {
+        self.received_at
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.records.iter().map(Record::weight).sum()
+    }
+}
+
+impl<'a> IntoIterator for &'a RecordBatch {
+    type Item = &'a Record;
+    type IntoIter = std::slice::Iter<'a, Record>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use aws_smithy_types::{Blob, DateTime};
+
+    use super::*;
+
+    pub(crate) fn record(sequence: u64) -> Record {
+        sdk_record(&sequence.to_string()).try_into_record()
+    }
+
+    pub(crate) fn batch(sequences: impl IntoIterator<Item = u64>) -> RecordBatch {
+        RecordBatch::new(
+            sequences.into_iter().map(record).collect(),
+            Some(0),
+            false,
+            UNIX_EPOCH,
+        )
+    }
+
+    fn sdk_record(sequence: &str) -> sdk::Record {
+        sdk::Record::builder()
+            .sequence_number(sequence)
+            .partition_key("key")
+            .data(Blob::new("payload"))
+            .approximate_arrival_timestamp(DateTime::from_millis(1_500))
+            .encryption_type(sdk::EncryptionType::Kms)
+            .build()
+            .expect("complete")
+    }
+
+    trait TryIntoRecord {
+        fn try_into_record(self) -> Record;
+    }
+
+    impl TryIntoRecord for sdk::Record {
+        fn try_into_record(self) -> Record {
+            Record::from_sdk(self).expect("valid")
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_sdk_is_taken_over_without_copying_its_payload() {
+        let original = sdk_record("12");
+        let address = original.data.as_ref().as_ptr();
+        let record = original.try_into_record();
+        assert_eq!(record.data().as_ptr(), address);
+        assert_eq!(record.partition_key(), "key");
+        assert_eq!(record.sequence_number().as_str(), "12");
+        assert_eq!(
+            record.approximate_arrival(),
+            Some(UNIX_EPOCH + Duration::from_millis(1_500))
+        );
+        assert_eq!(record.encryption(), Some(Encryption::Kms));
+    }
+
+    #[test]
+    fn a_record_with_a_strange_sequence_number_is_refused() {
+        assert!(Record::from_sdk(sdk_record("LATEST")).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_iterated_by_reference() {
+        let batch = batch([1, 2, 3]);
+        let seen: Vec<_> = (&batch)
+            .into_iter()
+            .map(|record| record.sequence_number().as_str())
+            .collect();
+        assert_eq!(seen, ["1", "2", "3"]);
+        assert_eq!(batch.len(), 3);
+    }
+}

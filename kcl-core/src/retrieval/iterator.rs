@@ -1,0 +1,151 @@
+//! Which shard iterator continues from which position. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_kinesis::types::ShardIteratorType;
+use kcl_lease::{Checkpoint, SequenceNumber};
+
+use crate::config::InitialPosition;
+
+/// The parameters of a `GetShardIterator` request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IteratorRequest {
+    TrimHorizon,
+    Latest,
+    AtTimestamp(SystemTime),
+    AtSequenceNumber(SequenceNumber),
+    AfterSequenceNumber(SequenceNumber),
+}
+
+impl IteratorRequest {
+    pub(crate) fn kind(&self) -> ShardIteratorType {
+        match self {
+            Self::TrimHorizon => ShardIteratorType::TrimHorizon,
+            Self::Latest => ShardIteratorType::Latest,
+            Self::AtTimestamp(_) => ShardIteratorType::AtTimestamp,
+            Self::AtSequenceNumber(_) => ShardIteratorType::AtSequenceNumber,
+            Self::AfterSequenceNumber(_) => ShardIteratorType::AfterSequenceNumber,
+        }
+    }
+
+    pub(crate) fn sequence(&self) -> Option<&SequenceNumber> {
+        match self {
+            Self::AtSequenceNumber(sequence) | Self::AfterSequenceNumber(sequence) => Some(sequence),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn timestamp(&self) -> Option<SystemTime> {
+        match self {
+            Self::AtTimestamp(at) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// The position in a shard from which a new iterator continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor(IteratorRequest);
+
+impl Cursor {
+    /// How far this worker's clock may be ahead of Kinesis' clock without records being missed.
+    pub(crate) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
+    /// Where reading starts after a checkpoint; `None` at the end of a shard.
+    ///
+    /// The checkpointed record itself is read again: more user records of the same aggregate may follow the one that
+    /// was checkpointed. The reader filters out what the checkpoint covers.
+    pub(crate) fn from_checkpoint(checkpoint: &Checkpoint, initial: InitialPosition) -> Option<Self> {
+        Some(Self(match checkpoint {
+            Checkpoint::TrimHorizon => IteratorRequest::TrimHorizon,
+            Checkpoint::Latest => IteratorRequest::Latest,
+            Checkpoint::AtTimestamp => match initial {
+                InitialPosition::AtTimestamp(at) => IteratorRequest::AtTimestamp(at),
+                // The setting was changed since the lease was made. Nothing is lost from the beginning on.
+                _ => IteratorRequest::TrimHorizon,
+            },
+            Checkpoint::At(at) => IteratorRequest::AtSequenceNumber(at.sequence.clone()),
+            Checkpoint::ShardEnd => return None,
+        }))
+    }
+
+    /// Reading starts with the first record that arrived at this time or later.
+    pub(crate) fn from_time(time: SystemTime) -> Self {
+        Self(IteratorRequest::AtTimestamp(time))
+    }
+
+    /// The request that continues here.
+    pub(crate) fn request(&self) -> &IteratorRequest {
+        &self.0
+    }
+
+    /// An iterator for this position was obtained at `now`. "The latest record" is fixed from then on: a later
+    /// iterator, after an outage, must not skip what was put meanwhile.
+    pub(crate) fn opened(&mut self, now: SystemTime) {
+        if self.0 == IteratorRequest::Latest {
+            self.0 = IteratorRequest::AtTimestamp(now.checked_sub(Self::CLOCK_MARGIN).unwrap_or(now));
+        }
+    }
+
+    /// Records up to this one were read.
+    pub(crate) fn read(&mut self, last: SequenceNumber) {
+        self.0 = IteratorRequest::AfterSequenceNumber(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn number(text: &str) -> SequenceNumber {
+        SequenceNumber::parse(text).expect("digits")
+    }
+
+    fn start(checkpoint: &str, initial: InitialPosition) -> Option<IteratorRequest> {
+        let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
+        Cursor::from_checkpoint(&checkpoint, initial).map(|cursor| cursor.request().clone())
+    }
+
+    #[test]
+    fn each_checkpoint_has_its_iterator() {
+        let time = UNIX_EPOCH + Duration::from_secs(77);
+        let timed = InitialPosition::AtTimestamp(time);
+        for (checkpoint, initial, expected) in [
+            ("TRIM_HORIZON", timed, Some(IteratorRequest::TrimHorizon)),
+            ("LATEST", timed, Some(IteratorRequest::Latest)),
+            ("AT_TIMESTAMP", timed, Some(IteratorRequest::AtTimestamp(time))),
+            (
+                "AT_TIMESTAMP",
+                InitialPosition::Latest,
+                Some(IteratorRequest::TrimHorizon),
+            ),
+            ("42", timed, Some(IteratorRequest::AtSequenceNumber(number("42")))),
+            ("SHARD_END", timed, None),
+        ] {
+            assert_eq!(start(checkpoint, initial), expected, "{checkpoint}");
+        }
+    }
+
+    #[test]
+    fn after_a_read_it_goes_on_behind_the_last_record() {
+        let mut cursor = Cursor(IteratorRequest::AtSequenceNumber(number("42")));
+        cursor.read(number("45"));
+        assert_eq!(
+            cursor.request(),
+            &IteratorRequest::AfterSequenceNumber(number("45"))
+        );
+    }
+
+    #[test]
+    fn the_latest_record_is_a_fixed_place_once_reading_began() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        let mut cursor = Cursor(IteratorRequest::Latest);
+        cursor.opened(now);
+        let fixed = IteratorRequest::AtTimestamp(now - Cursor::CLOCK_MARGIN);
+        assert_eq!(cursor.request(), &fixed);
+        cursor.opened(now + Duration::from_secs(600));
+        assert_eq!(cursor.request(), &fixed);
+    }
+}

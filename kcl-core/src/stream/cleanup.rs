@@ -1,0 +1,140 @@
+//! Which ended leases may be deleted. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_lease::{Checkpoint, Lease, LeaseKey};
+
+use super::graph::ShardGraph;
+use crate::config::ShardId;
+
+/// The ended leases that nothing depends on any more, parents first.
+///
+/// The lease of an ended shard goes when its parents' leases are gone, and each of its children has a lease that was
+/// started: until then it proves that the children may be processed, and vouches for their leases. A shard that
+/// Kinesis no longer lists proves nothing any more; its lease goes once its listed children have leases.
+pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
+    let mut left: BTreeMap<&LeaseKey, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
+    let mut gone = Vec::new();
+    loop {
+        let next: Vec<_> = left
+            .values()
+            .filter(|lease| may_go(lease, &left, graph))
+            .map(|lease| &lease.key)
+            .collect();
+        if next.is_empty() {
+            return gone;
+        }
+        for key in next {
+            left.remove(key);
+            gone.push(key.clone());
+        }
+    }
+}
+
+fn may_go(lease: &Lease, leases: &BTreeMap<&LeaseKey, &Lease>, graph: &ShardGraph) -> bool {
+    if !lease.has_ended() || graph.is_empty() {
+        return false;
+    }
+    let id = ShardId::from(&lease.key);
+    let lease_of = |shard: &str| leases.get(&LeaseKey::from(shard)).copied();
+    let listed: BTreeSet<&str> = graph.children_of(&id).map(|child| child.id.as_str()).collect();
+    if graph.get(&id).is_none() {
+        return listed.iter().all(|child| lease_of(child).is_some());
+    }
+    let children: BTreeSet<&str> = lease.children.iter().map(String::as_str).chain(listed).collect();
+    !children.is_empty()
+        && lease.parents.iter().all(|parent| lease_of(parent).is_none())
+        && children
+            .iter()
+            .all(|child| lease_of(child).is_some_and(was_started))
+}
+
+fn was_started(lease: &Lease) -> bool {
+    !matches!(
+        lease.checkpoint,
+        Checkpoint::TrimHorizon | Checkpoint::AtTimestamp
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::tests::{documented_example, id};
+    use super::*;
+
+    fn lease(number: u32, checkpoint: &str, parents: &[u32]) -> Lease {
+        let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
+        Lease::new(id(number).lease_key(), checkpoint)
+            .with_parents(parents.iter().map(|p| id(*p).to_string()))
+    }
+
+    fn deleted(leases: &[Lease]) -> Vec<LeaseKey> {
+        deletable(leases, &documented_example())
+    }
+
+    fn keys(numbers: &[u32]) -> Vec<LeaseKey> {
+        numbers.iter().map(|number| id(*number).lease_key()).collect()
+    }
+
+    #[test]
+    fn an_ended_lease_stays_until_all_its_children_were_started() {
+        let ended = lease(5, "SHARD_END", &[]);
+        for (left, right, goes) in [
+            ("TRIM_HORIZON", "TRIM_HORIZON", false),
+            ("77", "TRIM_HORIZON", false),
+            ("77", "AT_TIMESTAMP", false),
+            ("77", "78", true),
+            ("LATEST", "SHARD_END", true),
+        ] {
+            let found = deleted(&[ended.clone(), lease(9, left, &[5]), lease(10, right, &[5])]);
+            assert_eq!(found, keys(if goes { &[5] } else { &[] }), "{left} {right}");
+        }
+        assert_eq!(
+            deleted(&[ended, lease(9, "77", &[5])]),
+            [],
+            "the other child has no lease"
+        );
+    }
+
+    #[test]
+    fn an_unfinished_lease_stays() {
+        assert_eq!(
+            deleted(&[lease(5, "5", &[]), lease(9, "77", &[5]), lease(10, "78", &[5])]),
+            []
+        );
+    }
+
+    #[test]
+    fn generations_go_oldest_first_and_only_from_the_oldest_on() {
+        let line = |oldest: &str| {
+            [
+                lease(0, oldest, &[]),
+                lease(1, "SHARD_END", &[]),
+                lease(6, "SHARD_END", &[0, 1]),
+                lease(7, "SHARD_END", &[2, 3]),
+                lease(8, "88", &[6, 7]),
+            ]
+        };
+        assert_eq!(deleted(&line("SHARD_END")), keys(&[0, 1, 7, 6]));
+        assert_eq!(deleted(&line("5")), keys(&[1, 7]), "0 is not done, so 6 is kept");
+    }
+
+    #[test]
+    fn the_lease_of_a_shard_that_is_no_longer_listed_goes() {
+        assert_eq!(deleted(&[lease(55, "SHARD_END", &[54])]), keys(&[55]));
+        assert_eq!(
+            deleted(&[lease(55, "55", &[54])]),
+            [],
+            "its consumer has to find out first"
+        );
+        assert_eq!(
+            deletable(&[lease(55, "SHARD_END", &[])], &ShardGraph::default()),
+            [],
+            "nothing was listed at all"
+        );
+    }
+
+    #[test]
+    fn a_listed_shard_without_any_known_children_stays() {
+        assert_eq!(deleted(&[lease(4, "SHARD_END", &[])]), []);
+    }
+}

@@ -1,0 +1,270 @@
+//! Creating leases for shards and deleting those that are done with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use kcl_lease::{Environment, Fleet, Lease, LeaseChange, LeaseStore, StoreError};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::audit::{Hole, HoleWatch, find_hole, find_lease_hole};
+use super::children::{Child, child_leases, other_parents, without_awaiting};
+use super::cleanup::deletable;
+use super::graph::ShardGraph;
+use super::listing::StreamClient;
+use super::missing::{bootstrap_leases, missing_leases};
+use crate::aws::CallError;
+use crate::config::{InitialPosition, ShardId};
+use crate::retry::{Hush, Retry};
+
+/// Why leases could not be created or deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiscoveryError {
+    #[error(transparent)]
+    Kinesis(#[from] CallError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("Kinesis listed no shard for {0}; listed again until they cover every hash key")]
+    Incomplete(Hole),
+}
+
+/// Leases that are written at the same time.
+const CONCURRENCY: usize = 16;
+/// Listings with a filter before one without is tried.
+const FILTERED_LISTINGS: u32 = 3;
+
+/// The part of a worker that knows both the stream and the lease table.
+#[derive(Debug, Clone)]
+pub(crate) struct Discovery {
+    pub(crate) stream: StreamClient,
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) initial: InitialPosition,
+    pub(crate) env: Environment,
+    pub(crate) audit_interval: Duration,
+    pub(crate) cleanup_interval: Duration,
+    /// What the leader's loop failed at last; `None` after a success.
+    pub(crate) problem: Arc<Mutex<Option<String>>>,
+    /// Told whenever a shard ended in this worker.
+    pub(crate) shard_ended: Arc<Notify>,
+}
+
+impl Discovery {
+    /// Creates the leases that the table lacks; the number of those that were new.
+    pub(crate) async fn create_missing(&self) -> Result<usize, DiscoveryError> {
+        let leases = self.store.scan().await?.leases;
+        let missing = if leases.is_empty() {
+            self.bootstrap().await?
+        } else {
+            let leased: BTreeMap<_, _> = leases
+                .iter()
+                .map(|lease| (ShardId::from(&lease.key), lease.has_ended()))
+                .collect();
+            missing_leases(&self.stream.list_shards(None).await?, &leased, self.initial)
+        };
+        let is_first = leases.is_empty();
+        let created = self.create(missing).await?;
+        if created > 0 {
+            tracing::info!(stream = %self.stream.stream(), created, is_first, "created leases");
+        }
+        Ok(created)
+    }
+
+    /// The leases of a new application, of shards that together cover every hash key.
+    async fn bootstrap(&self) -> Result<Vec<Lease>, DiscoveryError> {
+        let mut pauses = Retry::new(self.env.clone(), Duration::from_secs(1), Duration::from_secs(1));
+        loop {
+            let filter = (pauses.attempts() < FILTERED_LISTINGS).then_some(self.initial);
+            let leases = bootstrap_leases(&self.stream.list_shards(filter).await?, self.initial);
+            match find_hole(leases.iter().filter_map(|lease| lease.hash_range)) {
+                None => return Ok(leases),
+                Some(hole) if filter.is_none() => return Err(DiscoveryError::Incomplete(hole)),
+                Some(_) => tokio::time::sleep(pauses.pause()).await,
+            }
+        }
+    }
+
+    async fn create(&self, leases: Vec<Lease>) -> Result<usize, StoreError> {
+        let store = &self.store;
+        let creations = leases
+            .into_iter()
+            .map(|lease| async move { store.create(&lease).await });
+        stream::iter(creations)
+            .buffered(CONCURRENCY)
+            .try_fold(0, |created, is_new| {
+                std::future::ready(Ok(created + usize::from(is_new)))
+            })
+            .await
+    }
+
+    /// Creates the leases of the shards that follow an ended one. Safe to repeat, and for both parents of a merge to do.
+    pub(crate) async fn create_children(
+        &self,
+        ended: &ShardId,
+        children: &[Child],
+    ) -> Result<(), DiscoveryError> {
+        let mut unleased = BTreeSet::new();
+        for parent in other_parents(ended, children) {
+            if self.store.get(&parent.lease_key()).await?.is_none() {
+                unleased.insert(parent.clone());
+            }
+        }
+        if !unleased.is_empty() {
+            let graph = self.stream.list_shards(None).await?;
+            unleased.retain(|parent| graph.get(parent).is_some());
+        }
+        let ready = without_awaiting(children.to_vec(), &unleased);
+        self.create(child_leases(ended, &ready)).await?;
+        Ok(())
+    }
+
+    /// The children of a shard as Kinesis lists them.
+    pub(crate) async fn listed_children(&self, shard: &ShardId) -> Result<Vec<Child>, CallError> {
+        let graph = self.stream.list_shards(None).await?;
+        Ok(graph.children_of(shard).map(Child::from).collect())
+    }
+
+    /// Does the leader's part of the work whenever this worker leads: creates missing leases at once, looks for holes, and
+    /// deletes ended leases. Never returns.
+    pub(crate) async fn run(&self, fleet: &Fleet) {
+        let mut leadership = fleet.leadership();
+        loop {
+            if leadership.wait_for(|leads| *leads).await.is_err() {
+                // The fleet was left; the worker is about to stop.
+                return std::future::pending().await;
+            }
+            tokio::select! {
+                biased;
+                () = until_not_leading(leadership.clone()) => {}
+                () = self.lead(fleet) => {}
+            }
+        }
+    }
+
+    async fn lead(&self, fleet: &Fleet) {
+        /// How soon after a shard ended its lease may be ready to go: its children have to be started first.
+        const AFTER_END: Duration = Duration::from_secs(5);
+        let mut retry = Retry::new(
+            self.env.clone(),
+            Duration::from_millis(250),
+            Duration::from_secs(10),
+        );
+        let (mut hush, mut watch) = (Hush::default(), HoleWatch::default());
+        let (mut next_audit, mut next_cleanup) = (Instant::now(), Instant::now() + AFTER_END);
+        loop {
+            let result = tokio::select! {
+                biased;
+                () = sleep_until(next_audit) => {
+                    let result = self.audit(fleet, &mut watch).await;
+                    let pause = match &result {
+                        Err(_) => retry.pause(),
+                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(Duration::from_secs(10)),
+                        Ok(()) => self.audit_interval,
+                    };
+                    next_audit = Instant::now() + pause;
+                    result
+                }
+                () = sleep_until(next_cleanup) => {
+                    let result = self.clean_up(fleet).await;
+                    let pause = if result.is_err() { retry.pause() } else { self.cleanup_interval };
+                    next_cleanup = Instant::now() + pause;
+                    result
+                }
+                () = self.shard_ended.notified() => {
+                    next_cleanup = next_cleanup.min(Instant::now() + AFTER_END);
+                    continue;
+                }
+            };
+            match &result {
+                Ok(()) => {
+                    retry.succeeded();
+                    hush.reset();
+                }
+                Err(error) if hush.may_speak() => {
+                    tracing::warn!(stream = %self.stream.stream(), %error, "cannot keep the leases complete; trying again");
+                }
+                Err(_) => {}
+            }
+            let problem = result.err().map(|error| error.to_string());
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        }
+    }
+
+    /// The leases as the leader saw them a moment ago, which costs nothing, or as they are.
+    async fn leases(&self, fleet: &Fleet) -> Result<Vec<Lease>, StoreError> {
+        let seen = fleet.table().borrow().clone();
+        match seen {
+            Some(table) => Ok(table.leases.clone()),
+            None => Ok(self.store.scan().await?.leases),
+        }
+    }
+
+    async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
+        let leases = self.leases(fleet).await?;
+        if leases.is_empty() {
+            if self.create_missing().await? > 0 {
+                fleet.request_scan();
+            }
+            return Ok(());
+        }
+        if leases
+            .iter()
+            .any(|lease| lease.hash_range.is_none() && !lease.has_ended())
+        {
+            return self.fill_in_hash_ranges(&leases).await;
+        }
+        let hole = find_lease_hole(&leases);
+        if watch.observe(hole) {
+            let created = self.create_missing().await?;
+            if created > 0 {
+                tracing::warn!(hole = ?hole.map(|hole| hole.0), created, "repaired a hole in the leases");
+                fleet.request_scan();
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases of old versions have no hash range; without it holes cannot be seen.
+    async fn fill_in_hash_ranges(&self, leases: &[Lease]) -> Result<(), DiscoveryError> {
+        let graph = self.stream.list_shards(None).await?;
+        let unknown = leases
+            .iter()
+            .filter(|lease| lease.hash_range.is_none() && !lease.has_ended());
+        for lease in unknown {
+            if let Some(shard) = graph.get(&ShardId::from(&lease.key)) {
+                self.store
+                    .write(lease, &LeaseChange::HashRange(shard.hash_range))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn clean_up(&self, fleet: &Fleet) -> Result<(), DiscoveryError> {
+        let leases = self.leases(fleet).await?;
+        if !leases.iter().any(Lease::has_ended) {
+            return Ok(());
+        }
+        let graph: ShardGraph = self.stream.list_shards(None).await?;
+        for key in deletable(&leases, &graph) {
+            // The holder renews the lease all the time, so it has to be read anew, and may still win.
+            for _ in 0..3 {
+                match self.store.get(&key).await? {
+                    Some(lease) if lease.has_ended() => {
+                        if self.store.delete(&lease).await? {
+                            tracing::info!(shard = %key, "deleted the lease of an ended shard");
+                            break;
+                        }
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn until_not_leading(mut leadership: watch::Receiver<bool>) {
+    let _ = leadership.wait_for(|leads| !*leads).await;
+}

@@ -1,0 +1,13 @@
+//! The shards of a stream, and the leases that stand for them.
+
+mod audit;
+mod children;
+mod cleanup;
+mod discovery;
+mod graph;
+mod listing;
+mod missing;
+
+pub(crate) use self::children::Child;
+pub(crate) use self::discovery::Discovery;
+pub(crate) use self::listing::StreamClient;

@@ -1,0 +1,303 @@
+//! Configures a worker.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_types::SdkConfig;
+use kcl_lease::{
+    Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, TableCreation, WorkerId,
+};
+use tokio::sync::{Notify, watch};
+
+use super::run::Alive;
+use super::status::WorkerPhase;
+use super::{Shared, Worker, clients};
+use crate::config::{FailurePolicy, InitialPosition, Options, Stream};
+use crate::error::Error;
+use crate::processor::ProcessorFactory;
+use crate::retrieval::PollingOptions;
+use crate::stream::{Discovery, StreamClient};
+
+/// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
+#[must_use = "a builder does nothing until build is called"]
+pub struct WorkerBuilder {
+    application: String,
+    stream: String,
+    factory: ProcessorFactory,
+    options: Options,
+    env: Environment,
+    sdk: Option<SdkConfig>,
+    kinesis: Option<aws_sdk_kinesis::Client>,
+    dynamodb: Option<aws_sdk_dynamodb::Client>,
+    store: Option<Arc<dyn LeaseStore>>,
+}
+
+impl WorkerBuilder {
+    pub(super) fn new(application: String, stream: String, factory: ProcessorFactory) -> Self {
+        Self {
+            options: Options::new(&application),
+            application,
+            stream,
+            factory,
+            env: Environment::system(),
+            sdk: None,
+            kinesis: None,
+            dynamodb: None,
+            store: None,
+        }
+    }
+
+    /// The AWS configuration from which the clients are made. Time-outs that it leaves open are set to fit: reads of
+    /// Kinesis get 10 s per attempt and 30 s in all, calls of DynamoDB a fifth and a half of the fail-over time.
+    pub fn aws_config(mut self, config: &SdkConfig) -> Self {
+        self.sdk = Some(config.clone());
+        self
+    }
+
+    /// A Kinesis client to use as it is.
+    pub fn kinesis_client(mut self, client: aws_sdk_kinesis::Client) -> Self {
+        self.kinesis = Some(client);
+        self
+    }
+
+    /// A DynamoDB client to use as it is. Give it time-outs well below the fail-over time.
+    pub fn dynamodb_client(mut self, client: aws_sdk_dynamodb::Client) -> Self {
+        self.dynamodb = Some(client);
+        self
+    }
+
+    /// Keeps the leases elsewhere than in DynamoDB. The options of the table have no effect then.
+    pub fn lease_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The unique name of this worker in its fleet. Default: the host's name and a random UUID.
+    ///
+    /// A worker that restarts under a name used before takes its leases up again at once.
+    pub fn worker_id(mut self, id: impl Into<WorkerId>) -> Self {
+        self.options.worker_id = Some(id.into());
+        self
+    }
+
+    /// The lease table. Default: the application's name, as in the Java KCL.
+    pub fn table_name(mut self, name: impl Into<String>) -> Self {
+        self.options.table.name = name.into();
+        self
+    }
+
+    /// Whether a missing table is created. Default: it is.
+    pub fn table_creation(mut self, creation: TableCreation) -> Self {
+        self.options.table.creation = creation;
+        self
+    }
+
+    /// Tags of a table that is created. Default: none.
+    pub fn table_tags<K: Into<String>, V: Into<String>>(
+        mut self,
+        tags: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.options.table.tags = tags
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        self
+    }
+
+    /// How a table that is created is paid for. Default: per request.
+    pub fn table_billing(mut self, billing: Billing) -> Self {
+        self.options.table.billing = billing;
+        self
+    }
+
+    /// Whether a table that is created is protected from deletion. Default: no.
+    pub fn table_deletion_protection(mut self, protected: bool) -> Self {
+        self.options.table.deletion_protection = protected;
+        self
+    }
+
+    /// Where a new application starts to read. Default: with the oldest retained record.
+    pub fn initial_position(mut self, position: InitialPosition) -> Self {
+        self.options.initial_position = position;
+        self
+    }
+
+    /// How long a silent worker keeps its leases; 1 s to 1 h. Default: 10 s. All workers of an application should agree.
+    /// Shorter is quicker to recover and costs more requests.
+    pub fn failover_time(mut self, time: Duration) -> Self {
+        self.options.failover_time = time;
+        self
+    }
+
+    /// The most leases that this worker is given. Default: no limit.
+    pub fn max_leases(mut self, limit: usize) -> Self {
+        self.options.max_leases = limit;
+        self
+    }
+
+    /// How long a worker may take to hand a lease over before the leader ends it; up to 1 h. Default: 30 s.
+    pub fn hand_off_timeout(mut self, timeout: Duration) -> Self {
+        self.options.hand_off_timeout = timeout;
+        self
+    }
+
+    /// How long a running call of a processor may keep a lease from being given up, at a hand-off and when the worker
+    /// stops; up to 1 h. Default: the hand-off time-out. Afterwards the lease is given up while the call runs on.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = Some(timeout);
+        self
+    }
+
+    /// How often the leader checks that the leases cover every hash key; 1 s to 1 day. Default: 2 minutes.
+    pub fn audit_interval(mut self, interval: Duration) -> Self {
+        self.options.audit_interval = interval;
+        self
+    }
+
+    /// How often the leader looks for leases of ended shards to delete; 1 s to 1 day. Default: 1 minute, and soon after a
+    /// shard ended.
+    pub fn cleanup_interval(mut self, interval: Duration) -> Self {
+        self.options.cleanup_interval = interval;
+        self
+    }
+
+    /// The most records per read, and so per batch; 1 to 10,000 (limit of the service). Default: 10,000.
+    pub fn max_records(mut self, limit: u32) -> Self {
+        self.options.max_records = limit;
+        self
+    }
+
+    /// The longest pause between two reads of a shard that has no new records; 1 ms to 4 min. Default: 1 s. The pause
+    /// grows towards it from 200 ms, and a read that finds records resets it.
+    pub fn idle_time(mut self, time: Duration) -> Self {
+        self.options.idle_time = time;
+        self
+    }
+
+    /// The shortest pause between two reads of a shard. Default: 200 ms, because Kinesis allows 5 reads per second and
+    /// shard to all its readers together. Zero is for tests.
+    pub fn min_read_interval(mut self, interval: Duration) -> Self {
+        self.options.min_read_interval = interval;
+        self
+    }
+
+    /// Bytes of one shard that are read ahead of its processor. Default: 8 MiB. A single batch may be larger.
+    pub fn prefetch_bytes_per_shard(mut self, bytes: u64) -> Self {
+        self.options.prefetch_bytes_per_shard = bytes;
+        self
+    }
+
+    /// Bytes of all shards that are read ahead of their processors. Default: 256 MiB. Each shard may have one batch on top.
+    pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
+        self.options.prefetch_bytes_per_worker = bytes;
+        self
+    }
+
+    /// Whether processors are called for reads that found nothing. Default: no.
+    pub fn empty_batches(mut self, wanted: bool) -> Self {
+        self.options.empty_batches = wanted;
+        self
+    }
+
+    /// What to do when a processor keeps failing. Default: repeat the batch forever; nothing is skipped.
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.options.failure_policy = policy;
+        self
+    }
+
+    /// Where time of day and randomness come from. Default: the machine.
+    pub fn environment(mut self, env: Environment) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] names every option that is missing or out of range, and what is allowed.
+    pub fn build(self) -> Result<Worker, Error> {
+        let options = self.options;
+        let mut problems = options.problems();
+        let stream = Stream::parse(&self.stream)
+            .map_err(|error| problems.push(format!("stream {error}")))
+            .ok();
+        let kinesis = self.kinesis.or_else(|| self.sdk.as_ref().map(clients::kinesis));
+        if kinesis.is_none() {
+            problems.push("aws_config or kinesis_client is missing".to_owned());
+        }
+        let table = options.table.clone();
+        let dynamodb = self.dynamodb.or_else(|| {
+            self.sdk
+                .as_ref()
+                .map(|sdk| clients::dynamodb(sdk, options.failover_time))
+        });
+        let store = self.store.or_else(|| {
+            let client = dynamodb?;
+            Some(Arc::new(DynamoDbLeaseStore::new(client, table)) as Arc<dyn LeaseStore>)
+        });
+        if store.is_none() {
+            problems.push("aws_config, dynamodb_client or lease_store is missing".to_owned());
+        }
+        let (Some(stream), Some(kinesis), Some(store), true) = (stream, kinesis, store, problems.is_empty())
+        else {
+            return Err(Error::Configuration(problems));
+        };
+
+        let worker_id = options
+            .worker_id
+            .clone()
+            .unwrap_or_else(|| clients::default_worker_id(&self.env));
+        let mut fleet = FleetOptions::with_failover_time(worker_id.clone(), options.failover_time);
+        fleet.max_leases = options.max_leases;
+        fleet.hand_off_timeout = options.hand_off_timeout;
+        let problem = Arc::new(Mutex::new(None));
+        let shared = Arc::new(Shared {
+            application: self.application,
+            stream: stream.to_string(),
+            worker_id: worker_id.to_string(),
+            phase: watch::Sender::new(WorkerPhase::Starting),
+            stop: watch::Sender::new(false),
+            fleet: Mutex::default(),
+            shards: Mutex::default(),
+            problem: problem.clone(),
+        });
+        Ok(Worker {
+            _alive: Alive(shared.clone()),
+            shared,
+            fleet,
+            discovery: Discovery {
+                stream: StreamClient::new(kinesis, stream),
+                store: store.clone(),
+                initial: options.initial_position,
+                env: self.env,
+                audit_interval: options.audit_interval,
+                cleanup_interval: options.cleanup_interval,
+                problem,
+                shard_ended: Arc::new(Notify::new()),
+            },
+            store,
+            factory: self.factory,
+            polling: PollingOptions {
+                max_records: i32::try_from(options.max_records).unwrap_or(i32::MAX),
+                wants_empty_batches: options.empty_batches,
+                min_read_interval: options.min_read_interval,
+                idle_time: options.idle_time,
+                prefetch_bytes: options.prefetch_bytes_per_shard,
+            },
+            prefetch_bytes: options.prefetch_bytes_per_worker,
+            failure_policy: options.failure_policy,
+            drain_timeout: options.drain_timeout(),
+        })
+    }
+}
+
+impl fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerBuilder")
+            .field("application", &self.application)
+            .field("stream", &self.stream)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! Clients with time-outs that fit a worker, and the worker's default name.
+
+use std::time::Duration;
+
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use kcl_lease::{Environment, WorkerId};
+
+/// A client for the lease table. A call that takes longer than the fail-over time is of no use, and one lost request must
+/// not cost a lease.
+pub(super) fn dynamodb(sdk: &SdkConfig, failover_time: Duration) -> aws_sdk_dynamodb::Client {
+    let attempt = (failover_time / 5).clamp(Duration::from_millis(500), Duration::from_secs(5));
+    let timeouts = timeouts(sdk, attempt, failover_time / 2);
+    let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+        .timeout_config(timeouts)
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// A client that reads records: answers have up to 10 MiB.
+pub(super) fn kinesis(sdk: &SdkConfig) -> aws_sdk_kinesis::Client {
+    let timeouts = timeouts(sdk, Duration::from_secs(10), Duration::from_secs(30));
+    let config = aws_sdk_kinesis::config::Builder::from(sdk)
+        .timeout_config(timeouts)
+        .build();
+    aws_sdk_kinesis::Client::from_conf(config)
+}
+
+/// What the application configured wins.
+fn timeouts(sdk: &SdkConfig, attempt: Duration, operation: Duration) -> TimeoutConfig {
+    let ours = TimeoutConfig::builder()
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build();
+    match sdk.timeout_config() {
+        Some(theirs) => {
+            let mut timeouts = theirs.clone();
+            timeouts.take_defaults_from(&ours);
+            timeouts
+        }
+        None => ours,
+    }
+}
+
+/// The host's name and a random part, so that a restarted worker is a new one.
+pub(super) fn default_worker_id(env: &Environment) -> WorkerId {
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "worker".to_owned());
+    WorkerId::from(format!("{host}-{}", env.uuid()))
+}

@@ -1,0 +1,41 @@
+//! Watching and stopping a worker from elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Shared;
+use super::status::{WorkerPhase, WorkerStatus};
+
+/// A handle to a worker. It does not keep the worker alive. Cheap to clone.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    shared: Arc<Shared>,
+}
+
+impl WorkerHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// What the worker is doing.
+    pub fn status(&self) -> WorkerStatus {
+        WorkerStatus::of(&self.shared)
+    }
+
+    /// Asks the worker to stop in good order, and waits until it has: the processors finish the batch at hand and
+    /// checkpoint, and the leases are handed on. A worker that has not started yet will stop as soon as it runs.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        let mut phase = self.shared.phase.subscribe();
+        // This handle holds the sender, so waiting cannot fail.
+        let _ = phase.wait_for(|phase| *phase == WorkerPhase::Stopped).await;
+    }
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerHandle")
+            .field("worker_id", &self.shared.worker_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! A worker: one member of an application's fleet, processing as many shards as it is given.
+
+mod builder;
+mod clients;
+mod handle;
+mod run;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kcl_lease::{Fleet, FleetOptions, HeldLease, LeaseKey, LeaseStore};
+use tokio::sync::watch;
+
+pub use self::builder::WorkerBuilder;
+pub use self::handle::WorkerHandle;
+pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
+use crate::config::FailurePolicy;
+use crate::consumer::ShardMonitor;
+use crate::error::Error;
+use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
+use crate::retrieval::PollingOptions;
+use crate::stream::Discovery;
+
+/// A worker that is ready to run.
+///
+/// It holds as many leases as the application's leader assigns to it, and runs one [`RecordProcessor`] for each.
+///
+/// Dropping the future of a `run` method stops everything at once, as a crash would: nothing is checkpointed or
+/// released, and other workers take over after the fail-over time.
+#[must_use = "a worker does nothing until it runs"]
+pub struct Worker {
+    shared: Arc<Shared>,
+    /// Dropped with the worker, or with the future that runs it.
+    _alive: run::Alive,
+    fleet: FleetOptions,
+    store: Arc<dyn LeaseStore>,
+    discovery: Discovery,
+    factory: ProcessorFactory,
+    polling: PollingOptions,
+    prefetch_bytes: u64,
+    failure_policy: FailurePolicy,
+    drain_timeout: Duration,
+}
+
+impl Worker {
+    /// Starts to configure a worker. `application` names the fleet and, by default, its lease table; `stream` is a name or
+    /// an ARN; `factory` makes the processor of each shard.
+    pub fn builder<P, F>(
+        application: impl Into<String>,
+        stream: impl Into<String>,
+        factory: F,
+    ) -> WorkerBuilder
+    where
+        P: RecordProcessor,
+        F: Fn(&ShardContext) -> P + Send + Sync + 'static,
+    {
+        WorkerBuilder::new(
+            application.into(),
+            stream.into(),
+            Arc::new(move |shard| Box::new(factory(shard))),
+        )
+    }
+
+    /// A handle to watch and to stop the worker with, from elsewhere.
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle::new(self.shared.clone())
+    }
+
+    /// Runs until [`WorkerHandle::shutdown`] is called.
+    ///
+    /// # Errors
+    /// The worker cannot start: see [`Error`]. Once it runs, failures are retried and shown in its status.
+    pub async fn run(self) -> Result<(), Error> {
+        self.run_until(std::future::pending()).await
+    }
+
+    /// Runs until `stop` completes, or [`WorkerHandle::shutdown`] is called; then lets the processors finish the batch at
+    /// hand and checkpoint, hands the leases on, and leaves.
+    ///
+    /// # Errors
+    /// The worker cannot start: see [`Error`].
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        run::run(self, stop).await
+    }
+
+    /// Runs until the process is told to stop, by ctrl-c or SIGTERM.
+    ///
+    /// # Errors
+    /// The worker cannot start, or signals cannot be received: see [`Error`].
+    pub async fn run_until_signal(self) -> Result<(), Error> {
+        let signal = run::signal()?;
+        self.run_until(signal).await
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("application", &self.shared.application)
+            .field("stream", &self.shared.stream)
+            .field("fleet", &self.fleet)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the worker and its handles know.
+struct Shared {
+    application: String,
+    stream: String,
+    worker_id: String,
+    phase: watch::Sender<WorkerPhase>,
+    stop: watch::Sender<bool>,
+    fleet: Mutex<Option<Fleet>>,
+    shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
+    /// What keeps the worker from starting, or the leader from its work.
+    problem: Arc<Mutex<Option<String>>>,
+}
+
+impl Shared {
+    fn fleet(&self) -> MutexGuard<'_, Option<Fleet>> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problem(&self) -> MutexGuard<'_, Option<String>> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,121 @@
+//! What is visible of a worker from outside: plain, serializable snapshots.
+
+use serde::Serialize;
+
+use super::Shared;
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WorkerPhase {
+    /// It prepares the lease table and joins the fleet.
+    Starting,
+    /// It processes the shards whose leases it holds.
+    Running,
+    /// It hands its leases on.
+    Stopping,
+    /// It is gone.
+    Stopped,
+}
+
+/// What a shard's consumer is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ShardState {
+    /// The shards that it came from are not processed to their ends.
+    WaitingOnParents,
+    /// Its processor is being made.
+    Initializing,
+    /// Batches are read and processed.
+    Processing,
+    /// Everything was processed; the end is being recorded.
+    Ending,
+    /// Processed to its end. The lease is kept until the shard's children were started.
+    Ended,
+    /// It is being given up.
+    Draining,
+    /// It belongs to another worker.
+    Lost,
+}
+
+/// One shard of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard_id: String,
+    /// What its consumer is doing.
+    pub state: ShardState,
+    /// Whether reading or processing fails at present; `last_error` says how.
+    pub is_failing: bool,
+    /// Why it is in this state, where that is not obvious.
+    pub reason: Option<String>,
+    /// The last checkpoint: a sequence number (with `:` and a sub-sequence number) or a sentinel.
+    pub checkpoint: String,
+    /// Milliseconds since a batch was processed or, when nothing waits, since Kinesis said that there is nothing new.
+    pub progress_age_ms: u64,
+    /// How far reading is behind the newest record, in milliseconds; unknown before the first read.
+    pub millis_behind_latest: Option<u64>,
+    /// Why the last call of the processor or of Kinesis failed; `None` after a success.
+    pub last_error: Option<String>,
+    /// Failed attempts at the same step in a row.
+    pub attempts: u32,
+    /// Records processed since this worker acquired the lease.
+    pub records_processed: u64,
+    /// Bytes processed since this worker acquired the lease, with some overhead per record.
+    pub bytes_processed: u64,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// The application.
+    pub application: String,
+    /// The stream, as it was configured.
+    pub stream: String,
+    /// This worker.
+    pub worker_id: String,
+    /// Where it is in its life.
+    pub phase: WorkerPhase,
+    /// Whether it leads the fleet.
+    pub is_leader: bool,
+    /// The leader, as far as it is known.
+    pub leader: Option<String>,
+    /// Workers alive; known only to the leader.
+    pub workers: Option<usize>,
+    /// Leases that this worker holds.
+    pub leases_held: usize,
+    /// What keeps the worker from starting, or the leader from creating and deleting leases.
+    pub problem: Option<String>,
+    /// Its shards, by id.
+    pub shards: Vec<ShardStatus>,
+}
+
+impl WorkerStatus {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let fleet = shared.fleet().as_ref().map(kcl_lease::Fleet::status);
+        let shards = shared.shards();
+        Self {
+            application: shared.application.clone(),
+            stream: shared.stream.clone(),
+            worker_id: shared.worker_id.clone(),
+            phase: *shared.phase.borrow(),
+            is_leader: fleet.as_ref().is_some_and(|fleet| fleet.is_leader),
+            leader: fleet
+                .as_ref()
+                .and_then(|fleet| fleet.leader.as_ref().map(ToString::to_string)),
+            workers: fleet.as_ref().and_then(|fleet| fleet.workers),
+            leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
+            problem: shared.problem().clone(),
+            shards: shards
+                .values()
+                .map(|(held, monitor)| {
+                    monitor.status(held.key().to_string(), held.lease().checkpoint.to_string())
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What a processor can do with its checkpointer.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kcl_core::{
+    Checkpoint, CheckpointError, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch,
+    RecordProcessor, ShardContext, Worker, WorkerHandle, async_trait,
+};
+use tokio::time::sleep;
+
+use crate::world::{STREAM, World};
+
+/// Hands its checkpointer and its first batch to the test, and never checkpoints by itself.
+#[derive(Clone, Default)]
+struct Lent {
+    context: Arc<Mutex<Option<ShardContext>>>,
+    given: Arc<Mutex<Option<(RecordBatch, Checkpointer)>>>,
+}
+
+#[async_trait]
+impl RecordProcessor for Lent {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+        *self.context.lock().expect("unpoisoned") = Some(shard.clone());
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        self.given
+            .lock()
+            .expect("unpoisoned")
+            .get_or_insert((batch.clone(), checkpointer.clone()));
+        Ok(())
+    }
+}
+
+/// A worker that reads a shard of ten records, as far as its first batch.
+async fn first_batch(world: &World, id: &str) -> (Lent, RecordBatch, Checkpointer, WorkerHandle) {
+    let lent = Lent::default();
+    let (processor, clock) = (lent.clone(), world.backend.clock().clone());
+    let worker = Worker::builder("billing", STREAM, move |_| processor.clone())
+        .aws_config(&world.backend.sdk_config())
+        .environment(kcl_core::Environment::seeded(5, move || clock.now()))
+        .worker_id(id)
+        .initial_position(kcl_core::InitialPosition::TrimHorizon)
+        .build()
+        .expect("valid");
+    let handle = worker.handle();
+    tokio::spawn(worker.run());
+    world
+        .eventually("a batch arrived", 60, || {
+            lent.given.lock().expect("unpoisoned").is_some()
+        })
+        .await;
+    // Until it counts as processed.
+    sleep(Duration::from_millis(1)).await;
+    let (batch, checkpointer) = lent.given.lock().expect("unpoisoned").clone().expect("arrived");
+    (lent, batch, checkpointer, handle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_lies_between_the_last_one_and_the_last_delivered_record() {
+    let world = World::with_shards(1).await;
+    world.put(10).await;
+    let (_, batch, checkpointer, _) = first_batch(&world, "one").await;
+    let at = |index: usize| Checkpoint::At(batch.records()[index].position().clone());
+
+    checkpointer
+        .checkpoint_at(&batch.records()[4])
+        .await
+        .expect("delivered");
+    assert_eq!(world.leases().await[0].checkpoint, at(4));
+    let counter = world.leases().await[0].counter;
+    checkpointer
+        .checkpoint_at(&batch.records()[4])
+        .await
+        .expect("there already");
+    assert_eq!(world.leases().await[0].counter, counter, "nothing is written");
+
+    let backwards = checkpointer
+        .checkpoint_at(&batch.records()[3])
+        .await
+        .expect_err("backwards");
+    assert!(
+        matches!(backwards, CheckpointError::OutOfRange(_)),
+        "{backwards:?}"
+    );
+    let last = batch.records()[9].sequence_number();
+    let ahead = checkpointer
+        .checkpoint_at_sequence(last, 1)
+        .await
+        .expect_err("not delivered");
+    assert!(
+        ahead
+            .to_string()
+            .contains(&format!("from {} to {}", at(4), at(9))),
+        "{ahead}"
+    );
+
+    checkpointer.checkpoint().await.expect("the end of the batch");
+    assert_eq!(world.leases().await[0].checkpoint, at(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_lease_is_gone_every_checkpoint_says_so() {
+    let world = World::with_shards(1).await;
+    world.put(10).await;
+    let (_, batch, checkpointer, handle) = first_batch(&world, "one").await;
+    let prepared = checkpointer
+        .prepare_at(&batch.records()[4], None)
+        .await
+        .expect("delivered");
+    handle.shutdown().await;
+    assert!(!checkpointer.is_lease_valid());
+    for result in [
+        checkpointer.checkpoint().await,
+        checkpointer.checkpoint_at(&batch.records()[0]).await,
+        checkpointer.prepare(None).await.map(drop),
+        prepared.commit().await,
+    ] {
+        let error = result.expect_err("the worker has left");
+        assert!(matches!(error, CheckpointError::LeaseLost(_)), "{error:?}");
+    }
+    let end = Checkpoint::At(batch.records()[9].position().clone());
+    assert_eq!(
+        world.leases().await[0].checkpoint,
+        end,
+        "what succeeded was checkpointed before"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_leaves_the_prepared_checkpoint_for_the_successor_who_starts_at_the_last_real_one() {
+    let world = World::with_shards(1).await;
+    world.put(10).await;
+    let lent = Lent::default();
+    let processor = lent.clone();
+    let crashing = world.backend.sdk_config();
+    let worker = Worker::builder("billing", STREAM, move |_| processor.clone())
+        .aws_config(&crashing)
+        .worker_id("one")
+        .initial_position(kcl_core::InitialPosition::TrimHorizon)
+        .build()
+        .expect("valid");
+    let running = tokio::spawn(worker.run());
+    world
+        .eventually("a batch arrived", 60, || {
+            lent.given.lock().expect("unpoisoned").is_some()
+        })
+        .await;
+    let (batch, checkpointer) = lent.given.lock().expect("unpoisoned").clone().expect("arrived");
+    checkpointer
+        .checkpoint_at(&batch.records()[1])
+        .await
+        .expect("delivered");
+    let prepared = checkpointer
+        .prepare_at(&batch.records()[4], Some("state".into()))
+        .await
+        .expect("delivered");
+    running.abort();
+
+    let (next, redelivered, its_checkpointer, _) = first_batch(&world, "two").await;
+    let context = next
+        .context
+        .lock()
+        .expect("unpoisoned")
+        .clone()
+        .expect("initialized");
+    assert_eq!(
+        context.start,
+        Checkpoint::At(batch.records()[1].position().clone())
+    );
+    let pending = PendingCheckpoint {
+        checkpoint: prepared.checkpoint().clone(),
+        state: Some("state".into()),
+    };
+    assert_eq!(context.pending_checkpoint, Some(pending));
+    assert_eq!(
+        redelivered.records()[0].position(),
+        batch.records()[2].position(),
+        "the checkpointed one is left out"
+    );
+    assert!(context.fencing_token > checkpointer.fencing_token());
+
+    let committed = its_checkpointer.prepare(None).await.expect("delivered");
+    committed.commit().await.expect("in range");
+    assert_eq!(world.leases().await[0].pending_checkpoint, None);
+    let stale = checkpointer
+        .checkpoint()
+        .await
+        .expect_err("its lease belongs to another worker");
+    assert!(matches!(stale, CheckpointError::LeaseLost(_)), "{stale:?}");
+}
