@@ -1,0 +1,335 @@
+//! How fast shards start, change hands and are drained, in real time: `cargo bench -p kcl-tests --bench speed`.
+//!
+//! Prints medians (and the range) of several rounds. Ratios are measured side by side in one run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench program"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use kcl_core::{Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker, async_trait};
+use kcl_tests::{Running, World, eventually};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+const ROUNDS: usize = 3;
+const DRAIN_ROUNDS: usize = 5;
+const SHARDS: usize = 4;
+const RECORDS_PER_SHARD: usize = 100_000;
+const RECORD_BYTES: usize = 1024;
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` runs bench programs too; it wants no measurement.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    println!("transitions, fail-over time 10 s, seconds: median (least..most) of {ROUNDS}");
+    show(
+        "Worker::run on a fresh application to the first record",
+        rounds(first_record).await,
+    );
+    show(
+        "told to stop to the next owner's first batch, last shard",
+        rounds(stopped_follower).await,
+    );
+    show(
+        "leader told to stop to the next owner's first batch, last shard",
+        rounds(stopped_leader).await,
+    );
+    show(
+        "killed to the next owner's first batch, last shard",
+        rounds(killed_follower).await,
+    );
+    show(
+        "leader killed to the next owner's first batch, last shard",
+        rounds(killed_leader).await,
+    );
+    show("a worker joins to 6 shards balanced", rounds(joined).await);
+    println!();
+    drain().await;
+}
+
+async fn rounds<F: Future<Output = f64>>(measure: impl Fn() -> F) -> Vec<f64> {
+    let mut results = Vec::new();
+    for _ in 0..ROUNDS {
+        results.push(measure().await);
+    }
+    results
+}
+
+fn median(results: &mut [f64]) -> f64 {
+    results.sort_by(f64::total_cmp);
+    results[results.len() / 2]
+}
+
+fn show(what: &str, mut results: Vec<f64>) {
+    let middle = median(&mut results);
+    println!(
+        "  {what:<66} {middle:>8.3} ({:.3}..{:.3})",
+        results[0],
+        results[results.len() - 1]
+    );
+}
+
+async fn first_record() -> f64 {
+    let world = World::with_shards(4).await;
+    world.put(40, 400).await;
+    let start = Instant::now();
+    let worker = world.start("w1");
+    let first = || world.ledger.first_since(start, |_| true).map(|d| d.at);
+    let at = eventually(Duration::from_secs(30), first, || "nothing was read".into()).await;
+    worker.stop().await;
+    (at - start).as_secs_f64()
+}
+
+/// Three workers on six shards with records flowing, the first leading.
+async fn fleet() -> (World, Vec<Running>, JoinSet<()>) {
+    let world = World::with_shards(6).await;
+    let mut producer = JoinSet::new();
+    let puts = world.clone();
+    producer.spawn(async move {
+        loop {
+            puts.put(60, 60).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut workers: Vec<Running> = Vec::new();
+    for i in 1..=3 {
+        workers.push(world.start(&format!("w{i}")));
+        let all: Vec<_> = workers.iter().collect();
+        world
+            .until_processing(&all, &vec![6 / i; i], Duration::from_secs(60))
+            .await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    (world, workers, producer)
+}
+
+async fn until_taken(world: &World, shards: &[String], from: &str, since: Instant) -> f64 {
+    let taken = |shard: &String| {
+        world
+            .ledger
+            .first_since(since, |d| d.shard == *shard && d.worker != from)
+            .map(|d| d.at)
+    };
+    let all = || shards.iter().map(taken).collect::<Option<Vec<_>>>();
+    let times = eventually(Duration::from_secs(60), all, || "the shards do not flow".into()).await;
+    (times.into_iter().max().unwrap() - since).as_secs_f64()
+}
+
+async fn stopped(index: usize) -> f64 {
+    let (world, mut workers, producer) = fleet().await;
+    let worker = workers.remove(index);
+    let (name, shards, since) = (worker.name.clone(), worker.processing(), Instant::now());
+    let stopping = tokio::spawn(worker.stop());
+    let took = until_taken(&world, &shards, &name, since).await;
+    stopping.await.unwrap();
+    end(workers, producer).await;
+    took
+}
+
+async fn killed(index: usize) -> f64 {
+    let (world, mut workers, producer) = fleet().await;
+    let worker = workers.remove(index);
+    let (name, shards, since) = (worker.name.clone(), worker.processing(), Instant::now());
+    worker.kill().await;
+    let took = until_taken(&world, &shards, &name, since).await;
+    end(workers, producer).await;
+    took
+}
+
+async fn end(workers: Vec<Running>, mut producer: JoinSet<()>) {
+    producer.shutdown().await;
+    for worker in workers {
+        worker.kill().await;
+    }
+}
+
+async fn stopped_follower() -> f64 {
+    stopped(2).await
+}
+
+async fn stopped_leader() -> f64 {
+    stopped(0).await
+}
+
+async fn killed_follower() -> f64 {
+    killed(2).await
+}
+
+async fn killed_leader() -> f64 {
+    killed(0).await
+}
+
+async fn joined() -> f64 {
+    let world = World::with_shards(6).await;
+    let first = world.start("w1");
+    world
+        .until_processing(&[&first], &[6], Duration::from_secs(10))
+        .await;
+    sleep(Duration::from_secs(3)).await;
+    let second = world.start("w2");
+    let took = world
+        .until_processing(&[&first, &second], &[3, 3], Duration::from_secs(60))
+        .await;
+    first.kill().await;
+    second.kill().await;
+    took.as_secs_f64()
+}
+
+#[derive(Debug)]
+struct Counter(Arc<AtomicU64>);
+
+#[async_trait]
+impl RecordProcessor for Counter {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let bytes: usize = batch.iter().map(|record| record.data().len()).sum();
+        assert_eq!(bytes, batch.len() * RECORD_BYTES);
+        self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        checkpointer.checkpoint().await?;
+        Ok(())
+    }
+}
+
+async fn drain() {
+    let world = World::with_shards(i32::try_from(SHARDS).unwrap()).await;
+    fill(&world).await;
+    let total = (SHARDS * RECORDS_PER_SHARD) as f64;
+    println!(
+        "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes in process, {DRAIN_ROUNDS} rounds"
+    );
+    println!("  resident before: {} MB", resident("VmRSS"));
+    let (mut bare, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..DRAIN_ROUNDS {
+        let (a, b) = (drain_bare(&world).await, drain_worker(&world, round).await);
+        bare.push(total / a);
+        worker.push(total / b);
+        ratios.push(a / b);
+    }
+    println!("  bare SDK GetRecords loop {:>10.0} records/s", median(&mut bare));
+    println!(
+        "  worker                   {:>10.0} records/s",
+        median(&mut worker)
+    );
+    println!(
+        "  worker / bare            {:>10.2} ({:.2}..{:.2})",
+        median(&mut ratios),
+        ratios[0],
+        ratios[ratios.len() - 1]
+    );
+    println!(
+        "  resident at most: {} MB, of which the stream is {} MB",
+        resident("VmHWM"),
+        (total as usize * RECORD_BYTES) >> 20
+    );
+}
+
+/// Every shard gets its records by explicit hash key.
+async fn fill(world: &World) {
+    let shards = world.shards().await;
+    let data = Blob::new(vec![b'x'; RECORD_BYTES]);
+    for shard in &shards {
+        let hash_key = shard.hash_key_range().unwrap().starting_hash_key();
+        for _ in 0..RECORDS_PER_SHARD / 500 {
+            let entry = PutRecordsRequestEntry::builder()
+                .partition_key("key")
+                .explicit_hash_key(hash_key);
+            let entries = vec![entry.data(data.clone()).build().unwrap(); 500];
+            world
+                .kinesis
+                .put_records()
+                .stream_name("clicks")
+                .set_records(Some(entries))
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+}
+
+async fn drain_bare(world: &World) -> f64 {
+    let shards = world.shards().await;
+    let start = Instant::now();
+    let mut loops = JoinSet::new();
+    for shard in shards {
+        let client = aws_sdk_kinesis::Client::new(&world.backend.sdk_config());
+        loops.spawn(async move {
+            let iterator = client
+                .get_shard_iterator()
+                .stream_name("clicks")
+                .shard_id(shard.shard_id());
+            let iterator = iterator
+                .shard_iterator_type(ShardIteratorType::TrimHorizon)
+                .send()
+                .await
+                .unwrap();
+            let (mut next, mut read) = (iterator.shard_iterator, 0);
+            while read < RECORDS_PER_SHARD {
+                let request = client.get_records().set_shard_iterator(next).limit(10_000);
+                let answer = request.send().await.unwrap();
+                let bytes: usize = answer
+                    .records()
+                    .iter()
+                    .map(|record| record.data().as_ref().len())
+                    .sum();
+                assert_eq!(bytes, answer.records().len() * RECORD_BYTES);
+                read += answer.records().len();
+                next = answer.next_shard_iterator;
+            }
+        });
+    }
+    while loops.join_next().await.transpose().unwrap().is_some() {}
+    start.elapsed().as_secs_f64()
+}
+
+async fn drain_worker(world: &World, round: usize) -> f64 {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    let worker = Worker::builder(
+        format!("drain-{round}"),
+        "clicks",
+        move |_: &kcl_core::ShardContext| Counter(Arc::clone(&counter)),
+    )
+    .aws_config(&world.backend.sdk_config())
+    .min_read_interval(Duration::ZERO)
+    .build()
+    .unwrap();
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    let first = || (count.load(Ordering::Relaxed) > 0).then_some(());
+    // The start is measured above; here it is the rate that counts.
+    while first().is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let (start, already) = (Instant::now(), count.load(Ordering::Relaxed));
+    let total = (SHARDS * RECORDS_PER_SHARD) as u64;
+    while count.load(Ordering::Relaxed) < total {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let took = start.elapsed().as_secs_f64() * total as f64 / (total - already) as f64;
+    handle.shutdown().await;
+    running.await.unwrap().unwrap();
+    took
+}
+
+/// A line of this process's status, in MB.
+fn resident(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field));
+    let kilobytes = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|number| number.parse().ok());
+    kilobytes.unwrap_or(0) / 1024
+}

@@ -1,0 +1,10 @@
+//! The real worker through the real SDK against the bundled backend, in virtual time unless a module says otherwise.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod faults;
+mod positions;
+mod processors;
+mod reshard;
+mod start;
+mod takeover;
+mod tcp;

@@ -1,0 +1,92 @@
+//! Where reading starts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kcl_core::InitialPosition;
+use kcl_tests::{Behaviour, World};
+use tokio::time::sleep;
+
+fn counters(world: &World) -> BTreeMap<String, u64> {
+    let mut least = BTreeMap::new();
+    for d in world.ledger.deliveries() {
+        let first = least.entry(d.key).or_insert(d.counter);
+        *first = (*first).min(d.counter);
+    }
+    least
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_skips_what_was_put_before_and_nothing_after() {
+    let world = World::with_shards(3).await;
+    world.put(10, 100).await;
+    let builder = world
+        .builder("w1", Behaviour::default())
+        .initial_position(InitialPosition::Latest);
+    let worker = world.run("w1", builder);
+    world
+        .until_processing(&[&worker], &[3], Duration::from_secs(5))
+        .await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.ledger.unique(), 0);
+    world.put(10, 100).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.ledger.unique(), 100);
+    assert!(counters(&world).values().all(|first| *first == 10));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_of_a_shard_read_from_latest_are_read_whole() {
+    let world = World::with_shards(1).await;
+    world.put(10, 100).await;
+    let builder = world
+        .builder("w1", Behaviour::default())
+        .initial_position(InitialPosition::Latest);
+    let worker = world.run("w1", builder);
+    world
+        .until_processing(&[&worker], &[1], Duration::from_secs(5))
+        .await;
+    sleep(Duration::from_secs(2)).await;
+    world.ledger.forget_puts();
+    let before = world.ledger.unique();
+    assert_eq!(before, 0);
+    world.split("shardId-000000000000").await;
+    world.put(10, 200).await;
+    world.until_drained(Duration::from_secs(10)).await;
+    world.assert_exactly_once();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_starts_with_the_first_record_at_or_after_it() {
+    let world = World::with_shards(3).await;
+    world.put(10, 100).await;
+    sleep(Duration::from_secs(60)).await;
+    let middle = world.backend.clock().now();
+    sleep(Duration::from_secs(60)).await;
+    world.put(10, 100).await;
+    world.split("shardId-000000000001").await;
+    world.put(10, 100).await;
+    let builder = world
+        .builder("w1", Behaviour::default())
+        .initial_position(InitialPosition::AtTimestamp(middle));
+    let worker = world.run("w1", builder);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.ledger.unique(), 200);
+    assert!(counters(&world).values().all(|first| *first == 10));
+    assert!(world.ledger.tally().disorder.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trim_horizon_starts_with_closed_shards_that_still_hold_records() {
+    let world = World::with_shards(1).await;
+    world.put(10, 100).await;
+    world.split("shardId-000000000000").await;
+    world.put(10, 100).await;
+    let worker = world.start("w1");
+    world.until_drained(Duration::from_secs(10)).await;
+    world.assert_exactly_once();
+    worker.stop().await;
+}

@@ -1,0 +1,198 @@
+//! Processors that fail, panic, block, or are slow.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kcl_core::{ProcessorError, ShardState};
+use kcl_tests::{Behaviour, World, eventually};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// A behaviour that runs `misbehave` before the batches numbered below `times`.
+fn at_first(
+    times: u32,
+    misbehave: impl Fn(u32) -> Result<(), ProcessorError> + Send + Sync + 'static,
+) -> Behaviour {
+    let batches = AtomicU32::new(0);
+    let misbehave = Arc::new(misbehave);
+    Behaviour {
+        before_batch: Arc::new(move |_, _| {
+            let batch = batches.fetch_add(1, Ordering::SeqCst);
+            let misbehave = Arc::clone(&misbehave);
+            Box::pin(async move { if batch < times { misbehave(batch) } else { Ok(()) } })
+        }),
+        ..Behaviour::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() {
+    let world = World::with_shards(1).await;
+    world.put(5, 50).await;
+    let worker = world.start_with(
+        "w1",
+        at_first(6, |batch| Err(format!("database away {batch}").into())),
+    );
+    let failing = || {
+        worker
+            .handle
+            .status()
+            .shards
+            .into_iter()
+            .find(|shard| shard.is_failing && shard.attempts >= 2)
+    };
+    let shard = eventually(Duration::from_secs(20), failing, || {
+        format!("{:?}", worker.handle.status())
+    })
+    .await;
+    assert!(
+        shard
+            .last_error
+            .is_some_and(|error| error.contains("database away"))
+    );
+    assert_eq!(world.ledger.unique(), 0, "nothing is skipped");
+    world.until_drained(Duration::from_secs(120)).await;
+    world.assert_exactly_once();
+    let well = || {
+        worker
+            .handle
+            .status()
+            .shards
+            .into_iter()
+            .find(|shard| !shard.is_failing && shard.last_error.is_none())
+    };
+    eventually(Duration::from_secs(5), well, || {
+        format!("{:?}", worker.handle.status())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_processor_gets_the_same_batch_again() {
+    let world = World::with_shards(2).await;
+    world.put(10, 100).await;
+    let worker = world.start_with("w1", at_first(3, |_| panic!("a bug in the processor")));
+    world.until_drained(Duration::from_secs(60)).await;
+    world.assert_exactly_once();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_fails_for_long_keeps_its_lease() {
+    let world = World::with_shards(1).await;
+    world.put(5, 50).await;
+    let worker = world.start_with("w1", at_first(u32::MAX, |_| Err("always".into())));
+    let other = world.start("w2");
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(worker.leases() + other.leases(), 1);
+    let deliveries = world.ledger.unique();
+    assert!(deliveries == 0 || other.leases() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_processor_neither_loses_its_lease_nor_blocks_other_shards() {
+    let world = World::with_shards(2).await;
+    let release = Arc::new(Notify::new());
+    let released = Arc::clone(&release);
+    let behaviour = Behaviour {
+        before_batch: Arc::new(move |shard, _| {
+            let (blocks, released) = (shard.ends_with('0'), Arc::clone(&released));
+            Box::pin(async move {
+                if blocks {
+                    released.notified().await;
+                }
+                Ok(())
+            })
+        }),
+        ..Behaviour::default()
+    };
+    let worker = world.start_with("w1", behaviour);
+    world
+        .until_processing(&[&worker], &[2], Duration::from_secs(5))
+        .await;
+    world.put(20, 200).await;
+    sleep(Duration::from_secs(120)).await;
+    let shards: Vec<_> = world.ledger.deliveries().into_iter().map(|d| d.shard).collect();
+    assert!(
+        !shards.is_empty() && shards.iter().all(|shard| shard.ends_with('1')),
+        "the other shard flows"
+    );
+    let status = worker.handle.status();
+    assert!(
+        status
+            .shards
+            .iter()
+            .all(|shard| shard.state == ShardState::Processing),
+        "{status:?}"
+    );
+    let stuck = status
+        .shards
+        .iter()
+        .find(|shard| shard.shard_id.ends_with('0'))
+        .unwrap();
+    assert!(
+        stuck.progress_age_ms > 100_000,
+        "the status shows that nothing moves: {stuck:?}"
+    );
+    for _ in 0..50 {
+        release.notify_waiters();
+        sleep(Duration::from_millis(50)).await;
+    }
+    world.until_drained(Duration::from_secs(1)).await;
+    world.assert_exactly_once();
+    worker.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_blocks_for_ever_does_not_keep_the_worker_from_stopping() {
+    let world = World::with_shards(1).await;
+    let behaviour = Behaviour {
+        before_batch: Arc::new(|_, _| Box::pin(std::future::pending())),
+        ..Behaviour::default()
+    };
+    world.put(5, 50).await;
+    let worker = world.start_with("w1", behaviour);
+    world
+        .until_processing(&[&worker], &[1], Duration::from_secs(5))
+        .await;
+    tokio::time::timeout(Duration::from_secs(60), worker.stop())
+        .await
+        .expect("stops after the drain time-out");
+    let lease = world.leases().await.remove(0);
+    assert_eq!((lease.owner, lease.checkpoint.as_str()), (None, "TRIM_HORIZON"));
+    let next = world.start("w2");
+    world.until_drained(Duration::from_secs(5)).await;
+    world.assert_exactly_once();
+    next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_never_checkpoints_starts_over_with_its_successor_unless_it_stopped_well() {
+    let world = World::with_shards(1).await;
+    let careless = || Behaviour {
+        checkpoints: false,
+        ..Behaviour::default()
+    };
+    world.put(5, 50).await;
+    let first = world.start_with("w1", careless());
+    world.until_drained(Duration::from_secs(5)).await;
+    first.kill().await;
+    let second = world.start_with("w2", careless());
+    let repeated = || (world.ledger.tally().duplicates == 50).then_some(());
+    eventually(Duration::from_secs(20), repeated, || {
+        world.ledger.tally().to_string()
+    })
+    .await;
+    second.stop().await;
+    let third = world.start("w3");
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        world.ledger.tally().duplicates,
+        50,
+        "shutdown_requested checkpointed"
+    );
+    third.stop().await;
+    world.assert_nothing_lost();
+}

@@ -1,0 +1,201 @@
+//! What was put, what was delivered, by whom and in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::time::Instant;
+
+/// One record handed to a processor.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The partition key.
+    pub key: String,
+    /// The key's counter, from 0.
+    pub counter: u64,
+    /// The worker that processed it.
+    pub worker: String,
+    /// The shard it was read from.
+    pub shard: String,
+    /// The fencing token of that ownership.
+    pub token: u64,
+    /// When.
+    pub at: Instant,
+}
+
+/// What a processor was told beside records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) worker: String,
+    pub(crate) shard: String,
+    pub(crate) name: &'static str,
+    /// How many deliveries came before.
+    pub(crate) after: usize,
+}
+
+/// The account of a world. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    books: Arc<Mutex<Books>>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    put: BTreeMap<String, u64>,
+    deliveries: Vec<Delivery>,
+    calls: Vec<Call>,
+}
+
+/// The bottom line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records put.
+    pub put: u64,
+    /// Records never delivered, as `key:counter`.
+    pub lost: Vec<String>,
+    /// Deliveries beyond the first of a record.
+    pub duplicates: u64,
+    /// First deliveries of a key out of order, and any disorder within one ownership, as sentences.
+    pub disorder: Vec<String>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "put {}, lost {:?}, duplicates {}, disorder {:?}",
+            self.put, self.lost, self.duplicates, self.disorder
+        )
+    }
+}
+
+impl Ledger {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The next counter of a key; the caller puts it.
+    pub fn next_counter(&self, key: &str) -> u64 {
+        let mut books = self.books();
+        let next = books.put.entry(key.to_owned()).or_default();
+        *next += 1;
+        *next - 1
+    }
+
+    /// Forgets that anything was put so far: a consumer that starts behind it never sees it.
+    pub fn forget_puts(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.books().put)
+    }
+
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        self.books().deliveries.push(delivery);
+    }
+
+    pub(crate) fn call(&self, worker: &str, shard: &str, name: &'static str) {
+        let mut books = self.books();
+        let after = books.deliveries.len();
+        books.calls.push(Call {
+            worker: worker.to_owned(),
+            shard: shard.to_owned(),
+            name,
+            after,
+        });
+    }
+
+    /// Every delivery so far.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.books().deliveries.clone()
+    }
+
+    /// How often processors were called by this name.
+    pub fn calls(&self, name: &str) -> usize {
+        self.books().calls.iter().filter(|call| call.name == name).count()
+    }
+
+    /// The workers whose processors were called by this name.
+    pub fn called(&self, name: &str) -> Vec<(String, String)> {
+        let books = self.books();
+        let calls = books.calls.iter().filter(|call| call.name == name);
+        calls
+            .map(|call| (call.worker.clone(), call.shard.clone()))
+            .collect()
+    }
+
+    /// How many deliveries came before the first call of `name` for `shard`.
+    pub fn deliveries_before(&self, name: &str, shard: &str) -> Option<usize> {
+        self.books()
+            .calls
+            .iter()
+            .find(|call| call.name == name && call.shard == shard)
+            .map(|call| call.after)
+    }
+
+    /// How many different records were delivered.
+    pub fn unique(&self) -> usize {
+        let books = self.books();
+        books
+            .deliveries
+            .iter()
+            .map(|d| (&d.key, d.counter))
+            .collect::<BTreeSet<_>>()
+            .len()
+    }
+
+    /// How many records were put.
+    pub fn put(&self) -> usize {
+        usize::try_from(self.books().put.values().sum::<u64>()).expect("fits")
+    }
+
+    /// The first delivery of a record at or after `since` on one of `shards`.
+    pub fn first_since(&self, since: Instant, accept: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        self.books()
+            .deliveries
+            .iter()
+            .find(|d| d.at >= since && accept(d))
+            .cloned()
+    }
+
+    /// Draws the line.
+    pub fn tally(&self) -> Tally {
+        let books = self.books();
+        let mut seen: BTreeSet<(&str, u64)> = BTreeSet::new();
+        let mut next_first: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut in_ownership: BTreeMap<(&str, &str, u64), u64> = BTreeMap::new();
+        let mut tally = Tally {
+            put: books.put.values().sum(),
+            ..Tally::default()
+        };
+        for d in &books.deliveries {
+            if seen.insert((&d.key, d.counter)) {
+                let next = next_first.entry(&d.key).or_insert(d.counter);
+                if d.counter < *next {
+                    tally.disorder.push(format!(
+                        "{}:{} was first delivered after {}",
+                        d.key,
+                        d.counter,
+                        *next - 1
+                    ));
+                }
+                *next = (*next).max(d.counter + 1);
+            } else {
+                tally.duplicates += 1;
+            }
+            let last = in_ownership.insert((&d.key, &d.shard, d.token), d.counter);
+            if last.is_some_and(|last| last > d.counter) {
+                tally.disorder.push(format!(
+                    "{}:{} went backwards within one ownership of {}",
+                    d.key, d.counter, d.shard
+                ));
+            }
+        }
+        for (key, count) in &books.put {
+            let missing = (0..*count).filter(|counter| !seen.contains(&(key.as_str(), *counter)));
+            tally
+                .lost
+                .extend(missing.map(|counter| format!("{key}:{counter}")));
+        }
+        tally
+    }
+}

@@ -1,0 +1,343 @@
+//! A backend with one stream, and workers on it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
+use kcl_core::{Environment, Error, Worker, WorkerBuilder, WorkerHandle};
+use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore, TableOptions};
+use kcl_local::faults::FaultScript;
+use kcl_local::kinesis::KinesisOptions;
+use kcl_local::{Backend, clock::Clock};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::ledger::Ledger;
+use crate::processor::{Behaviour, LedgerProcessor};
+
+/// How a world is made.
+#[derive(Debug, Clone)]
+pub struct WorldOptions {
+    /// Open shards of the stream at first.
+    pub shards: i32,
+    /// Whether the shards enforce the service's rates.
+    pub enforce_limits: bool,
+    /// The workers' fail-over time.
+    pub failover_time: Duration,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self {
+            shards: 4,
+            enforce_limits: false,
+            failover_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A backend, its stream, and the account of what happens on it.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The backend.
+    pub backend: Backend,
+    /// What goes wrong.
+    pub faults: FaultScript,
+    /// Everything put and delivered.
+    pub ledger: Ledger,
+    /// A client that no fault is aimed at.
+    pub kinesis: Client,
+    options: WorldOptions,
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Status and shutdown.
+    pub handle: WorkerHandle,
+    /// Its name.
+    pub name: String,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Stops it in good order.
+    pub async fn stop(self) {
+        self.handle.shutdown().await;
+        self.task.await.expect("no panic").expect("a clean stop");
+    }
+
+    /// Ends it without warning: nothing is released.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(self) -> Result<(), Error> {
+        self.task.await.expect("no panic")
+    }
+
+    /// Shards that are being processed to their end or beyond, or otherwise held.
+    pub fn leases(&self) -> usize {
+        self.handle.status().leases_held
+    }
+
+    /// Shards whose records are being processed.
+    pub fn processing(&self) -> Vec<String> {
+        let processing = |shard: &kcl_core::ShardStatus| shard.state == kcl_core::ShardState::Processing;
+        self.handle
+            .status()
+            .shards
+            .into_iter()
+            .filter(processing)
+            .map(|shard| shard.shard_id)
+            .collect()
+    }
+}
+
+impl World {
+    /// A world with defaults and this many shards.
+    pub async fn with_shards(shards: i32) -> Self {
+        Self::new(WorldOptions {
+            shards,
+            ..WorldOptions::default()
+        })
+        .await
+    }
+
+    /// A world with an active stream named `clicks`. Time starts at a fixed date and follows tokio's clock.
+    pub async fn new(options: WorldOptions) -> Self {
+        // RUST_LOG shows what happens; a second world in the process finds the subscriber set.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let faults = FaultScript::new();
+        let backend = Backend::builder()
+            .clock(Clock::starting_at(
+                UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            ))
+            .kinesis(KinesisOptions {
+                enforce_limits: options.enforce_limits,
+                ..KinesisOptions::default()
+            })
+            .faults(faults.clone())
+            .build();
+        let kinesis = Client::new(&backend.sdk_config());
+        kinesis
+            .create_stream()
+            .stream_name("clicks")
+            .shard_count(options.shards)
+            .send()
+            .await
+            .expect("created");
+        Self {
+            backend,
+            faults,
+            ledger: Ledger::default(),
+            kinesis,
+            options,
+        }
+    }
+
+    /// A builder for a worker of this name on the stream.
+    pub fn builder(&self, name: &str, behaviour: Behaviour) -> WorkerBuilder {
+        let (ledger, worker) = (self.ledger.clone(), name.to_owned());
+        let clock = self.backend.clock().clone();
+        let seed = name
+            .bytes()
+            .fold(7, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
+        Worker::builder("app", "clicks", move |shard: &kcl_core::ShardContext| {
+            LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, shard)
+        })
+        .aws_config(&self.backend.sdk_config_named(name))
+        .worker_id(name)
+        .failover_time(self.options.failover_time)
+        .environment(Environment::seeded(seed, move || clock.now()))
+    }
+
+    /// Starts a worker that checkpoints after each batch.
+    pub fn start(&self, name: &str) -> Running {
+        self.start_with(name, Behaviour::default())
+    }
+
+    /// Starts a worker that behaves.
+    pub fn start_with(&self, name: &str, behaviour: Behaviour) -> Running {
+        self.run(name, self.builder(name, behaviour))
+    }
+
+    /// Starts a worker as configured.
+    pub fn run(&self, name: &str, builder: WorkerBuilder) -> Running {
+        let worker = builder.build().expect("a valid configuration");
+        let handle = worker.handle();
+        Running {
+            handle,
+            name: name.to_owned(),
+            task: tokio::spawn(worker.run()),
+        }
+    }
+
+    /// Puts `count` records, spread over `keys` partition keys, each with its key's next counter.
+    pub async fn put(&self, keys: usize, count: usize) {
+        let mut entries = Vec::with_capacity(count);
+        for i in 0..count {
+            let key = format!("user-{}", i % keys);
+            let counter = self.ledger.next_counter(&key);
+            let entry = PutRecordsRequestEntry::builder()
+                .partition_key(key)
+                .data(Blob::new(counter.to_string()));
+            entries.push(entry.build().expect("complete"));
+        }
+        for chunk in entries.chunks(500) {
+            let mut left = chunk.to_vec();
+            while !left.is_empty() {
+                let request = self
+                    .kinesis
+                    .put_records()
+                    .stream_name("clicks")
+                    .set_records(Some(left.clone()));
+                let answer = request.send().await.expect("put");
+                let failed = answer
+                    .records()
+                    .iter()
+                    .map(|record| record.error_code().is_some());
+                left = left
+                    .into_iter()
+                    .zip(failed)
+                    .filter_map(|(entry, failed)| failed.then_some(entry))
+                    .collect();
+                if !left.is_empty() {
+                    sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+
+    /// All shards of the stream.
+    pub async fn shards(&self) -> Vec<Shard> {
+        self.kinesis
+            .list_shards()
+            .stream_name("clicks")
+            .send()
+            .await
+            .expect("listed")
+            .shards
+            .unwrap_or_default()
+    }
+
+    /// Splits a shard in the middle.
+    pub async fn split(&self, shard_id: &str) {
+        let shards = self.shards().await;
+        let shard = shards
+            .iter()
+            .find(|shard| shard.shard_id() == shard_id)
+            .expect("the shard exists");
+        let range = shard.hash_key_range().expect("it has a range");
+        let start: u128 = range.starting_hash_key().parse().expect("a number");
+        let end: u128 = range.ending_hash_key().parse().expect("a number");
+        let middle = start + (end - start) / 2 + 1;
+        let request = self
+            .kinesis
+            .split_shard()
+            .stream_name("clicks")
+            .shard_to_split(shard_id);
+        request
+            .new_starting_hash_key(middle.to_string())
+            .send()
+            .await
+            .expect("split");
+    }
+
+    /// Merges two adjacent shards.
+    pub async fn merge(&self, shard_id: &str, adjacent: &str) {
+        let request = self
+            .kinesis
+            .merge_shards()
+            .stream_name("clicks")
+            .shard_to_merge(shard_id);
+        request
+            .adjacent_shard_to_merge(adjacent)
+            .send()
+            .await
+            .expect("merged");
+    }
+
+    /// Waits until every record put so far was delivered.
+    pub async fn until_drained(&self, limit: Duration) {
+        eventually(
+            limit,
+            || (self.ledger.unique() >= self.ledger.put()).then_some(()),
+            || {
+                format!(
+                    "{} of {} records were delivered",
+                    self.ledger.unique(),
+                    self.ledger.put()
+                )
+            },
+        )
+        .await;
+    }
+
+    /// Waits until these workers process these numbers of shards, in any order; how long it took.
+    pub async fn until_processing(
+        &self,
+        workers: &[&Running],
+        expected: &[usize],
+        limit: Duration,
+    ) -> Duration {
+        let start = Instant::now();
+        let counts = || {
+            let mut counts: Vec<_> = workers.iter().map(|worker| worker.processing().len()).collect();
+            counts.sort_unstable();
+            counts
+        };
+        eventually(
+            limit,
+            || (counts() == expected).then_some(()),
+            || format!("the workers process {:?} shards, not {expected:?}", counts()),
+        )
+        .await;
+        start.elapsed()
+    }
+
+    /// Panics unless every record was delivered, in order.
+    pub fn assert_nothing_lost(&self) {
+        let tally = self.ledger.tally();
+        assert!(tally.lost.is_empty() && tally.disorder.is_empty(), "{tally}");
+    }
+
+    /// As [`World::assert_nothing_lost`], and none was delivered twice.
+    pub fn assert_exactly_once(&self) {
+        self.assert_nothing_lost();
+        assert_eq!(self.ledger.tally().duplicates, 0);
+    }
+
+    /// The lease table, as an outsider reads it.
+    pub fn store(&self) -> DynamoDbLeaseStore {
+        let client = aws_sdk_dynamodb::Client::new(&self.backend.sdk_config());
+        DynamoDbLeaseStore::new(client, TableOptions::new("app"))
+    }
+
+    /// The leases now.
+    pub async fn leases(&self) -> Vec<Lease> {
+        self.store().scan().await.expect("scanned").leases
+    }
+}
+
+/// Waits for a condition, looking every 20 ms; panics with a description after `limit`.
+pub async fn eventually<T>(
+    limit: Duration,
+    mut check: impl FnMut() -> Option<T>,
+    describe: impl Fn() -> String,
+) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "after {limit:?}: {}", describe());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
