@@ -23,7 +23,7 @@ pub enum Encryption {
 pub struct Record {
     position: ExtendedSequenceNumber,
     data: Bytes,
-    partition_key: Arc<str>,
+    partition_key: String,
     explicit_hash_key: Option<Arc<str>>,
     approximate_arrival: Option<SystemTime>,
     encryption: Option<Encryption>,
@@ -72,14 +72,15 @@ impl Record {
 
     /// Takes over a record of the SDK without copying its payload.
     pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
-        let sequence = SequenceNumber::parse(&record.sequence_number)?;
+        let sequence = SequenceNumber::parse(record.sequence_number)?;
         Ok(Self {
             position: ExtendedSequenceNumber {
                 sequence,
                 sub_sequence: 0,
             },
-            data: Bytes::from(record.data.into_inner()),
-            partition_key: record.partition_key.unwrap_or_default().into(),
+            // Boxed: a vector with spare capacity would cost another allocation.
+            data: Bytes::from(record.data.into_inner().into_boxed_slice()),
+            partition_key: record.partition_key.unwrap_or_default(),
             explicit_hash_key: None,
             approximate_arrival: record
                 .approximate_arrival_timestamp
@@ -114,6 +115,7 @@ impl fmt::Debug for Record {
 #[derive(Debug, Clone)]
 pub struct RecordBatch {
     records: Vec<Record>,
+    weight: u64,
     millis_behind_latest: Option<u64>,
     is_last: bool,
     received_at: SystemTime,
@@ -127,6 +129,7 @@ impl RecordBatch {
         received_at: SystemTime,
     ) -> Self {
         Self {
+            weight: records.iter().map(Record::weight).sum(),
             records,
             millis_behind_latest,
             is_last,
@@ -170,8 +173,9 @@ impl RecordBatch {
         self.received_at
     }
 
+    /// What the records cost in memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
-        self.records.iter().map(Record::weight).sum()
+        self.weight
     }
 }
 

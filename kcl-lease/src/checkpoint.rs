@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,19 +15,27 @@ pub struct InvalidSequenceNumber(pub String);
 
 /// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SequenceNumber(Arc<str>);
+pub struct SequenceNumber(String);
 
 impl SequenceNumber {
     /// Parses decimal digits; leading zeros are dropped.
     ///
     /// # Errors
     /// Anything but one or more ASCII digits.
-    pub fn parse(text: &str) -> Result<Self, InvalidSequenceNumber> {
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidSequenceNumber> {
+        let mut text = text.into();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(InvalidSequenceNumber(text.to_owned()));
+            return Err(InvalidSequenceNumber(text));
         }
-        let trimmed = text.trim_start_matches('0');
-        Ok(Self(if trimmed.is_empty() { "0" } else { trimmed }.into()))
+        let zeros = text
+            .bytes()
+            .take(text.len() - 1)
+            .take_while(|b| *b == b'0')
+            .count();
+        if zeros > 0 {
+            text.drain(..zeros);
+        }
+        Ok(Self(text))
     }
 
     /// The decimal digits.

@@ -27,10 +27,22 @@ const RECORD_BYTES: usize = 1024;
 
 #[tokio::main]
 async fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` runs bench programs too; it wants no measurement.
-    if !std::env::args().any(|arg| arg == "--bench") {
+    if !args.iter().any(|arg| arg == "--bench") {
         return;
     }
+    let names: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| *wanted == name);
+    if wanted("transitions") {
+        transitions().await;
+    }
+    if wanted("drain") {
+        drain().await;
+    }
+}
+
+async fn transitions() {
     println!("transitions, fail-over time 10 s, seconds: median (least..most) of {ROUNDS}");
     show(
         "Worker::run on a fresh application to the first record",
@@ -53,8 +65,44 @@ async fn main() {
         rounds(killed_leader).await,
     );
     show("a worker joins to 6 shards balanced", rounds(joined).await);
-    println!();
-    drain().await;
+    show(
+        "a shard is split to both children's first records",
+        rounds(split).await,
+    );
+}
+
+/// Two workers; the shard that is split is processed by the one that does not lead.
+async fn split() -> f64 {
+    let world = World::with_shards(2).await;
+    let mut producer = JoinSet::new();
+    let puts = world.clone();
+    producer.spawn(async move {
+        loop {
+            puts.put(60, 60).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let workers = vec![world.start("w1"), world.start("w2")];
+    world
+        .until_processing(&[&workers[0], &workers[1]], &[1, 1], Duration::from_secs(60))
+        .await;
+    sleep(Duration::from_secs(2)).await;
+    let follower = workers
+        .iter()
+        .find(|worker| !worker.handle.status().is_leader)
+        .unwrap();
+    let parent = follower.processing().remove(0);
+    let since = Instant::now();
+    world.split(&parent).await;
+    let shards = world.shards().await;
+    let children: Vec<_> = shards
+        .iter()
+        .filter(|s| s.parent_shard_id() == Some(&parent))
+        .map(|s| s.shard_id().to_owned())
+        .collect();
+    let took = until_taken(&world, &children, "", since).await;
+    end(workers, producer).await;
+    took
 }
 
 async fn rounds<F: Future<Output = f64>>(measure: impl Fn() -> F) -> Vec<f64> {
@@ -212,28 +260,50 @@ async fn drain() {
     );
     println!("  resident before: {} MB", resident("VmRSS"));
     let (mut bare, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_cpu, mut worker_cpu) = (Vec::new(), Vec::new());
     for round in 0..DRAIN_ROUNDS {
-        let (a, b) = (drain_bare(&world).await, drain_worker(&world, round).await);
-        bare.push(total / a);
-        worker.push(total / b);
-        ratios.push(a / b);
+        let before = cpu_seconds();
+        let bare_seconds = drain_bare(&world).await;
+        let between = cpu_seconds();
+        let worker_seconds = drain_worker(&world, round).await;
+        bare_cpu.push((between - before) / total * 1e6);
+        worker_cpu.push((cpu_seconds() - between) / total * 1e6);
+        bare.push(total / bare_seconds);
+        worker.push(total / worker_seconds);
+        ratios.push(bare_seconds / worker_seconds);
     }
-    println!("  bare SDK GetRecords loop {:>10.0} records/s", median(&mut bare));
+    let report = |what: &str, rates: &mut [f64], cpu: &mut [f64]| {
+        println!(
+            "  {what:<24} {:>10.0} records/s {:>8.2} CPU-s per million",
+            median(rates),
+            median(cpu)
+        );
+    };
+    report("bare SDK GetRecords loop", &mut bare, &mut bare_cpu);
+    report("worker", &mut worker, &mut worker_cpu);
+    let ratio = median(&mut ratios);
     println!(
-        "  worker                   {:>10.0} records/s",
-        median(&mut worker)
-    );
-    println!(
-        "  worker / bare            {:>10.2} ({:.2}..{:.2})",
-        median(&mut ratios),
+        "  worker / bare            {ratio:>10.2} ({:.2}..{:.2})",
         ratios[0],
         ratios[ratios.len() - 1]
     );
+    let stream = (total as usize * RECORD_BYTES) >> 20;
     println!(
-        "  resident at most: {} MB, of which the stream is {} MB",
-        resident("VmHWM"),
-        (total as usize * RECORD_BYTES) >> 20
+        "  resident at most: {} MB, of which the stream is {stream} MB",
+        resident("VmHWM")
     );
+}
+
+/// User and system time of this process so far; both sides include the backend's part. Linux counts 100 ticks a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// Every shard gets its records by explicit hash key.

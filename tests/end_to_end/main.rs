@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod faults;
+mod freeze;
 mod positions;
 mod processors;
 mod reshard;

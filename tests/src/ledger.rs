@@ -157,6 +157,16 @@ impl Ledger {
             .cloned()
     }
 
+    /// Panics if a shard's records were delivered by a stale owner after its successor began.
+    pub fn assert_fenced(&self) {
+        let mut greatest: BTreeMap<String, u64> = BTreeMap::new();
+        for d in self.deliveries() {
+            let token = greatest.entry(d.shard.clone()).or_default();
+            assert!(d.token >= *token, "{d:?} came after token {token}");
+            *token = d.token;
+        }
+    }
+
     /// Draws the line.
     pub fn tally(&self) -> Tally {
         let books = self.books();

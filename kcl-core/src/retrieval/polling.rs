@@ -192,7 +192,9 @@ impl Poller {
             self.cursor.read(last.sequence_number().clone());
         }
         if let Some(done) = &self.done {
-            records.retain(|record| record.position() > done);
+            // In the shard's order, so what is done comes first.
+            let done = records.partition_point(|record| record.position() <= done);
+            records.drain(..done);
         }
         Ok(Page {
             records,

@@ -207,16 +207,20 @@ async fn run(seed: u64, backend: Backend) -> Vec<(String, String, String)> {
     seen.calls.clone()
 }
 
+/// `CHAOS_SEEDS=17` replays one history, `CHAOS_SEEDS=1-200` tries a range; by default, three.
 fn seeds() -> std::ops::RangeInclusive<u64> {
-    1..=std::env::var("CHAOS_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(3)
+    let Ok(text) = std::env::var("CHAOS_SEEDS") else {
+        return 1..=3;
+    };
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    first.parse().expect("CHAOS_SEEDS is a number or a range")
+        ..=last.parse().expect("the range ends with a number")
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_or_reordered_whatever_the_fleet_does() {
     for seed in seeds() {
+        println!("seed {seed}");
         run(seed, Backend::start()).await;
     }
 }
@@ -224,6 +228,7 @@ async fn nothing_is_lost_or_reordered_whatever_the_fleet_does() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_or_reordered_on_a_bad_network() {
     for seed in seeds() {
+        println!("seed {seed}");
         run(
             seed,
             Backend::builder()
