@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use kcl_tests::{Behaviour, World, WorldOptions, eventually};
+use kcl_tests::{World, WorldOptions, eventually};
 use tokio::time::{Instant, sleep};
 
 const FAILOVER: Duration = Duration::from_secs(1);

@@ -128,7 +128,7 @@ pub(crate) mod tests {
             id: id(number),
             parents: parents.iter().copied().map(id).collect(),
             hash_range: range,
-            starts_at: SequenceNumber::parse(&number.to_string()).expect("digits"),
+            starts_at: SequenceNumber::parse(number.to_string()).expect("digits"),
             is_open,
         }
     }

@@ -9,67 +9,12 @@ use tokio::sync::{Mutex as WriterMutex, watch};
 use tokio::time::Instant;
 
 use super::resolve::{Verdict, resolve};
+use super::standing::{LeaseWriteError, LossReason, Standing};
 use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{FencingToken, LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::{LeaseChange, LeaseStore, StoreError, WriteOutcome};
-
-/// Where a worker stands with a lease that it acquired.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It is ours.
-    Held,
-    /// It is ours until we give it up, which we are asked to do soon: finish what is under way, then
-    /// [`HeldLease::give_up`].
-    Draining {
-        /// The next owner, if one is named.
-        to: Option<WorkerId>,
-    },
-    /// It is no longer ours.
-    Lost(LossReason),
-}
-
-/// Why a lease is no longer held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LossReason {
-    /// The table names another owner. If it names this worker, another process uses the same worker id or the row was
-    /// edited.
-    TakenBy(WorkerId),
-    /// The table names no owner.
-    Unowned,
-    /// It could not be renewed within the fail-over time: others may own it now.
-    Expired,
-    /// The row is gone.
-    Deleted,
-    /// This worker gave it up.
-    GivenUp,
-}
-
-impl fmt::Display for LossReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TakenBy(owner) => write!(f, "taken by {owner}"),
-            Self::Unowned => f.write_str("released by someone else"),
-            Self::Expired => f.write_str("not renewed within the fail-over time"),
-            Self::Deleted => f.write_str("row deleted"),
-            Self::GivenUp => f.write_str("given up"),
-        }
-    }
-}
-
-/// Why a write to a held lease failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LeaseWriteError {
-    /// The lease is no longer held; writing is over for good.
-    #[error("the lease is no longer held by this worker: {0}; stop processing the shard")]
-    Lost(LossReason),
-    /// The table could not be written; the lease is still held. Try again.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// A lease that this worker holds. Clones are the same lease.
 ///

@@ -3,14 +3,16 @@
 mod held;
 mod renewal;
 mod resolve;
+mod standing;
 mod throughput;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use self::held::{HeldLease, LeaseWriteError, LossReason, Standing};
+pub use self::held::HeldLease;
 pub(crate) use self::renewal::RenewalOptions;
+pub use self::standing::{LeaseWriteError, LossReason, Standing};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::plan::counter_digest;
 use crate::store::{LeaseStore, StoreError};

@@ -7,7 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Keeper;
-use super::held::{HeldLease, LeaseWriteError, LossReason};
+use super::held::HeldLease;
+use super::standing::{LeaseWriteError, LossReason};
 use crate::ids::LeaseKey;
 use crate::rate_limit::RateLimit;
 

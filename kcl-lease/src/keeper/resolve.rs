@@ -1,6 +1,6 @@
 //! What a refused or unanswered write by the owner means, told from the row as it is now.
 
-use super::held::LossReason;
+use super::standing::LossReason;
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;

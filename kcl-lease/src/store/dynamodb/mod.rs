@@ -7,8 +7,12 @@ mod failure;
 mod rows;
 mod table;
 
+use std::error::Error as StdError;
+use std::fmt;
+
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -65,33 +69,30 @@ impl DynamoDbLeaseStore {
 
     /// Puts an item under a condition; false if the condition did not hold.
     async fn put_if(&self, operation: &'static str, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(classify(operation, self.table(), error)),
-        }
+        self.unless_refused(operation, put.send().await)
     }
 
+    /// Deletes an item under a condition; false if the condition did not hold.
     async fn delete_if(
         &self,
         operation: &'static str,
         delete: DeleteItemFluentBuilder,
     ) -> Result<bool, StoreError> {
-        match delete.send().await {
+        self.unless_refused(operation, delete.send().await)
+    }
+
+    fn unless_refused<T, E, R>(
+        &self,
+        operation: &'static str,
+        answer: Result<T, SdkError<E, R>>,
+    ) -> Result<bool, StoreError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        R: fmt::Debug + Send + Sync + 'static,
+    {
+        match answer {
             Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(error) => Err(classify(operation, self.table(), error)),
         }
     }
