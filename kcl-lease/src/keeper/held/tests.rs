@@ -259,6 +259,23 @@ async fn a_hand_off_that_the_leader_took_back_ends_in_a_release() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hand_off_that_the_leader_finished_by_force_is_a_loss_at_the_next_renewal() {
+    let (store, held) = held_lease().await;
+    change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
+    held.renew().await.unwrap();
+    let forced = change(
+        &store,
+        LeaseChange::Assign {
+            to: "b".into(),
+            unless_renewed: false,
+        },
+    )
+    .await;
+    assert_eq!(loss(held.renew().await), LossReason::TakenBy("b".into()));
+    assert_eq!(row(&store).await, forced, "the new owner's row is left alone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leaving_worker_passes_the_lease_to_the_successor_or_releases_it() {
     for (successor, owner) in [(Some("b"), Some("b")), (None, None)] {
         let (store, held) = held_lease().await;
