@@ -229,6 +229,7 @@ impl Fleet {
         for held in self.held() {
             held.ask_to_leave(successors.get(held.key()).cloned());
         }
+        self.decline().await;
     }
 
     /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
@@ -240,9 +241,7 @@ impl Fleet {
                 tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
             }
         }
-        if let Err(error) = self.release_unclaimed().await {
-            tracing::warn!(%error, "leases assigned to this leaving worker could not be released; they will expire");
-        }
+        self.decline().await;
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;
@@ -257,16 +256,32 @@ impl Fleet {
             .abort_all();
     }
 
-    /// Releases leases that were assigned to this worker but that it has not taken up.
-    async fn release_unclaimed(&self) -> Result<(), StoreError> {
-        for key in self.shared.store.assigned_to(self.shared.me()).await? {
-            let lease = self.shared.store.get(&key).await?;
-            if let Some(lease) = lease
-                && lease.owner.as_ref() == Some(self.shared.me())
-                && !lease.is_in_hand_off()
-            {
-                self.shared.store.write(&lease, &LeaseChange::Release).await?;
+    async fn decline(&self) {
+        if let Err(error) = self.decline_unclaimed().await {
+            tracing::warn!(%error, "leases assigned to this leaving worker could not be declined; they will expire");
+        }
+    }
+
+    /// Gives back what was assigned to this worker but not taken up: releases leases, and returns hand-offs under way to
+    /// their processors.
+    async fn decline_unclaimed(&self) -> Result<(), StoreError> {
+        let me = self.shared.me();
+        for key in self.shared.store.assigned_to(me).await? {
+            if self.shared.keeper.holds(&key) {
+                continue;
             }
+            let lease = self.shared.store.get(&key).await?;
+            let Some(lease) = lease.filter(|lease| lease.owner.as_ref() == Some(me)) else {
+                continue;
+            };
+            let change = match &lease.checkpoint_owner {
+                Some(processor) => LeaseChange::Assign {
+                    to: processor.clone(),
+                    unless_renewed: false,
+                },
+                None => LeaseChange::Release,
+            };
+            self.shared.store.write(&lease, &change).await?;
         }
         Ok(())
     }

@@ -179,6 +179,19 @@ async fn a_worker_that_stops_hands_its_leases_over_within_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_leaves_while_leases_are_on_their_way_to_it_strands_none() {
+    for pause in (0..4500).step_by(100).map(Duration::from_millis) {
+        let store = table_of(8).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[8], Duration::from_secs(1)).await;
+        let b = TestWorker::join(&store, "b").await;
+        sleep(pause).await;
+        b.stop().await;
+        until_held(&[&a], &[8], Duration::from_millis(5500)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_worker_to_stop_leaves_nothing_behind_and_a_restart_is_immediate() {
     let store = table_of(4).await;
     let a = TestWorker::join(&store, "a").await;

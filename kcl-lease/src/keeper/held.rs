@@ -140,28 +140,53 @@ impl HeldLease {
         self.write(|_| LeaseChange::Children(children.clone())).await
     }
 
-    /// Gives the lease up: to the next owner of a hand-off, to the successor named when the worker leaves, or to
-    /// whomever the leader picks. Afterwards it is lost with [`LossReason::GivenUp`].
+    /// Gives the lease up: to the next owner of a hand-off, to the successor named when the worker leaves, or, if that
+    /// one has left meanwhile or nobody is named, to whomever the leader picks. Afterwards it is lost with
+    /// [`LossReason::GivenUp`].
     ///
     /// # Errors
     /// As [`HeldLease::checkpoint`]. The caller should have stopped processing before.
     pub async fn give_up(&self) -> Result<(), LeaseWriteError> {
+        let gone = match self.next_owner() {
+            // Whoever left takes no more leases: theirs would lie idle until they expire.
+            Some(next) if matches!(self.inner.store.is_announced(&next).await, Ok(false)) => Some(next),
+            _ => None,
+        };
+        if gone.is_some() && self.lease().is_in_hand_off() {
+            self.write(|_| LeaseChange::Assign {
+                to: self.inner.me.clone(),
+                unless_renewed: false,
+            })
+            .await?;
+        }
         self.write(
             |lease| match (lease.is_in_hand_off(), &lease.owner, self.standing()) {
                 (true, Some(next), _) => LeaseChange::Assign {
                     to: next.clone(),
                     unless_renewed: false,
                 },
-                (false, _, Standing::Draining { to: Some(to) }) => LeaseChange::Assign {
-                    to,
-                    unless_renewed: false,
-                },
+                (false, _, Standing::Draining { to: Some(to) }) if Some(&to) != gone.as_ref() => {
+                    LeaseChange::Assign {
+                        to,
+                        unless_renewed: false,
+                    }
+                }
                 _ => LeaseChange::Release,
             },
         )
         .await?;
         self.lose(LossReason::GivenUp);
         Ok(())
+    }
+
+    /// Who is to have the lease next, if that is known.
+    fn next_owner(&self) -> Option<WorkerId> {
+        let lease = self.lease();
+        match self.standing() {
+            _ if lease.is_in_hand_off() => lease.owner,
+            Standing::Draining { to } => to,
+            _ => None,
+        }
     }
 
     /// Counts processed bytes for the throughput that is published with renewals.

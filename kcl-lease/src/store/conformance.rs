@@ -335,7 +335,10 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
         "a worker's row is no lease: {snapshot:?}"
     );
     assert_eq!(stored(store, &"w".into()).await, None, "nor is it read as one");
+    assert!(store.is_announced(&"w".into()).await.expect("answered"));
+    assert!(!store.is_announced(&"x".into()).await.expect("answered"));
     store.retire(&"w".into()).await.expect("retired");
+    assert!(!store.is_announced(&"w".into()).await.expect("answered"));
     store
         .retire(&"w".into())
         .await

@@ -167,6 +167,11 @@ impl LeaseStore for FlakyStore {
         self.inner.retire(worker).await
     }
 
+    async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.is_announced(worker).await
+    }
+
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
         self.reach()?;
         self.inner.agree_on_version(ours).await

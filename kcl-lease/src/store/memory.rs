@@ -148,6 +148,10 @@ impl LeaseStore for MemoryLeaseStore {
         Ok(())
     }
 
+    async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+        Ok(self.rows().workers.contains_key(worker))
+    }
+
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
         Ok(self
             .rows()

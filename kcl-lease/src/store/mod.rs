@@ -76,6 +76,9 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Deletes a worker's own row: it is no longer a target for assignments.
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
 
+    /// Whether a worker's row exists, as of now (strongly consistent).
+    async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError>;
+
     /// The version of the protocol that the application's workers agreed on; writes `ours` if there is none yet.
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError>;
 }

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::keeper::Keeper;
-use crate::store::MemoryLeaseStore;
 use crate::store::flaky::{FlakyStore, Mishap};
+use crate::store::{MemoryLeaseStore, WorkerRow};
 
 const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -16,6 +16,13 @@ async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
         ..Lease::new("s", Checkpoint::TrimHorizon)
     };
     assert!(store.create(&lease).await.unwrap());
+    let peer = WorkerRow {
+        id: "b".into(),
+        reported_at: 0,
+        report_period: None,
+        has_failing_metric: false,
+    };
+    store.report(&peer).await.unwrap();
     let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
     let held = keeper.acquire(&"s".into()).await.unwrap().expect("acquired");
     (store, held)
@@ -273,6 +280,23 @@ async fn a_hand_off_that_the_leader_finished_by_force_is_a_loss_at_the_next_rene
     .await;
     assert_eq!(loss(held.renew().await), LossReason::TakenBy("b".into()));
     assert_eq!(row(&store).await, forced, "the new owner's row is left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_owner_that_left_meanwhile_gets_nothing() {
+    let (store, held) = held_lease().await;
+    change(&store, LeaseChange::BeginHandOff { to: "gone".into() }).await;
+    held.renew().await.unwrap();
+    held.give_up().await.unwrap();
+    assert_eq!(
+        (row(&store).await.owner, row(&store).await.checkpoint_owner),
+        (None, None)
+    );
+
+    let (store, held) = held_lease().await;
+    held.ask_to_leave(Some("gone".into()));
+    held.give_up().await.unwrap();
+    assert_eq!(row(&store).await.owner, None);
 }
 
 #[tokio::test(start_paused = true)]

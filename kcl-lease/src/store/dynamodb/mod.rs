@@ -330,6 +330,11 @@ impl LeaseStore for DynamoDbLeaseStore {
         self.delete_if("retiring the worker", delete).await.map(|_| ())
     }
 
+    async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+        let item = self.read("looking for a worker", worker.as_str()).await?;
+        Ok(item.is_some_and(|item| codec::entity(&item) == Entity::Worker))
+    }
+
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
         const AGREEING: &str = "reading the client version";
         let found = match self.read(AGREEING, CLIENT_VERSION_KEY).await? {
