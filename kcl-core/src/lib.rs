@@ -67,3 +67,8 @@ pub use self::record::{Encryption, Record, RecordBatch};
 pub use self::worker::{
     ShardState, ShardStatus, Worker, WorkerBuilder, WorkerHandle, WorkerPhase, WorkerStatus,
 };
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

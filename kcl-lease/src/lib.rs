@@ -30,12 +30,12 @@
 mod checkpoint;
 mod environment;
 mod fleet;
+mod health;
 mod ids;
 mod keeper;
 mod leader;
 mod lease;
 pub mod plan;
-mod rate_limit;
 mod store;
 
 pub use self::checkpoint::{

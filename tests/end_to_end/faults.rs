@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_local::faults::{Fault, Loss, Rule};
-use kcl_tests::{Behaviour, World, WorldOptions};
+use kcl_tests::{Behaviour, World, WorldOptions, eventually};
 use tokio::time::sleep;
 
 async fn survives(faults: impl IntoIterator<Item = Rule>, limit: Duration) -> World {
@@ -130,6 +130,14 @@ async fn a_worker_cut_off_from_the_table_is_replaced_and_comes_back() {
     world
         .until_processing(&[&first, &second], &[0, 4], Duration::from_secs(10))
         .await;
+    let problems = first.handle.status().problems;
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("looking for assigned leases")),
+        "{problems:?}"
+    );
+    assert_eq!(second.handle.status().problems, [""; 0]);
     world.until_drained(Duration::from_secs(5)).await;
     for rule in cut {
         world.faults.remove(rule);
@@ -140,6 +148,11 @@ async fn a_worker_cut_off_from_the_table_is_replaced_and_comes_back() {
     world.put(40, 100).await;
     world.until_drained(Duration::from_secs(5)).await;
     world.assert_nothing_lost();
+    let well = || first.handle.status().problems.is_empty().then_some(());
+    eventually(Duration::from_secs(10), well, || {
+        format!("{:?}", first.handle.status().problems)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ async fn a_server_that_is_not_there_is_an_error_in_the_status_and_no_busy_loop()
     let worker = world.run("w1", world.builder("w1", Behaviour::default()).aws_config(&aws));
     kcl_tests::eventually(
         Duration::from_secs(30),
-        || worker.handle.status().problem,
+        || worker.handle.status().problems.pop(),
         || format!("{:?}", worker.handle.status()),
     )
     .await;

@@ -88,8 +88,9 @@ pub struct WorkerStatus {
     pub workers: Option<usize>,
     /// Leases that this worker holds.
     pub leases_held: usize,
-    /// What keeps the worker from starting, or the leader from creating and deleting leases.
-    pub problem: Option<String>,
+    /// What fails at present in the worker's own work (starting, renewing, looking for leases, leading), each with why;
+    /// empty while all is well. Failures of a shard are shown with the shard.
+    pub problems: Vec<String>,
     /// Its shards, by id.
     pub shards: Vec<ShardStatus>,
 }
@@ -109,7 +110,12 @@ impl WorkerStatus {
                 .and_then(|fleet| fleet.leader.as_ref().map(ToString::to_string)),
             workers: fleet.as_ref().and_then(|fleet| fleet.workers),
             leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
-            problem: shared.problem().clone(),
+            problems: shared
+                .problem()
+                .iter()
+                .cloned()
+                .chain(fleet.into_iter().flat_map(|fleet| fleet.problems))
+                .collect(),
             shards: shards
                 .values()
                 .map(|(held, monitor)| {

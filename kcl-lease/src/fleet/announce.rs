@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
-use crate::rate_limit::RateLimit;
 use crate::store::{StoreError, WorkerRow};
 
 /// How often a worker with leases reports; a Java leader takes two periods of silence for death.
 const BUSY_PERIOD: Duration = Duration::from_secs(30);
+const ACTIVITY: &str = "announcing the worker";
 
 pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
     let row = WorkerRow {
@@ -26,7 +26,6 @@ pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
 pub(super) async fn keep_announced(shared: &Shared) {
     let idle_period = shared.options.idle_report_period();
     let mut reported_at = Instant::now();
-    let mut failures = RateLimit::default();
     loop {
         tokio::select! {
             biased;
@@ -39,12 +38,11 @@ pub(super) async fn keep_announced(shared: &Shared) {
             continue;
         }
         match report(shared).await {
-            Ok(()) => reported_at = Instant::now(),
-            Err(error) => {
-                if let Some(suppressed) = failures.allow() {
-                    tracing::warn!(%error, suppressed, "reporting this worker failed; it is repeated");
-                }
+            Ok(()) => {
+                reported_at = Instant::now();
+                shared.health.succeeded(ACTIVITY);
             }
+            Err(error) => shared.health.failed(ACTIVITY, &error),
         }
     }
     if let Err(error) = shared.store.retire(shared.me()).await {

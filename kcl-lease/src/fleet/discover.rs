@@ -5,22 +5,21 @@ use tokio::time::sleep;
 
 use super::shared::Shared;
 use crate::ids::LeaseKey;
-use crate::rate_limit::RateLimit;
 use crate::store::StoreError;
+
+const ACTIVITY: &str = "looking for assigned leases";
 
 /// Looks through the owner index at each interval, and at once when woken. Ends when the worker leaves.
 pub(super) async fn keep_discovering(shared: &Shared) {
-    let mut failures = RateLimit::default();
     loop {
         let result = tokio::select! {
             biased;
             () = shared.leaving.cancelled() => return,
             result = discover(shared) => result,
         };
-        if let Err(error) = result
-            && let Some(suppressed) = failures.allow()
-        {
-            tracing::warn!(%error, suppressed, "looking for assigned leases failed; it is repeated");
+        match result {
+            Ok(()) => shared.health.succeeded(ACTIVITY),
+            Err(error) => shared.health.failed(ACTIVITY, &error),
         }
         tokio::select! {
             biased;

@@ -6,17 +6,18 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::shared::Shared;
-use crate::leader::{Candidacy, Election, ElectionOptions, Leadership};
+use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
 use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, plan_moves};
-use crate::rate_limit::RateLimit;
 use crate::store::{StoreError, WriteOutcome};
+
+const STANDING: &str = "looking at the leader lock";
+const ASSIGNING: &str = "scanning the lease table as leader";
 
 /// Competes for the lock, and leads while it is held. Ends when the worker resigns.
 pub(super) async fn keep_leading(shared: &Shared) {
     let timers = ElectionOptions::for_failover_time(shared.options.failover_time);
     let mut election = Election::default();
     let mut observer = None;
-    let mut failures = RateLimit::default();
     while !shared.resigning.is_cancelled() {
         let result = tokio::select! {
             biased;
@@ -25,8 +26,9 @@ pub(super) async fn keep_leading(shared: &Shared) {
         };
         let mut pause = shared.env.jittered(timers.heartbeat, 0.1);
         match result {
-            Ok(None) => {}
+            Ok(None) => shared.health.succeeded(STANDING),
             Ok(Some(leadership)) => {
+                shared.health.succeeded(STANDING);
                 let outcome = lead(shared, leadership, observer.take(), &election).await;
                 election = Election::default();
                 if outcome == Outcome::SteppedDown {
@@ -34,11 +36,7 @@ pub(super) async fn keep_leading(shared: &Shared) {
                     pause = timers.duration * 2;
                 }
             }
-            Err(error) => {
-                if let Some(suppressed) = failures.allow() {
-                    tracing::warn!(%error, suppressed, "looking at the leader lock failed; it is repeated");
-                }
-            }
+            Err(error) => shared.health.failed(STANDING, &error),
         }
         tokio::select! {
             biased;
@@ -99,7 +97,7 @@ async fn lead(
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = Some(shared.me().clone());
     shared.is_leader.send_replace(true);
     let outcome = {
-        let lost = leadership.keep(|| shared.keeper.digest());
+        let lost = leadership.keep(|| shared.keeper.digest(), &shared.health);
         tokio::select! {
             biased;
             () = lost => Outcome::Lost,
@@ -107,6 +105,8 @@ async fn lead(
         }
     };
     shared.is_leader.send_replace(false);
+    shared.health.ended(ASSIGNING);
+    shared.health.ended(HEARTBEAT);
     shared.table.send_replace(None);
     {
         let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +124,6 @@ async fn lead(
 
 /// Scans, plans and writes, until the worker resigns or scans have failed for the fail-over time.
 async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Election) -> Outcome {
-    let mut failures = RateLimit::default();
     let mut failing_since: Option<Instant> = None;
     let sighting = election.sighting();
     loop {
@@ -132,13 +131,12 @@ async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Elec
         let next = match assign_once(shared, &mut observer, sighting.as_ref()).await {
             Ok(next) => {
                 failing_since = None;
+                shared.health.succeeded(ASSIGNING);
                 next
             }
             Err(error) => {
                 let since = *failing_since.get_or_insert_with(Instant::now);
-                if let Some(suppressed) = failures.allow() {
-                    tracing::warn!(%error, suppressed, "the leader cannot read the lease table; it is repeated");
-                }
+                shared.health.failed(ASSIGNING, &error);
                 if since.elapsed() >= shared.options.failover_time {
                     tracing::warn!("stepping down: the lease table could not be read for the fail-over time");
                     return Outcome::SteppedDown;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 use crate::environment::Environment;
+use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
 use crate::plan::name_successors;
@@ -58,6 +59,8 @@ pub struct FleetStatus {
     pub leases_held: usize,
     /// Workers alive; known only to the leader.
     pub workers: Option<usize>,
+    /// What fails at present, each with since when and why; empty while all is well.
+    pub problems: Vec<String>,
 }
 
 /// A worker's membership. Clones are the same membership; it ends at once, as in a crash, when the last clone is dropped
@@ -110,6 +113,7 @@ impl Fleet {
             options,
             env,
             keeper,
+            health: Health::default(),
             discover: Notify::new(),
             scan: Notify::new(),
             leaving: CancellationToken::new(),
@@ -130,7 +134,7 @@ impl Fleet {
             let concurrency = renewing.options.renewal_concurrency;
             renewing
                 .keeper
-                .keep_renewing(RenewalOptions { concurrency })
+                .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
                 .await;
         });
         let discovering = Arc::clone(&shared);
@@ -199,6 +203,7 @@ impl Fleet {
             leader: knowledge.leader,
             leases_held: self.held().len(),
             workers: knowledge.workers,
+            problems: self.shared.health.problems(),
         }
     }
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::FleetOptions;
 use crate::environment::Environment;
+use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::keeper::{HeldLease, Keeper};
 use crate::store::{LeaseStore, TableSnapshot};
@@ -18,6 +19,7 @@ pub(super) struct Shared {
     pub(super) options: FleetOptions,
     pub(super) env: Environment,
     pub(super) keeper: Keeper,
+    pub(super) health: Health,
     /// Wakes the discovery of assignments.
     pub(super) discover: Notify,
     /// Wakes the leader's scan.

@@ -9,8 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Keeper;
 use super::held::HeldLease;
 use super::standing::{LeaseWriteError, LossReason};
+use crate::health::Health;
 use crate::ids::LeaseKey;
-use crate::rate_limit::RateLimit;
 
 /// How renewals are spread.
 #[derive(Debug, Clone, Copy)]
@@ -24,26 +24,26 @@ const TICKS: u32 = 30;
 /// Renews each lease this many times per fail-over time, as the Java KCL does.
 const RENEWALS: u32 = 3;
 
+const ACTIVITY: &str = "renewing leases";
+
 impl Keeper {
     /// Renews each lease when a third of the fail-over time has passed since its last write, the longest silent first.
     /// Runs until dropped.
-    pub(crate) async fn keep_renewing(&self, options: RenewalOptions) {
+    pub(crate) async fn keep_renewing(&self, options: RenewalOptions, health: &Health) {
         let mut ticks = interval(self.failover_time / TICKS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = FuturesUnordered::new();
         let mut busy: BTreeSet<LeaseKey> = BTreeSet::new();
         let mut queue: VecDeque<HeldLease> = VecDeque::new();
-        let mut failures = RateLimit::default();
         loop {
             tokio::select! {
                 biased;
                 Some((held, result)) = under_way.next() => {
                     let held: HeldLease = held;
                     busy.remove(held.key());
-                    if let Err(LeaseWriteError::Store(error)) = result
-                        && let Some(suppressed) = failures.allow()
-                    {
-                        tracing::warn!(lease = %held.key(), %error, suppressed, "renewal failed; it is repeated");
+                    match result {
+                        Err(LeaseWriteError::Store(error)) => health.failed(ACTIVITY, &error),
+                        _ => health.succeeded(ACTIVITY),
                     }
                 }
                 // What failed is tried again at the next tick, not at once.

@@ -11,7 +11,7 @@ pub enum Standing {
     /// It is ours.
     Held,
     /// It is ours until we give it up, which we are asked to do soon: finish what is under way, then
-    /// [`HeldLease::give_up`].
+    /// [`HeldLease::give_up`](crate::HeldLease::give_up).
     Draining {
         /// The next owner, if one is named.
         to: Option<WorkerId>,

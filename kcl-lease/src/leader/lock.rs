@@ -6,9 +6,12 @@ use tokio::time::{Instant, sleep};
 
 use super::election::ElectionOptions;
 use crate::environment::Environment;
+use crate::health::Health;
 use crate::ids::WorkerId;
-use crate::rate_limit::RateLimit;
 use crate::store::{LeaderLock, LeaseStore, StoreError};
+
+/// The name of the heartbeat among a worker's activities.
+pub(crate) const HEARTBEAT: &str = "refreshing the leader lock";
 
 /// A lock that this worker holds.
 #[derive(Debug)]
@@ -62,8 +65,7 @@ impl Leadership {
     }
 
     /// Sends heartbeats until the lock is lost or could not be refreshed for its duration.
-    pub(crate) async fn keep(&mut self, held_digest: impl Fn() -> u64 + Send) {
-        let mut failures = RateLimit::default();
+    pub(crate) async fn keep(&mut self, held_digest: impl Fn() -> u64 + Send, health: &Health) {
         loop {
             sleep(self.options.heartbeat).await;
             if !self.is_valid() {
@@ -71,16 +73,12 @@ impl Leadership {
                 return;
             }
             match self.beat(held_digest()).await {
-                Ok(true) => {}
+                Ok(true) => health.succeeded(HEARTBEAT),
                 Ok(false) => {
                     tracing::info!("leadership lost: another worker holds the lock");
                     return;
                 }
-                Err(error) => {
-                    if let Some(suppressed) = failures.allow() {
-                        tracing::warn!(%error, suppressed, "the leader's heartbeat failed; it is repeated");
-                    }
-                }
+                Err(error) => health.failed(HEARTBEAT, &error),
             }
         }
     }
