@@ -12,6 +12,9 @@ use crate::store::{TableSnapshot, WorkerRow};
 /// A Java worker without leases shows itself only by its report, every 30 s by default; Java allows two periods.
 const JAVA_SILENCE: Duration = Duration::from_secs(60);
 
+/// For so many fail-over times a worker is given nothing after it let an assignment expire.
+const PAUSE: u32 = 6;
+
 /// What an observer must know of the rules.
 #[derive(Debug, Clone)]
 pub struct ObserverOptions {
@@ -88,6 +91,8 @@ struct LeaseHistory {
     checkpoint_owner: Option<WorkerId>,
     changed_at: Instant,
     hand_off_since: Option<Instant>,
+    /// Whether the owner has written to it since it became the owner.
+    claimed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +112,8 @@ pub struct Observer {
     options: ObserverOptions,
     leases: BTreeMap<LeaseKey, LeaseHistory>,
     workers: BTreeMap<WorkerId, WorkerHistory>,
+    /// Workers that show life but let an assignment expire without ever taking it up, and when.
+    unresponsive: BTreeMap<WorkerId, Instant>,
     has_observed: bool,
 }
 
@@ -117,6 +124,7 @@ impl Observer {
             options,
             leases: BTreeMap::new(),
             workers: BTreeMap::new(),
+            unresponsive: BTreeMap::new(),
             has_observed: false,
         }
     }
@@ -150,6 +158,7 @@ impl Observer {
         self.leases = leases;
         self.follow_workers(snapshot, now, epoch_seconds, &renewed_by);
         self.has_observed = true;
+        self.note_unresponsive(now);
         self.view(snapshot, now)
     }
 
@@ -180,6 +189,24 @@ impl Observer {
             );
         }
         self.workers = workers;
+    }
+
+    /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
+    fn note_unresponsive(&mut self, now: Instant) {
+        let (failover_time, pause) = (self.options.failover_time, self.options.failover_time * PAUSE);
+        self.unresponsive
+            .retain(|_, since| now.saturating_duration_since(*since) < pause);
+        for history in self
+            .leases
+            .values()
+            .filter(|history| !history.claimed && history.checkpoint_owner.is_none())
+        {
+            if let Some(owner) = &history.owner
+                && now.saturating_duration_since(history.changed_at) >= failover_time
+            {
+                self.unresponsive.entry(owner.clone()).or_insert(now);
+            }
+        }
     }
 
     fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
@@ -261,7 +288,7 @@ impl Observer {
         let is_alive = row.id == self.options.me || silent_for.is_some_and(|silence| silence < limit);
         WorkerView {
             id: row.id.clone(),
-            eligible: is_alive && !row.has_failing_metric,
+            eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
         }
     }
 }
@@ -306,6 +333,14 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         }
         Some(before) => before.changed_at,
     };
+    let claimed = match &before {
+        // Seen for the first time: nothing is known against its owner.
+        None => true,
+        Some(before) if before.owner != lease.owner || before.checkpoint_owner != lease.checkpoint_owner => {
+            false
+        }
+        Some(before) => before.claimed || before.counter != lease.counter,
+    };
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
             .as_ref()
@@ -319,6 +354,7 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         checkpoint_owner: lease.checkpoint_owner.clone(),
         changed_at,
         hand_off_since,
+        claimed,
     }
 }
 

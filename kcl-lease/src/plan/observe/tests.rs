@@ -227,6 +227,32 @@ fn an_assignment_to_a_worker_is_no_sign_of_its_life() {
 }
 
 #[test]
+fn a_worker_that_lives_but_takes_nothing_up_is_given_nothing_for_a_minute() {
+    let at = |second: u64, owner: &str, counter| {
+        let rows = table(
+            &[lease("s", owner, counter)],
+            &[worker("a", EPOCH + second), worker("b", EPOCH + second)],
+        );
+        (second, rows)
+    };
+    let ignored = [at(0, "b", 1), at(5, "a", 2), at(10, "a", 2), at(15, "a", 2)];
+    let view = after(&ignored);
+    assert_eq!(state_of(&view, "s"), LeaseState::Expired);
+    assert!(!is_eligible(&view, "a") && is_eligible(&view, "b"));
+    let later: Vec<_> = ignored
+        .iter()
+        .cloned()
+        .chain((17..80).step_by(3).map(|s| at(s, "b", s)))
+        .collect();
+    assert!(is_eligible(&after(&later), "a"), "it gets another chance");
+    let claimed = [at(0, "b", 1), at(5, "a", 2), at(6, "a", 3), at(16, "a", 3)];
+    assert!(
+        is_eligible(&after(&claimed), "a"),
+        "it took the lease up and lost it otherwise"
+    );
+}
+
+#[test]
 fn a_java_worker_without_leases_has_a_minute_but_one_whose_leases_expired_has_not() {
     let idle = || table(&[], &[java_worker("j", EPOCH)]);
     assert!(is_eligible(&after(&[(0, idle()), (59, idle())]), "j"));
