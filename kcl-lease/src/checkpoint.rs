@@ -112,8 +112,9 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The text is neither a sentinel nor a decimal number.
-    pub fn parse(text: &str, sub_sequence: u64) -> Result<Self, InvalidSequenceNumber> {
-        Ok(match text {
+    pub fn parse(text: impl Into<String>, sub_sequence: u64) -> Result<Self, InvalidSequenceNumber> {
+        let text = text.into();
+        Ok(match text.as_str() {
             "AT_TIMESTAMP" => Self::AtTimestamp,
             "TRIM_HORIZON" => Self::TrimHorizon,
             "LATEST" => Self::Latest,

@@ -12,6 +12,7 @@ use kcl_lease::{
     TableOptions, WriteOutcome, conformance,
 };
 use kcl_local::Backend;
+use kcl_local::faults::{Fault, FaultScript, Rule};
 
 fn client(backend: &Backend) -> Client {
     Client::new(&backend.sdk_config())
@@ -39,8 +40,11 @@ async fn meets_the_contract_of_a_lease_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_table_has_the_schema_of_the_java_kcl() {
-    let backend = Backend::start();
+async fn a_new_table_has_the_schema_of_the_java_kcl_and_takes_one_request() {
+    let requests = FaultScript::new();
+    let count = |operation: &str| requests.add(Rule::on(operation).fault(Fault::none()));
+    let (creations, updates) = (count("CreateTable"), count("UpdateTable"));
+    let backend = Backend::builder().faults(requests.clone()).build();
     let client = client(&backend);
     let options = TableOptions {
         tags: vec![("team".into(), "clicks".into())],
@@ -51,6 +55,7 @@ async fn a_new_table_has_the_schema_of_the_java_kcl() {
         .prepare()
         .await
         .unwrap();
+    assert_eq!((requests.hits(creations), requests.hits(updates)), (1, 0));
     let table = client
         .describe_table()
         .table_name("leases")

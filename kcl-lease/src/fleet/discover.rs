@@ -48,7 +48,7 @@ async fn discover(shared: &Shared) -> Result<(), StoreError> {
 
 async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
     if let Some(held) = shared.keeper.acquire(&key).await? {
-        tracing::info!(lease = %key, token = %held.fencing_token(), "lease acquired");
+        tracing::debug!(lease = %key, token = %held.fencing_token(), "lease acquired");
         // Nobody listens only when the fleet is being dropped.
         let _ = shared.acquired.send(held);
     }

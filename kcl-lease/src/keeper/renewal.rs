@@ -79,3 +79,113 @@ impl Keeper {
         due.into_iter().map(|(_, held)| held).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::lease::Lease;
+    use crate::store::flaky::{FlakyStore, Mishap};
+    use crate::store::{LeaseChange, LeaseStore};
+
+    const FAILOVER: Duration = Duration::from_secs(10);
+
+    /// Leases `0..count` of worker `me`, all held and renewed.
+    async fn renewing(count: usize, concurrency: usize) -> (Arc<FlakyStore>, Keeper, AbortOnDropHandle<()>) {
+        let store = FlakyStore::new();
+        let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
+        for key in 0..count {
+            let lease = Lease {
+                owner: Some("me".into()),
+                ..Lease::new(key.to_string(), Checkpoint::TrimHorizon)
+            };
+            store.create(&lease).await.unwrap();
+            keeper.acquire(&lease.key).await.unwrap().expect("acquired");
+        }
+        let renewer = keeper.clone();
+        let task = tokio::spawn(async move {
+            renewer
+                .keep_renewing(RenewalOptions { concurrency }, &Health::default())
+                .await;
+        });
+        (store, keeper, AbortOnDropHandle::new(task))
+    }
+
+    async fn counter(store: &FlakyStore, key: &str) -> u64 {
+        store.get(&key.into()).await.unwrap().unwrap().counter
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_lease_is_renewed_three_times_per_fail_over_time() {
+        let (store, _keeper, _task) = renewing(1, 8).await;
+        sleep(10 * FAILOVER).await;
+        let renewals = counter(&store, "0").await - 1;
+        assert!((27..=30).contains(&renewals), "{renewals} in ten fail-over times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_checkpoint_is_a_renewal() {
+        let (store, keeper, _task) = renewing(1, 8).await;
+        let held = keeper.held().remove(0);
+        for second in 0..30_u64 {
+            sleep(Duration::from_secs(1)).await;
+            held.checkpoint(Checkpoint::parse(second.to_string(), 0).unwrap())
+                .await
+                .unwrap();
+        }
+        assert_eq!(
+            counter(&store, "0").await,
+            1 + 30,
+            "nothing but the checkpoints was written"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_renewals_of_many_leases_keep_up() {
+        let (store, keeper, _task) = renewing(600, 16).await;
+        for _ in 0..30 {
+            store.suffer(std::iter::repeat_n(Mishap::Slow(Duration::from_millis(50)), 200));
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(keeper.held().iter().filter(|held| held.is_valid()).count(), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_renewal_that_hangs_holds_up_no_other_lease() {
+        let (store, keeper, _task) = renewing(3, 8).await;
+        store.suffer([Mishap::Slow(Duration::from_secs(3600))]);
+        sleep(2 * FAILOVER).await;
+        assert_eq!(
+            keeper.held().iter().filter(|held| held.is_valid()).count(),
+            2,
+            "the third expired in silence"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_taken_away_is_noticed_within_a_third_of_the_fail_over_time() {
+        let (store, keeper, _task) = renewing(1, 8).await;
+        let held = keeper.held().remove(0);
+        let seen = store.get(held.key()).await.unwrap().unwrap();
+        store
+            .inner
+            .write(
+                &seen,
+                &LeaseChange::Assign {
+                    to: "b".into(),
+                    unless_renewed: false,
+                },
+            )
+            .await
+            .unwrap();
+        sleep(FAILOVER / 3 + FAILOVER / TICKS).await;
+        assert!(held.is_lost());
+        assert!(keeper.held().is_empty());
+    }
+}
