@@ -1,5 +1,6 @@
 //! The worker's own row: written at start, kept fresh, deleted when the worker leaves.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -15,6 +16,7 @@ pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
     let row = WorkerRow {
         id: shared.me().clone(),
         reported_at: shared.epoch_seconds(),
+        report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
         report_period: Some(shared.options.idle_report_period()),
         has_failing_metric: false,
     };

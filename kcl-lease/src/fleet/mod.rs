@@ -7,6 +7,7 @@ mod options;
 mod shared;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -114,6 +115,7 @@ impl Fleet {
             env,
             keeper,
             health: Health::default(),
+            reports: AtomicU64::new(0),
             discover: Notify::new(),
             scan: Notify::new(),
             leaving: CancellationToken::new(),

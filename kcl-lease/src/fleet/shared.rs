@@ -1,5 +1,6 @@
 //! What the loops of one worker share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) env: Environment,
     pub(super) keeper: Keeper,
     pub(super) health: Health,
+    /// Reports written so far.
+    pub(super) reports: AtomicU64,
     /// Wakes the discovery of assignments.
     pub(super) discover: Notify,
     /// Wakes the leader's scan.

@@ -97,7 +97,8 @@ struct LeaseHistory {
 
 #[derive(Debug, Clone)]
 struct WorkerHistory {
-    reported_at: u64,
+    /// Second and number of the last report.
+    report: (u64, u64),
     /// The last sign of life; `None` while there was none.
     alive_at: Option<Instant>,
 }
@@ -173,7 +174,7 @@ impl Observer {
         for row in &snapshot.workers {
             let before = self.workers.remove(&row.id);
             let reported = match &before {
-                Some(before) => before.reported_at != row.reported_at,
+                Some(before) => before.report != (row.reported_at, row.report_number),
                 None => self.has_observed || is_recent(row, epoch_seconds, self.options.failover_time),
             };
             let alive_at = match before.and_then(|before| before.alive_at) {
@@ -183,7 +184,7 @@ impl Observer {
             workers.insert(
                 row.id.clone(),
                 WorkerHistory {
-                    reported_at: row.reported_at,
+                    report: (row.reported_at, row.report_number),
                     alive_at,
                 },
             );

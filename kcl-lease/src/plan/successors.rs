@@ -64,6 +64,7 @@ mod tests {
         WorkerRow {
             id: id.into(),
             reported_at: NOW - age,
+            report_number: 0,
             report_period: None,
             has_failing_metric: false,
         }

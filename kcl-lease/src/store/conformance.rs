@@ -323,6 +323,7 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
     let row = |at| WorkerRow {
         id: "w".into(),
         reported_at: at,
+        report_number: 7,
         report_period: Some(Duration::from_millis(3333)),
         has_failing_metric: false,
     };

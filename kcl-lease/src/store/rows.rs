@@ -50,6 +50,8 @@ pub struct WorkerRow {
     pub id: WorkerId,
     /// Time of the report in seconds since the Unix epoch, by the worker's own clock.
     pub reported_at: u64,
+    /// Counts the reports, since several may fall into one second; 0 for Java workers.
+    pub report_number: u64,
     /// When the next report is due at the latest while the worker holds no lease; absent for Java workers, which report
     /// every 30 s by default.
     pub report_period: Option<Duration>,

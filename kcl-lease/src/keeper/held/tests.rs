@@ -19,6 +19,7 @@ async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
     let peer = WorkerRow {
         id: "b".into(),
         reported_at: 0,
+        report_number: 0,
         report_period: None,
         has_failing_metric: false,
     };

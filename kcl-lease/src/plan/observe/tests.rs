@@ -25,6 +25,7 @@ fn worker(id: &str, reported_at: u64) -> WorkerRow {
     WorkerRow {
         id: id.into(),
         reported_at,
+        report_number: 0,
         report_period,
         has_failing_metric: false,
     }
@@ -181,6 +182,23 @@ fn a_worker_that_reports_or_renews_is_eligible_and_one_that_falls_silent_is_not(
     let busy = |counter| table(&[lease("s", "a", counter)], &[worker("a", EPOCH)]);
     assert!(is_eligible(
         &after(&[(0, busy(1)), (9, busy(2)), (18, busy(3)), (27, busy(4))]),
+        "a"
+    ));
+}
+
+#[test]
+fn reports_within_one_second_are_told_apart() {
+    let report = |number| {
+        table(
+            &[],
+            &[WorkerRow {
+                report_number: number,
+                ..worker("a", EPOCH)
+            }],
+        )
+    };
+    assert!(is_eligible(
+        &after(&[(0, report(1)), (9, report(2)), (18, report(2))]),
         "a"
     ));
 }

@@ -14,6 +14,7 @@ const OPERATING_RANGE: &str = "opr";
 const SUPPORT_CODE: &str = "sup";
 const SUPPORT_CODE_AT: &str = "slu";
 const REPORT_PERIOD: &str = "reportPeriodMillis";
+const REPORT_NUMBER: &str = "reportNumber";
 
 const VERSION: &str = "cv";
 const MODIFIED_BY: &str = "mb";
@@ -73,6 +74,7 @@ pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
     ]);
     if let Some(period) = worker.report_period {
         item.insert(REPORT_PERIOD.into(), number(period.as_millis()));
+        item.insert(REPORT_NUMBER.into(), number(worker.report_number));
     }
     item
 }
@@ -85,6 +87,7 @@ pub(super) fn decode_worker(item: &Item) -> Result<WorkerRow, String> {
     Ok(WorkerRow {
         id: id.into(),
         reported_at,
+        report_number: item.unsigned(REPORT_NUMBER)?.unwrap_or(0),
         report_period: item.unsigned(REPORT_PERIOD)?.map(Duration::from_millis),
         has_failing_metric: has_failing_metric(item),
     })
@@ -157,6 +160,7 @@ mod tests {
         let worker = WorkerRow {
             id: "w1".into(),
             reported_at: 1_795_221_439,
+            report_number: 12,
             report_period: Some(Duration::from_millis(3333)),
             has_failing_metric: false,
         };
@@ -175,6 +179,7 @@ mod tests {
         let worker = WorkerRow {
             id: "w".into(),
             reported_at: 1,
+            report_number: 0,
             report_period: None,
             has_failing_metric: false,
         };
