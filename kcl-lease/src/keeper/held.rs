@@ -44,6 +44,8 @@ struct State {
     token: FencingToken,
     /// When the last write that is known to have succeeded was sent.
     renewed_at: Option<Instant>,
+    /// From when on the next owner may have begun, whether or not we have heard of it.
+    is_giving_up: bool,
 }
 
 /// Rows that change under a writer this often in a row are left to the next attempt.
@@ -68,6 +70,7 @@ impl HeldLease {
                 lease,
                 token,
                 renewed_at: None,
+                is_giving_up: false,
             }),
             standing: watch::Sender::new(Standing::Held),
         };
@@ -101,21 +104,28 @@ impl HeldLease {
         self.inner.standing.subscribe()
     }
 
-    /// Whether nobody else can own the lease at this moment: not lost, and renewed within the fail-over time by a
-    /// request sent no longer ago than that.
+    /// Whether nobody else can own the lease at this moment: neither lost nor being given up, and renewed within the
+    /// fail-over time by a request sent no longer ago than that.
     pub fn is_valid(&self) -> bool {
-        !self.is_lost() && self.expires_at().is_some_and(|at| Instant::now() < at)
+        !self.is_lost()
+            && !self.state().is_giving_up
+            && self.expires_at().is_some_and(|at| Instant::now() < at)
     }
 
     /// Records progress. Clears a pending checkpoint.
+    ///
+    /// Progress never moves back: of two checkpoints under way at once the later position wins, and one before the
+    /// present checkpoint changes nothing.
     ///
     /// # Errors
     /// [`LeaseWriteError::Lost`] if the lease is no longer held; otherwise nothing is known to have been written, and
     /// the call may be repeated.
     pub async fn checkpoint(&self, to: Checkpoint) -> Result<(), LeaseWriteError> {
-        self.write(|_| LeaseChange::Checkpoint {
-            checkpoint: to.clone(),
-            pending: None,
+        self.write(|lease| {
+            (to >= lease.checkpoint).then(|| LeaseChange::Checkpoint {
+                checkpoint: to.clone(),
+                pending: None,
+            })
         })
         .await
     }
@@ -125,9 +135,11 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn prepare_checkpoint(&self, pending: PendingCheckpoint) -> Result<(), LeaseWriteError> {
-        self.write(|lease| LeaseChange::Checkpoint {
-            checkpoint: lease.checkpoint.clone(),
-            pending: Some(pending.clone()),
+        self.write(|lease| {
+            (!lease.has_ended()).then(|| LeaseChange::Checkpoint {
+                checkpoint: lease.checkpoint.clone(),
+                pending: Some(pending.clone()),
+            })
         })
         .await
     }
@@ -137,7 +149,8 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn record_children(&self, children: BTreeSet<String>) -> Result<(), LeaseWriteError> {
-        self.write(|_| LeaseChange::Children(children.clone())).await
+        self.write(|_| Some(LeaseChange::Children(children.clone())))
+            .await
     }
 
     /// Gives the lease up: to the next owner of a hand-off, to the successor named when the worker leaves, or, if that
@@ -147,33 +160,32 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`]. The caller should have stopped processing before.
     pub async fn give_up(&self) -> Result<(), LeaseWriteError> {
+        self.state().is_giving_up = true;
         let gone = match self.next_owner() {
             // Whoever left takes no more leases: theirs would lie idle until they expire.
             Some(next) if matches!(self.inner.store.is_announced(&next).await, Ok(false)) => Some(next),
             _ => None,
         };
         if gone.is_some() && self.lease().is_in_hand_off() {
-            self.write(|_| LeaseChange::Assign {
-                to: self.inner.me.clone(),
-                unless_renewed: false,
+            self.write(|_| {
+                Some(LeaseChange::Assign {
+                    to: self.inner.me.clone(),
+                    unless_renewed: false,
+                })
             })
             .await?;
         }
-        self.write(
-            |lease| match (lease.is_in_hand_off(), &lease.owner, self.standing()) {
-                (true, Some(next), _) => LeaseChange::Assign {
-                    to: next.clone(),
-                    unless_renewed: false,
-                },
-                (false, _, Standing::Draining { to: Some(to) }) if Some(&to) != gone.as_ref() => {
-                    LeaseChange::Assign {
-                        to,
-                        unless_renewed: false,
-                    }
-                }
-                _ => LeaseChange::Release,
-            },
-        )
+        self.write(|lease| {
+            let successor = match (&lease.owner, self.standing()) {
+                (next, _) if lease.is_in_hand_off() => next.clone(),
+                (_, Standing::Draining { to }) => to.filter(|to| Some(to) != gone.as_ref()),
+                _ => None,
+            };
+            Some(successor.map_or(LeaseChange::Release, |to| LeaseChange::Assign {
+                to,
+                unless_renewed: false,
+            }))
+        })
         .await?;
         self.lose(LossReason::GivenUp);
         Ok(())
@@ -207,7 +219,7 @@ impl HeldLease {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .close_interval(interval);
-        self.write(|_| LeaseChange::Renew { throughput_kbps }).await
+        self.write(|_| Some(LeaseChange::Renew { throughput_kbps })).await
     }
 
     /// Asks the processor to stop, naming the successor. A hand-off under way names its own.
@@ -263,8 +275,8 @@ impl HeldLease {
     }
 
     /// The one way to write: in turn, relative to the row as last known, until it is applied, refused for good, or the
-    /// table does not answer.
-    async fn write(&self, change: impl Fn(&Lease) -> LeaseChange) -> Result<(), LeaseWriteError> {
+    /// table does not answer. `None` says that nothing needs to be written.
+    async fn write(&self, change: impl Fn(&Lease) -> Option<LeaseChange>) -> Result<(), LeaseWriteError> {
         let _turn = self.inner.writer.lock().await;
         let first_sent_at = Instant::now();
         for _ in 0..MAX_ATTEMPTS {
@@ -274,7 +286,9 @@ impl HeldLease {
                 return Err(LeaseWriteError::Lost(LossReason::Expired));
             }
             let seen = self.lease();
-            let change = change(&seen);
+            let Some(change) = change(&seen) else {
+                return Ok(());
+            };
             let row = match self.inner.store.write(&seen, &change).await {
                 Ok(WriteOutcome::Applied(row)) => {
                     self.applied(row, &seen, first_sent_at);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::observe::{FleetView, LeaseState};
+use super::observe::{FleetView, LeaseState, LeaseView};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
@@ -48,7 +48,8 @@ pub fn plan_moves(view: &FleetView, limits: BalanceLimits) -> Vec<Move> {
             moves.extend(load.resolve_hand_off(&view.lease, overdue));
         }
     }
-    load.even_out(leases_in(view, LeaseState::Live), &mut moves);
+    let live = view.leases.iter().filter(|view| view.state == LeaseState::Live);
+    load.even_out(live, &mut moves);
     moves
 }
 
@@ -123,24 +124,36 @@ impl Load {
         })
     }
 
-    fn even_out<'a>(&mut self, live: impl Iterator<Item = &'a Lease>, moves: &mut Vec<Move>) {
-        let mut held: BTreeMap<&WorkerId, Vec<&Lease>> = BTreeMap::new();
-        for lease in live {
-            if let Some(owner) = &lease.owner {
-                held.entry(owner).or_default().push(lease);
+    fn even_out<'a>(&mut self, live: impl Iterator<Item = &'a LeaseView>, moves: &mut Vec<Move>) {
+        let mut held: BTreeMap<&WorkerId, Vec<&LeaseView>> = BTreeMap::new();
+        for view in live {
+            if let Some(owner) = &view.lease.owner {
+                held.entry(owner).or_default().push(view);
             }
         }
+        for leases in held.values_mut() {
+            // The last is moved first, and what nobody has begun with moves at no cost.
+            leases.sort_by_key(|view| view.unclaimed);
+        }
         while let Some((from, to)) = self.uneven_pair() {
-            let Some(lease) = held.get_mut(&from).and_then(Vec::pop) else {
+            let Some(view) = held.get_mut(&from).and_then(Vec::pop) else {
                 break;
             };
             if let Some(count) = self.counts.get_mut(&from) {
                 *count -= 1;
             }
             self.add(&to);
+            // Only a processor can finish a hand-off.
+            let change = match view.unclaimed {
+                true => LeaseChange::Assign {
+                    to,
+                    unless_renewed: true,
+                },
+                false => LeaseChange::BeginHandOff { to },
+            };
             moves.push(Move {
-                lease: lease.clone(),
-                change: LeaseChange::BeginHandOff { to },
+                lease: view.lease.clone(),
+                change,
             });
         }
     }

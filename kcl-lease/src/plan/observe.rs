@@ -44,6 +44,8 @@ pub struct LeaseView {
     pub lease: Lease,
     /// The judgement.
     pub state: LeaseState,
+    /// Live, but its owner, a worker of our kind, has certainly not begun with it.
+    pub unclaimed: bool,
 }
 
 /// What may be done with a lease.
@@ -91,8 +93,14 @@ struct LeaseHistory {
     checkpoint_owner: Option<WorkerId>,
     changed_at: Instant,
     hand_off_since: Option<Instant>,
-    /// Whether the owner has written to it since it became the owner.
+    /// Whether the owner may have written to it since it became the owner.
     claimed: bool,
+}
+
+impl LeaseHistory {
+    fn actual_owner(&self) -> Option<&WorkerId> {
+        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -212,6 +220,13 @@ impl Observer {
 
     fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
         let dead = self.known_dead(snapshot, now);
+        // A Java worker begins some seconds before its first write.
+        let ours: BTreeSet<_> = snapshot
+            .workers
+            .iter()
+            .filter(|row| row.report_period.is_some())
+            .map(|row| &row.id)
+            .collect();
         let mut next_expiry: Option<Instant> = None;
         let mut leases = Vec::with_capacity(snapshot.leases.len());
         for lease in &snapshot.leases {
@@ -222,9 +237,15 @@ impl Observer {
                 let expiry = history.changed_at + self.options.failover_time;
                 next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
             }
+            let is_ours = lease.owner.as_ref().is_some_and(|owner| ours.contains(owner));
+            let is_unclaimed = self
+                .leases
+                .get(&lease.key)
+                .is_some_and(|history| !history.claimed);
             leases.push(LeaseView {
                 lease: lease.clone(),
                 state,
+                unclaimed: state == LeaseState::Live && is_ours && is_unclaimed,
             });
         }
         let workers = snapshot
@@ -250,7 +271,7 @@ impl Observer {
             return LeaseState::Unowned;
         };
         let silent_for = now.saturating_duration_since(history.changed_at);
-        if silent_for >= self.options.failover_time || dead.contains(owner) {
+        if silent_for >= self.options.failover_time || (dead.contains(owner) && !history.claimed) {
             return LeaseState::Expired;
         }
         match history.hand_off_since {
@@ -265,7 +286,7 @@ impl Observer {
     }
 
     /// Workers that announced themselves, showed life once and have been silent for longer than the fail-over time. A
-    /// lease that is handed to one of them need not wait for its own expiry.
+    /// lease that is handed to one of them, and that it has not begun with, need not wait for its own expiry.
     fn known_dead<'a>(&self, snapshot: &'a TableSnapshot, now: Instant) -> BTreeSet<&'a WorkerId> {
         let promised_reports = snapshot.workers.iter().filter(|row| row.report_period.is_some());
         let is_silent = |id: &WorkerId| {
@@ -317,8 +338,7 @@ fn is_still_true(sighting: &Sighting, snapshot: &TableSnapshot) -> bool {
 }
 
 fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
-    let owner_before = before.checkpoint_owner.as_ref().or(before.owner.as_ref());
-    before.counter != lease.counter && owner_before == lease.actual_owner()
+    before.counter != lease.counter && before.actual_owner() == lease.actual_owner()
 }
 
 fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_at: Instant) -> LeaseHistory {
@@ -337,9 +357,8 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
     let claimed = match &before {
         // Seen for the first time: nothing is known against its owner.
         None => true,
-        Some(before) if before.owner != lease.owner || before.checkpoint_owner != lease.checkpoint_owner => {
-            false
-        }
+        // An assignment moves the counter by one; more than that may include the new owner's first write.
+        Some(before) if before.actual_owner() != lease.actual_owner() => lease.counter != before.counter + 1,
         Some(before) => before.claimed || before.counter != lease.counter,
     };
     let hand_off_since = lease.is_in_hand_off().then(|| {

@@ -323,6 +323,36 @@ async fn giving_up_survives_a_lost_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_checkpoint_never_moves_back_not_even_from_the_end() {
+    let (store, held) = held_lease().await;
+    held.checkpoint(at("20")).await.unwrap();
+    held.checkpoint(at("10")).await.unwrap();
+    assert_eq!(row(&store).await.checkpoint, at("20"));
+    let (late, end) = (at("30"), Checkpoint::ShardEnd);
+    let (end, late) = tokio::join!(held.checkpoint(end), held.checkpoint(late));
+    end.unwrap();
+    late.unwrap();
+    assert_eq!(row(&store).await.checkpoint, Checkpoint::ShardEnd);
+    let pending = PendingCheckpoint {
+        checkpoint: at("30"),
+        state: None,
+    };
+    held.prepare_checkpoint(pending).await.unwrap();
+    assert_eq!(row(&store).await.pending_checkpoint, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_being_given_up_is_not_valid_even_before_the_answer_comes() {
+    let (store, held) = held_lease().await;
+    store.suffer([Mishap::Slow(Duration::from_secs(2))]);
+    let giving = held.clone();
+    let task = tokio::spawn(async move { giving.give_up().await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!held.is_valid());
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn recording_children_is_no_renewal() {
     let (store, held) = held_lease().await;
     tokio::time::advance(Duration::from_secs(9)).await;
