@@ -68,6 +68,13 @@ impl ShardMonitor {
         inner.attempts = attempts;
     }
 
+    /// What failed before works again.
+    pub(crate) fn recovered(&self) {
+        let mut inner = self.inner();
+        inner.processing_error = None;
+        inner.attempts = 0;
+    }
+
     /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
     pub(crate) fn read(&self, records: usize, millis_behind_latest: Option<u64>, all_processed: bool) {
         let mut inner = self.inner();

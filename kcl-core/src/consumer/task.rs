@@ -54,6 +54,7 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
         if event == Event::Succeeded && *task.machine.step() != Step::Pause {
             task.retry.succeeded();
             task.hush.reset();
+            task.monitor.recovered();
         }
         task.machine.on(event);
     }

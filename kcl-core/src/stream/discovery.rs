@@ -139,6 +139,8 @@ impl Discovery {
                 () = until_not_leading(leadership.clone()) => {}
                 () = self.lead(fleet) => {}
             }
+            // It is the next leader's now.
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 

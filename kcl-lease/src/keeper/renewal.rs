@@ -47,7 +47,13 @@ impl Keeper {
                     }
                 }
                 // What failed is tried again at the next tick, not at once.
-                _ = ticks.tick() => queue = self.due(Instant::now(), &busy),
+                _ = ticks.tick() => {
+                    queue = self.due(Instant::now(), &busy);
+                    if queue.is_empty() && under_way.is_empty() {
+                        // Nothing is due, so whatever could not be renewed was written otherwise or lost.
+                        health.ended(ACTIVITY);
+                    }
+                }
             }
             while under_way.len() < options.concurrency
                 && let Some(held) = queue.pop_front()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::observe::{FleetView, LeaseState, LeaseView};
+use super::observe::{Claim, FleetView, LeaseState, LeaseView};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
@@ -48,7 +48,9 @@ pub fn plan_moves(view: &FleetView, limits: BalanceLimits) -> Vec<Move> {
             moves.extend(load.resolve_hand_off(&view.lease, overdue));
         }
     }
-    let live = view.leases.iter().filter(|view| view.state == LeaseState::Live);
+    // Only a processor can finish a hand-off: where there may be none yet, the next scan tells.
+    let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
+    let live = view.leases.iter().filter(is_movable);
     load.even_out(live, &mut moves);
     moves
 }
@@ -133,7 +135,7 @@ impl Load {
         }
         for leases in held.values_mut() {
             // The last is moved first, and what nobody has begun with moves at no cost.
-            leases.sort_by_key(|view| view.unclaimed);
+            leases.sort_by_key(|view| view.claim == Claim::No);
         }
         while let Some((from, to)) = self.uneven_pair() {
             let Some(view) = held.get_mut(&from).and_then(Vec::pop) else {
@@ -143,13 +145,12 @@ impl Load {
                 *count -= 1;
             }
             self.add(&to);
-            // Only a processor can finish a hand-off.
-            let change = match view.unclaimed {
-                true => LeaseChange::Assign {
+            let change = match view.claim {
+                Claim::No => LeaseChange::Assign {
                     to,
                     unless_renewed: true,
                 },
-                false => LeaseChange::BeginHandOff { to },
+                _ => LeaseChange::BeginHandOff { to },
             };
             moves.push(Move {
                 lease: view.lease.clone(),

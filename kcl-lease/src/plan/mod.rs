@@ -6,6 +6,6 @@ mod successors;
 
 pub use self::balance::{BalanceLimits, Move, plan_moves};
 pub use self::observe::{
-    FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Sighting, WorkerView, counter_digest,
+    Claim, FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Sighting, WorkerView, counter_digest,
 };
 pub use self::successors::name_successors;

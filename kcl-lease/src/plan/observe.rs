@@ -44,8 +44,19 @@ pub struct LeaseView {
     pub lease: Lease,
     /// The judgement.
     pub state: LeaseState,
-    /// Live, but its owner, a worker of our kind, has certainly not begun with it.
-    pub unclaimed: bool,
+    /// Whether its owner has begun with it.
+    pub claim: Claim,
+}
+
+/// Whether the owner of a lease has begun with it, as far as can be told from its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Certainly not: the assignment was the last write, and the owner, a worker of our kind, begins with a write.
+    No,
+    /// It cannot be told: the lease was seen for the first time, or the owner may have written between two scans.
+    Unknown,
+    /// It has written since.
+    Yes,
 }
 
 /// What may be done with a lease.
@@ -93,8 +104,7 @@ struct LeaseHistory {
     checkpoint_owner: Option<WorkerId>,
     changed_at: Instant,
     hand_off_since: Option<Instant>,
-    /// Whether the owner may have written to it since it became the owner.
-    claimed: bool,
+    claim: Claim,
 }
 
 impl LeaseHistory {
@@ -208,7 +218,7 @@ impl Observer {
         for history in self
             .leases
             .values()
-            .filter(|history| !history.claimed && history.checkpoint_owner.is_none())
+            .filter(|history| history.claim == Claim::No && history.checkpoint_owner.is_none())
         {
             if let Some(owner) = &history.owner
                 && now.saturating_duration_since(history.changed_at) >= failover_time
@@ -238,14 +248,18 @@ impl Observer {
                 next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
             }
             let is_ours = lease.owner.as_ref().is_some_and(|owner| ours.contains(owner));
-            let is_unclaimed = self
+            let claim = match self
                 .leases
                 .get(&lease.key)
-                .is_some_and(|history| !history.claimed);
+                .map_or(Claim::Unknown, |history| history.claim)
+            {
+                Claim::No if !is_ours => Claim::Unknown,
+                claim => claim,
+            };
             leases.push(LeaseView {
                 lease: lease.clone(),
                 state,
-                unclaimed: state == LeaseState::Live && is_ours && is_unclaimed,
+                claim,
             });
         }
         let workers = snapshot
@@ -271,7 +285,7 @@ impl Observer {
             return LeaseState::Unowned;
         };
         let silent_for = now.saturating_duration_since(history.changed_at);
-        if silent_for >= self.options.failover_time || (dead.contains(owner) && !history.claimed) {
+        if silent_for >= self.options.failover_time || (dead.contains(owner) && history.claim == Claim::No) {
             return LeaseState::Expired;
         }
         match history.hand_off_since {
@@ -354,12 +368,19 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         }
         Some(before) => before.changed_at,
     };
-    let claimed = match &before {
+    let claim = match &before {
         // Seen for the first time: nothing is known against its owner.
-        None => true,
+        None => Claim::Unknown,
         // An assignment moves the counter by one; more than that may include the new owner's first write.
-        Some(before) if before.actual_owner() != lease.actual_owner() => lease.counter != before.counter + 1,
-        Some(before) => before.claimed || before.counter != lease.counter,
+        Some(before) if before.actual_owner() != lease.actual_owner() => {
+            if lease.counter == before.counter + 1 {
+                Claim::No
+            } else {
+                Claim::Unknown
+            }
+        }
+        Some(before) if before.counter != lease.counter => Claim::Yes,
+        Some(before) => before.claim,
     };
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
@@ -374,7 +395,7 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         checkpoint_owner: lease.checkpoint_owner.clone(),
         changed_at,
         hand_off_since,
-        claimed,
+        claim,
     }
 }
 

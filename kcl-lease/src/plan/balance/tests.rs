@@ -5,7 +5,7 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
-/// `?` one that its owner has not begun with, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible.
+/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
@@ -35,7 +35,7 @@ fn lease(owner: &str, text: &str) -> LeaseView {
         "" => LeaseState::Live,
         "!" => LeaseState::Expired,
         "." => LeaseState::Ended,
-        "?" => LeaseState::Live,
+        "?" | "~" => LeaseState::Live,
         to if to.trim_matches(['>', '!']) == owner => LeaseState::Live,
         to => {
             lease.checkpoint_owner = Some(owner.into());
@@ -53,12 +53,12 @@ fn lease(owner: &str, text: &str) -> LeaseView {
     if owner != "-" && lease.owner.is_none() {
         lease.owner = Some(owner.into());
     }
-    let unclaimed = text.ends_with('?');
-    LeaseView {
-        lease,
-        state,
-        unclaimed,
-    }
+    let claim = match text.chars().last() {
+        Some('?') => Claim::No,
+        Some('~') => Claim::Unknown,
+        _ => Claim::Yes,
+    };
+    LeaseView { lease, state, claim }
 }
 
 /// The plan as text: `3=a` assigns, `3=a!` assigns unless renewed, `3>a` begins a hand-off.
@@ -101,6 +101,7 @@ fn golden_plans() {
         ("a: 1 2>b | b: 3", ""),
         ("a: 1 2 3 4>b | b:", "3>b"),
         ("a: 1 2? 3 4 | b: ", "2=b! 4>b"),
+        ("a: 1 2~ 3~ 4~ | b: ", "1>b"),
         // a worker dies
         ("a: 1 2 | (b): 3! 4!", "3=a! 4=a!"),
         ("a: 1 2 | c: 5 | (b): 3! 4!", "3=c! 4=a!"),

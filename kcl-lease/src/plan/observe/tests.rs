@@ -332,7 +332,7 @@ fn an_ended_lease_is_nobody_s_business() {
 }
 
 fn is_unclaimed(view: &FleetView) -> bool {
-    view.leases[0].unclaimed
+    view.leases[0].claim == Claim::No
 }
 
 #[test]
