@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn at(sequence: u64, sub: u64) -> Checkpoint {
-        Checkpoint::parse(&sequence.to_string(), sub).expect("valid")
+        Checkpoint::parse(sequence.to_string(), sub).expect("valid")
     }
 
     fn position(sequence: u64) -> ExtendedSequenceNumber {

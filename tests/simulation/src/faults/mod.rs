@@ -1,0 +1,384 @@
+//! What goes wrong: single requests by chance, and the condition that each worker's network is in.
+
+mod late;
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use kcl_local::faults::{Call, Fault, FaultInjector, Loss};
+use kcl_local::handler::Handler;
+use kcl_local::wire::Service;
+use tokio::time::Instant;
+
+pub use self::schedule::{Deed, Schedule};
+use crate::seeds::Dice;
+
+/// Kinds of faults, by their names in the summary, that a history is to do without.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Without(pub Vec<String>);
+
+impl Without {
+    /// Whether this kind is left out.
+    pub fn has(&self, kind: &str) -> bool {
+        self.0.iter().any(|name| name == kind)
+    }
+}
+
+/// How often each kind of request fault happens, per thousand requests of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Refused for the rate.
+    pub throttled: u64,
+    /// Refused with a 5xx.
+    pub failed: u64,
+    /// Lost on the way.
+    pub request_lost: u64,
+    /// Applied, and the answer lost.
+    pub answer_lost: u64,
+    /// Slow, up to and beyond the time-outs.
+    pub slow: u64,
+    /// Given up by the client, and applied afterwards.
+    pub late: u64,
+    /// Refused because the iterator expired; reads only.
+    pub expired: u64,
+    /// How often the same fault happens to the client's next request too.
+    pub twice: u64,
+}
+
+impl Rates {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        throttled: 0,
+        failed: 0,
+        request_lost: 0,
+        answer_lost: 0,
+        slow: 0,
+        late: 0,
+        expired: 0,
+        twice: 0,
+    };
+
+    /// The rates of one history: anything from fair to foul.
+    pub fn drawn(dice: &mut Dice) -> Self {
+        let foul = dice.roll(4);
+        let mut rate = |most| dice.roll(most * foul + 1);
+        Self {
+            throttled: rate(10),
+            failed: rate(8),
+            request_lost: rate(8),
+            answer_lost: rate(10),
+            slow: rate(10),
+            late: rate(5),
+            expired: rate(6),
+            twice: 300,
+        }
+    }
+}
+
+/// The condition of one worker's network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Condition {
+    /// The whole process stands still until then.
+    frozen: Option<Instant>,
+    /// No request reaches DynamoDB.
+    no_dynamodb: bool,
+    /// No request reaches Kinesis.
+    no_kinesis: bool,
+    /// No answer comes back.
+    no_answers: bool,
+    /// Every request takes this long.
+    slow: Duration,
+    /// Every request is throttled.
+    throttled: bool,
+    /// The process was killed: nothing of it may reach anything.
+    dead: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    dice: Dice,
+    rates: Rates,
+    without: Without,
+    clients: BTreeMap<String, Condition>,
+    /// The fault that the client's next request meets again.
+    repeated: BTreeMap<String, (&'static str, Fault)>,
+    counts: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
+    /// Late requests under way.
+    late: BTreeMap<String, u64>,
+    writes: u64,
+}
+
+/// The network between the workers and the backend. Clones share it.
+#[derive(Clone)]
+pub struct Network {
+    state: Arc<Mutex<State>>,
+    handler: Arc<OnceLock<Handler>>,
+}
+
+/// A change of one worker's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Cut off from the lease table.
+    NoDynamoDb,
+    /// Cut off from the stream.
+    NoKinesis,
+    /// Cut off from both.
+    Neither,
+    /// Requests arrive and take effect, answers are lost.
+    OneWay,
+    /// Every request takes this long.
+    Slow(Duration),
+    /// Every request is throttled.
+    Throttled,
+}
+
+impl Network {
+    /// A network on which single requests fail at these rates.
+    pub fn new(dice: Dice, rates: Rates, without: Without) -> Self {
+        let state = State {
+            dice,
+            rates,
+            without,
+            clients: BTreeMap::new(),
+            repeated: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            late: BTreeMap::new(),
+            writes: 0,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            handler: Arc::default(),
+        }
+    }
+
+    /// Where late requests arrive.
+    pub fn connect(&self, handler: Handler) {
+        let _ = self.handler.set(handler);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, client: &str, change: impl FnOnce(&mut Condition)) {
+        change(self.state().clients.entry(client.to_owned()).or_default());
+    }
+
+    /// Counts a fault of this kind.
+    pub fn count(&self, kind: &'static str) {
+        *self.state().counts.entry(kind).or_default() += 1;
+    }
+
+    /// Brings trouble over a worker.
+    pub fn trouble(&self, client: &str, trouble: Trouble) {
+        self.change(client, |condition| match trouble {
+            Trouble::NoDynamoDb => condition.no_dynamodb = true,
+            Trouble::NoKinesis => condition.no_kinesis = true,
+            Trouble::Neither => {
+                condition.no_dynamodb = true;
+                condition.no_kinesis = true;
+            }
+            Trouble::OneWay => condition.no_answers = true,
+            Trouble::Slow(delay) => condition.slow = delay,
+            Trouble::Throttled => condition.throttled = true,
+        });
+    }
+
+    /// Ends all trouble of a worker but a freeze.
+    pub fn heal(&self, client: &str) {
+        self.change(client, |condition| {
+            *condition = Condition {
+                frozen: condition.frozen,
+                dead: condition.dead,
+                ..Condition::default()
+            };
+        });
+    }
+
+    /// Lets a worker stand still.
+    pub fn freeze(&self, client: &str, until: Instant) {
+        self.change(client, |condition| condition.frozen = Some(until));
+    }
+
+    /// Until when a worker stands still, if it does.
+    pub fn frozen_until(&self, client: &str) -> Option<Instant> {
+        let until = self.state().clients.get(client)?.frozen?;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// A killed worker sends nothing any more.
+    pub fn bury(&self, client: &str) {
+        self.change(client, |condition| condition.dead = true);
+    }
+
+    /// Heals everything for good.
+    pub fn heal_all(&self) {
+        let mut state = self.state();
+        state.rates = Rates::NONE;
+        state.repeated.clear();
+        for condition in state.clients.values_mut() {
+            *condition = Condition {
+                dead: condition.dead,
+                ..Condition::default()
+            };
+        }
+    }
+
+    /// How many requests of a client met a fault so far.
+    pub fn faults_of(&self, client: &str) -> u64 {
+        self.state().faults.get(client).copied().unwrap_or(0)
+    }
+
+    /// Whether a request that the client has given up may still arrive.
+    pub fn has_late(&self, client: &str) -> bool {
+        self.state().late.get(client).is_some_and(|count| *count > 0)
+    }
+
+    /// How many faults of each kind there were.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state().counts.clone()
+    }
+
+    /// How many requests so far may have changed the lease table.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    fn send_late(&self, call: &Call<'_>, delay: Duration) {
+        if let Some(handler) = self.handler.get().cloned() {
+            let network = self.clone();
+            let request = late::request(call);
+            let client = call.client.to_owned();
+            *network.state().late.entry(client.clone()).or_default() += 1;
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                handler.handle(request).await;
+                let mut state = network.state();
+                state.writes += 1;
+                *state.late.entry(client).or_default() -= 1;
+            });
+        }
+    }
+}
+
+impl State {
+    /// The fault of a single request, if it meets one.
+    fn strike(&mut self, call: &Call<'_>) -> Option<(&'static str, Fault)> {
+        if let Some(again) = self.repeated.remove(call.client) {
+            return Some(again);
+        }
+        let rates = self.rates;
+        let is_read = call.operation == "GetRecords";
+        let kinds = [
+            ("throttled", rates.throttled),
+            ("5xx", rates.failed),
+            ("request lost", rates.request_lost),
+            ("answer lost", rates.answer_lost),
+            ("slow", rates.slow),
+            ("late", if is_write(call) { rates.late } else { 0 }),
+            ("iterator expired", if is_read { rates.expired } else { 0 }),
+        ];
+        let mut roll = self.dice.roll(1000);
+        let kind = kinds.into_iter().find_map(|(kind, rate)| {
+            if roll < rate {
+                return Some(kind);
+            }
+            roll -= rate;
+            None
+        })?;
+        if self.without.has(kind) {
+            return None;
+        }
+        let loss = *self.dice.pick(&[Loss::Reset, Loss::TimedOut, Loss::Hang])?;
+        let fault = match kind {
+            "throttled" => Fault::throttled(),
+            "5xx" => Fault::internal_error(),
+            "request lost" => Fault::drop_request(loss),
+            "answer lost" => Fault::drop_answer(loss),
+            "iterator expired" => Fault::respond(400, "ExpiredIteratorException"),
+            "late" => Fault::drop_request(Loss::Hang),
+            _ => {
+                let most = *self.dice.pick(&[100, 1_000, 3_000, 12_000])?;
+                let delay = Duration::from_millis(self.dice.roll(most));
+                if self.dice.happens(500) {
+                    Fault::none().after(delay)
+                } else {
+                    Fault::none().answered_after(delay)
+                }
+            }
+        };
+        if self.dice.happens(rates.twice) {
+            self.repeated
+                .insert(call.client.to_owned(), (kind, fault.clone()));
+        }
+        Some((kind, fault))
+    }
+}
+
+/// Whether a request may change the lease table.
+fn is_write(call: &Call<'_>) -> bool {
+    matches!(call.operation, "UpdateItem" | "PutItem" | "DeleteItem")
+}
+
+impl FaultInjector for Network {
+    fn decide(&self, call: &Call<'_>) -> Fault {
+        // The world's own requests.
+        if call.client.is_empty() {
+            return Fault::none();
+        }
+        let mut state = self.state();
+        if is_write(call) {
+            state.writes += 1;
+        }
+        let condition = state.clients.get(call.client).copied().unwrap_or_default();
+        if condition.dead {
+            return Fault::drop_request(Loss::Hang);
+        }
+        let now = Instant::now();
+        let single = state.strike(call);
+        let fault = if let Some(until) = condition.frozen.filter(|until| *until > now) {
+            Fault::none().after(until - now)
+        } else if match call.service {
+            Some(Service::Kinesis) => condition.no_kinesis,
+            _ => condition.no_dynamodb,
+        } {
+            Fault::unreachable()
+        } else if condition.no_answers {
+            Fault::drop_answer(Loss::Hang)
+        } else if condition.throttled {
+            Fault::throttled()
+        } else if let Some((kind, fault)) = single {
+            *state.counts.entry(kind).or_default() += 1;
+            if kind == "late" && is_write(call) {
+                let delay = Duration::from_millis(state.dice.between(200, 5_000));
+                drop(state);
+                self.send_late(call, delay);
+                state = self.state();
+            }
+            fault
+        } else {
+            Fault::none()
+        };
+        let fault = if condition.slow.is_zero() {
+            fault
+        } else {
+            let delay = fault.delay_before + condition.slow;
+            fault.after(delay)
+        };
+        if fault != Fault::none() {
+            *state.faults.entry(call.client.to_owned()).or_default() += 1;
+        }
+        fault
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}

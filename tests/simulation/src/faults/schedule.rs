@@ -1,0 +1,146 @@
+//! What is done to the fleet and to the stream, and when.
+
+use std::time::Duration;
+
+use super::Without;
+use crate::seeds::Dice;
+
+/// Something that is done at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    /// A worker is killed, and another one starts under a new id.
+    Kill,
+    /// A worker is killed and starts again under its old id.
+    KillAndReturn,
+    /// A worker stands still for longer than the fail-over time.
+    Freeze,
+    /// A worker cannot reach the lease table.
+    CutDynamoDb,
+    /// A worker cannot reach the stream.
+    CutKinesis,
+    /// A worker can reach neither.
+    CutBoth,
+    /// A worker's requests arrive, the answers do not.
+    OneWay,
+    /// A worker's requests are slow.
+    Slow,
+    /// A worker's requests are throttled.
+    Throttle,
+    /// A worker's wall clock jumps.
+    ClockJump,
+    /// A shard is split.
+    Split,
+    /// Two shards are merged.
+    Merge,
+    /// A shard is split, and its children are split at once.
+    DoubleSplit,
+    /// A worker joins.
+    ScaleOut,
+    /// A worker stops.
+    ScaleIn,
+    /// Every worker is replaced, one after the other.
+    Deploy,
+    /// A lease's row is deleted.
+    DeleteRow,
+}
+
+impl Deed {
+    /// All deeds, each with its weight when all are possible.
+    const ALL: [(Self, u64); 17] = [
+        (Self::Kill, 10),
+        (Self::KillAndReturn, 5),
+        (Self::Freeze, 8),
+        (Self::CutDynamoDb, 6),
+        (Self::CutKinesis, 6),
+        (Self::CutBoth, 6),
+        (Self::OneWay, 6),
+        (Self::Slow, 6),
+        (Self::Throttle, 4),
+        (Self::ClockJump, 4),
+        (Self::Split, 8),
+        (Self::Merge, 8),
+        (Self::DoubleSplit, 4),
+        (Self::ScaleOut, 8),
+        (Self::ScaleIn, 8),
+        (Self::Deploy, 3),
+        (Self::DeleteRow, 3),
+    ];
+
+    /// Its name in the summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::KillAndReturn => "kill and return",
+            Self::Freeze => "freeze",
+            Self::CutDynamoDb => "cut from DynamoDB",
+            Self::CutKinesis => "cut from Kinesis",
+            Self::CutBoth => "cut from both",
+            Self::OneWay => "one-way network",
+            Self::Slow => "slow network",
+            Self::Throttle => "all throttled",
+            Self::ClockJump => "clock jump",
+            Self::Split => "split",
+            Self::Merge => "merge",
+            Self::DoubleSplit => "double split",
+            Self::ScaleOut => "scale out",
+            Self::ScaleIn => "scale in",
+            Self::Deploy => "deploy",
+            Self::DeleteRow => "row deleted",
+        }
+    }
+}
+
+/// The deeds of one history, as they come.
+#[derive(Debug)]
+pub struct Schedule {
+    dice: Dice,
+    deeds: Vec<(Deed, u64)>,
+    longest_pause: u64,
+}
+
+impl Schedule {
+    /// Every other history has every deed in it; the others have some, and so more of each.
+    pub fn drawn(mut dice: Dice, without: &Without) -> Self {
+        let has_all = dice.happens(500);
+        let mut deeds: Vec<_> = Deed::ALL
+            .into_iter()
+            .filter(|_| has_all || dice.happens(350))
+            .filter(|(deed, _)| !without.has(deed.name()))
+            .collect();
+        if deeds.is_empty() {
+            deeds.push((Deed::Kill, 1));
+        }
+        let longest_pause = *dice.pick(&[3_000, 8_000, 15_000]).unwrap_or(&8_000);
+        Self {
+            dice,
+            deeds,
+            longest_pause,
+        }
+    }
+
+    /// The next deed, and how long to wait before it.
+    pub fn next_deed(&mut self) -> (Duration, Deed) {
+        let total = self.deeds.iter().map(|(_, weight)| weight).sum();
+        let mut roll = self.dice.roll(total);
+        let deed = self.deeds.iter().find(|(_, weight)| {
+            let is_it = roll < *weight;
+            roll = roll.saturating_sub(*weight);
+            is_it
+        });
+        let pause = Duration::from_millis(self.dice.roll(self.longest_pause));
+        (pause, deed.map_or(Deed::Kill, |(deed, _)| *deed))
+    }
+
+    /// How long a disturbance lasts: anything from a moment to well beyond the fail-over time.
+    pub fn duration(&mut self, failover: Duration) -> Duration {
+        let longest = u64::try_from(failover.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(3);
+        Duration::from_millis(self.dice.between(50, longest.max(51)))
+    }
+
+    /// Chance, for the details of a deed.
+    pub fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+}

@@ -1,0 +1,257 @@
+//! The workers of a world: started, killed, stopped.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use kcl_core::{Environment, Error, Worker, WorkerHandle, WorkerPhase};
+use kcl_local::Backend;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::history::{Name, What};
+use crate::oracle::Times;
+use crate::processor::{Actor, Stage};
+use crate::seeds::Dice;
+use crate::watcher::Watcher;
+use crate::workload::STREAM;
+
+/// The application's name, and so its table's.
+pub const APPLICATION: &str = "simulated";
+
+/// A lease that was handed to a worker in the very moment in which it left is noticed by the leader soon after.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// A worker that runs.
+pub struct Member {
+    /// Its id in the lease table.
+    pub id: String,
+    /// The name of its life.
+    pub who: Name,
+    /// Its status.
+    pub handle: WorkerHandle,
+    task: JoinHandle<Result<(), Error>>,
+    /// How far its wall clock is off, in milliseconds.
+    skew: Arc<AtomicI64>,
+}
+
+impl Member {
+    /// Moves its wall clock.
+    pub fn skew(&self, by: i64) {
+        self.skew.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// All workers. Clones share them.
+#[derive(Clone)]
+pub struct Fleet {
+    stage: Stage,
+    backend: Backend,
+    watcher: Watcher,
+    times: Times,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    dice: Dice,
+    members: Vec<Member>,
+    started: usize,
+    lives: usize,
+    stopping: usize,
+}
+
+impl Fleet {
+    /// No worker yet.
+    pub fn new(stage: Stage, backend: Backend, watcher: Watcher, times: Times, dice: Dice) -> Self {
+        let state = State {
+            dice,
+            members: Vec::new(),
+            started: 0,
+            lives: 0,
+            stopping: 0,
+        };
+        Self {
+            stage,
+            backend,
+            watcher,
+            times,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of workers, without those that are stopping.
+    pub fn len(&self) -> usize {
+        self.state().members.len()
+    }
+
+    /// Whether there is no worker.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of workers that are stopping.
+    pub fn stopping(&self) -> usize {
+        self.state().stopping
+    }
+
+    /// Looks at every worker.
+    pub fn each<T>(&self, look: impl FnMut(&Member) -> T) -> Vec<T> {
+        self.state().members.iter().map(look).collect()
+    }
+
+    /// Starts a worker under a new id.
+    pub fn start(&self) {
+        let number = {
+            let mut state = self.state();
+            state.started += 1;
+            state.started
+        };
+        let id = format!("w{number}");
+        self.live(&id.clone(), id);
+    }
+
+    /// Starts a worker under an id that was used before.
+    pub fn start_again(&self, id: String) {
+        let lives = {
+            let mut state = self.state();
+            state.lives += 1;
+            state.lives + 1
+        };
+        self.live(&format!("{id}.{lives}"), id);
+    }
+
+    fn live(&self, who: &str, id: String) {
+        let (seed, skew) = {
+            let dice = &mut self.state().dice;
+            let most = *dice.pick(&[100_u32, 5_000, 3_600_000]).unwrap_or(&100);
+            let skew = i64::from(most) - i64::try_from(dice.roll(u64::from(most) * 2)).unwrap_or(0);
+            (dice.next(), Arc::new(AtomicI64::new(skew)))
+        };
+        let who: Name = who.into();
+        let (stage, actor) = (self.stage.clone(), who.clone());
+        let (clock, offset) = (self.backend.clock().clone(), skew.clone());
+        let environment =
+            Environment::seeded(seed, move || shifted(clock.now(), offset.load(Ordering::Relaxed)));
+        let worker = Worker::builder(APPLICATION, STREAM, move |shard: &kcl_core::ShardContext| {
+            Actor::new(stage.clone(), actor.clone(), shard)
+        })
+        .aws_config(&self.backend.sdk_config_named(&*who))
+        .worker_id(id.as_str())
+        .failover_time(self.times.failover)
+        .hand_off_timeout(self.times.drain)
+        .audit_interval(Duration::from_secs(15))
+        .cleanup_interval(Duration::from_secs(20))
+        .environment(environment)
+        .build()
+        .expect("a valid configuration");
+        self.stage.history.record(&who, What::Started { id: id.clone() });
+        let member = Member {
+            id,
+            who,
+            handle: worker.handle(),
+            task: tokio::spawn(worker.run()),
+            skew,
+        };
+        self.state().members.push(member);
+    }
+
+    /// Takes a random worker out of the list.
+    pub fn draw(&self, dice: &mut Dice) -> Option<Member> {
+        let mut state = self.state();
+        let count = state.members.len();
+        (count > 0).then(|| {
+            let index = usize::try_from(dice.roll(count as u64)).unwrap_or(0);
+            state.members.remove(index)
+        })
+    }
+
+    /// The oldest worker, out of the list.
+    pub fn oldest(&self) -> Option<Member> {
+        let mut state = self.state();
+        (!state.members.is_empty()).then(|| state.members.remove(0))
+    }
+
+    /// The name of a random worker's life.
+    pub fn any(&self, dice: &mut Dice) -> Option<Name> {
+        let names = self.each(|member| member.who.clone());
+        dice.pick(&names).cloned()
+    }
+
+    /// Ends a worker without warning; its id.
+    pub fn kill(&self, member: Member) -> String {
+        self.stage.network.bury(&member.who);
+        let id = member.id.clone();
+        self.stage
+            .history
+            .record(&member.who, What::Killed { id: id.clone() });
+        member.task.abort();
+        id
+    }
+
+    /// Stops a worker in good order and looks at what it left behind.
+    pub async fn stop(&self, member: Member) {
+        let (network, history) = (&self.stage.network, &self.stage.history);
+        let id = member.id.clone();
+        history.record(&member.who, What::Stopping { id: id.clone() });
+        self.state().stopping += 1;
+        let had_joined = member.handle.status().phase != WorkerPhase::Starting;
+        let had_late = network.has_late(&member.who);
+        let before = network.faults_of(&member.who);
+        member.handle.shutdown().await;
+        if let Err(error) = member
+            .task
+            .await
+            .map_err(|error| error.to_string())
+            .and_then(|ended| ended.map_err(|error| error.to_string()))
+        {
+            history.record(&member.who, What::Ended { reason: error });
+        }
+        let faults = network.faults_of(&member.who) - before + u64::from(had_late);
+        sleep(GRACE).await;
+        let (owned, has_row) = self.watcher.left_by(&id).await;
+        let what = What::Stopped {
+            id,
+            owned,
+            has_row,
+            had_joined,
+            faults,
+        };
+        history.record(&member.who, what);
+        self.state().stopping -= 1;
+    }
+
+    /// Writes down which workers have ended although nobody told them to.
+    pub fn look_for_the_dead(&self) {
+        let mut state = self.state();
+        let dead = |member: &Member| member.task.is_finished();
+        while let Some(index) = state.members.iter().position(dead) {
+            let member = state.members.remove(index);
+            let reason = "its task ended".to_owned();
+            self.stage.history.record(&member.who, What::Ended { reason });
+        }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("who", &self.who)
+            .finish_non_exhaustive()
+    }
+}
+
+fn shifted(time: SystemTime, millis: i64) -> SystemTime {
+    let by = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { time - by } else { time + by }
+}

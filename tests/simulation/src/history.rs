@@ -1,0 +1,271 @@
+//! What happened in a world, in order.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kcl_core::{Checkpoint, SequenceNumber};
+use tokio::time::Instant;
+
+use crate::oracle::{Oracle, Violation};
+
+/// A shared name: of a worker's life, a shard or a key.
+pub type Name = Arc<str>;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Virtual time since the world began.
+    pub at: Duration,
+    /// The worker's life (`w3`, or `w3.2` when it lives again under its old id) that it happened to, or `world`.
+    pub who: Name,
+    /// What it was.
+    pub what: What,
+}
+
+/// One processor's ownership of one shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ownership {
+    /// The shard.
+    pub shard: Name,
+    /// The fencing token.
+    pub token: u64,
+}
+
+/// A row of the lease table, as far as the rules are about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `leaseOwner`: during a hand-off, the next owner.
+    pub owner: Option<String>,
+    /// `checkpointOwner`: during a hand-off, the one that still processes.
+    pub checkpoint_owner: Option<String>,
+    /// `leaseCounter`.
+    pub counter: u64,
+    /// `checkpoint`.
+    pub checkpoint: Checkpoint,
+}
+
+impl Row {
+    /// Who may process.
+    pub fn actual_owner(&self) -> Option<&str> {
+        self.checkpoint_owner.as_deref().or(self.owner.as_deref())
+    }
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The stream has a new shard.
+    ShardOpened {
+        /// The shard.
+        shard: Name,
+        /// The shards that it came from.
+        parents: Vec<Name>,
+    },
+    /// A record was put, and acknowledged.
+    Put {
+        /// Its partition key.
+        key: Name,
+        /// The key's counter, from 0.
+        counter: u64,
+        /// Where it was stored.
+        shard: Name,
+        /// Its place in the shard.
+        sequence: SequenceNumber,
+    },
+    /// A processor was initialized.
+    Initialized {
+        /// Whose.
+        of: Ownership,
+    },
+    /// `process_records` was called.
+    BatchBegan {
+        /// Whose.
+        of: Ownership,
+        /// Tells calls apart.
+        call: u64,
+        /// Whether the lease was valid at that moment.
+        is_valid: bool,
+        /// The number of records.
+        records: usize,
+    },
+    /// The processor took a record's effects.
+    Delivered {
+        /// Whose.
+        of: Ownership,
+        /// The partition key.
+        key: Name,
+        /// The key's counter.
+        counter: u64,
+        /// Its place in the shard.
+        sequence: SequenceNumber,
+    },
+    /// `process_records` returned, panicked or was cut short by the death of the worker.
+    BatchEnded {
+        /// Whose.
+        of: Ownership,
+        /// Tells calls apart.
+        call: u64,
+        /// Whether it returned `Ok`.
+        is_ok: bool,
+    },
+    /// The processor was told that the lease is lost.
+    LeaseLost {
+        /// Whose.
+        of: Ownership,
+    },
+    /// The processor was told that the shard ended, and agreed.
+    ShardEnded {
+        /// Whose.
+        of: Ownership,
+    },
+    /// The processor was told to shut down.
+    ShutdownRequested {
+        /// Whose.
+        of: Ownership,
+    },
+    /// More than one processor believes that it owns the shard.
+    SeveralValid {
+        /// The shard.
+        shard: Name,
+        /// Lives and tokens.
+        holders: Vec<String>,
+    },
+    /// A row of the table is new or changed.
+    Row {
+        /// The shard.
+        shard: Name,
+        /// The row.
+        row: Row,
+    },
+    /// A row is gone.
+    RowGone {
+        /// The shard.
+        shard: Name,
+    },
+    /// The operator deleted a row.
+    RowDeletedByHand {
+        /// The shard.
+        shard: Name,
+    },
+    /// A worker starts.
+    Started {
+        /// Under this id.
+        id: String,
+    },
+    /// A worker was killed without warning.
+    Killed {
+        /// Its id.
+        id: String,
+    },
+    /// A worker was told to stop.
+    Stopping {
+        /// Its id.
+        id: String,
+    },
+    /// A worker that was told to stop is gone.
+    Stopped {
+        /// Its id.
+        id: String,
+        /// Leases that name it still.
+        owned: Vec<String>,
+        /// Whether its own row is still there.
+        has_row: bool,
+        /// Whether it had come so far as to have one.
+        had_joined: bool,
+        /// Requests of it that met a fault since it was told to stop.
+        faults: u64,
+    },
+    /// A worker ended and nobody asked it to.
+    Ended {
+        /// Why.
+        reason: String,
+    },
+    /// Something was done to a worker, the network or the stream.
+    Disturbed(String),
+    /// From here on nothing is disturbed any more.
+    Healed,
+    /// The fleet has come to rest.
+    Settled,
+    /// The fleet did not come to rest in time.
+    Unsettled {
+        /// What is not as it should be.
+        because: Vec<String>,
+    },
+}
+
+#[derive(Debug)]
+struct Books {
+    events: Vec<Event>,
+    oracle: Oracle,
+    violations: Vec<Violation>,
+}
+
+/// The account of a world; the oracle sees each event as it is written. Clones share it.
+#[derive(Clone)]
+pub struct History {
+    origin: Instant,
+    books: Arc<Mutex<Books>>,
+}
+
+impl History {
+    /// An empty history that begins now.
+    pub fn new(oracle: Oracle) -> Self {
+        let books = Books {
+            events: Vec::new(),
+            oracle,
+            violations: Vec::new(),
+        };
+        Self {
+            origin: Instant::now(),
+            books: Arc::new(Mutex::new(books)),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes an event down.
+    pub fn record(&self, who: &Name, what: What) {
+        let event = Event {
+            at: self.origin.elapsed(),
+            who: who.clone(),
+            what,
+        };
+        let mut books = self.books();
+        let found = books.oracle.see(&event);
+        books.events.push(event);
+        books.violations.extend(found);
+    }
+
+    /// How long the world has existed.
+    pub fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Whether a rule was broken.
+    pub fn is_violated(&self) -> bool {
+        !self.books().violations.is_empty()
+    }
+
+    /// How many records were put and not processed so far.
+    pub fn unprocessed(&self) -> usize {
+        self.books().oracle.unprocessed()
+    }
+
+    /// Everything, at the end.
+    pub fn take(&self) -> (Vec<Event>, Vec<Violation>) {
+        let mut books = self.books();
+        (
+            std::mem::take(&mut books.events),
+            std::mem::take(&mut books.violations),
+        )
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! Tries to break the Kinesis Client Library: a stream, a fleet, and everything that can go wrong, in virtual time and from
+//! one seed; an oracle that knows what must hold; and the history of what happened when it did not.
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test program: its own mistakes end it"
+)]
+
+pub mod chaos;
+pub mod faults;
+pub mod fleet;
+pub mod history;
+pub mod oracle;
+pub mod processor;
+pub mod seeds;
+pub mod settled;
+pub mod stalls;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
+pub mod watcher;
+pub mod workload;
+pub mod world;

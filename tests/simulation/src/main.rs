@@ -1,0 +1,136 @@
+//! Runs many histories, or one of them again.
+#![allow(clippy::expect_used, reason = "a test program: its own mistakes end it")]
+
+mod crew;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kcl_simulation::faults::Without;
+use kcl_simulation::summary::Summary;
+use kcl_simulation::world::{Outcome, Size};
+use kcl_simulation::{timeline, world};
+
+/// Tries to break the Kinesis Client Library.
+#[derive(Debug, Clone, Parser)]
+struct Args {
+    /// How many histories.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Only this history, with its whole timeline.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// With every single record in the timeline.
+    #[arg(long)]
+    records: bool,
+    /// Virtual minutes of disturbance.
+    #[arg(long, default_value_t = 3.0)]
+    minutes: f64,
+    /// Workers at first.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// Shards at first.
+    #[arg(long, default_value_t = 8)]
+    shards: i32,
+    /// Histories at a time.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
+    #[arg(long, value_name = "KIND")]
+    without: Vec<String>,
+}
+
+impl Args {
+    fn size(&self) -> Size {
+        Size {
+            workers: self.workers,
+            shards: self.shards,
+            disturbed: Duration::from_secs_f64(self.minutes * 60.0),
+            without: Without(self.without.clone()),
+        }
+    }
+
+    fn replay(&self, seed: u64) -> String {
+        let mut line = format!(
+            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
+            self.minutes, self.workers, self.shards
+        );
+        for kind in &self.without {
+            line.push_str(&format!(" --without {kind:?}"));
+        }
+        line
+    }
+}
+
+fn main() -> ExitCode {
+    // RUST_LOG shows what the workers say.
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let args = Args::parse();
+    match args.seed {
+        Some(seed) => one(&args, seed),
+        None => many(&args),
+    }
+}
+
+fn one(args: &Args, seed: u64) -> ExitCode {
+    let outcome = world::run(seed, &args.size());
+    print!("{}", timeline::whole(&outcome, args.records));
+    verdict(args, &outcome);
+    if outcome.violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn verdict(args: &Args, outcome: &Outcome) {
+    if !outcome.violations.is_empty() {
+        println!("{}", timeline::report(outcome, &args.replay(outcome.seed)));
+    }
+}
+
+fn many(args: &Args) -> ExitCode {
+    let bar = ProgressBar::with_draw_target(Some(args.seeds), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {eta}") {
+        bar.set_style(style);
+    }
+    let mut summary = Summary::default();
+    let watch = crew::Stopwatch::start();
+    let seeds = args.from..args.from + args.seeds;
+    let finished = crew::run_all(seeds, &args.size(), args.threads, |outcome| {
+        summary.add(&outcome);
+        bar.inc(1);
+        bar.set_message(format!("{} broken", summary.broken()));
+        bar.suspend(|| verdict(args, &outcome));
+        if bar.is_hidden() && bar.position().is_multiple_of(50) {
+            println!(
+                "{} of {} histories, {} broken",
+                bar.position(),
+                args.seeds,
+                summary.broken()
+            );
+        }
+    });
+    bar.finish_and_clear();
+    summary.took = watch.elapsed();
+    println!("{summary}");
+    match finished {
+        Ok(()) if summary.broken() == 0 => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(seed) => {
+            println!("seed {seed} does not come to an end: {}", args.replay(seed));
+            ExitCode::FAILURE
+        }
+    }
+}

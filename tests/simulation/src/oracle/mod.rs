@@ -1,0 +1,122 @@
+//! What must hold, as rules over a history: events in, violations out. Pure.
+
+mod family;
+mod leaving;
+mod order;
+mod ownership;
+mod rest;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::history::{Event, Name, What};
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule's sentence.
+    pub rule: &'static str,
+    /// When it was found.
+    pub at: Duration,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// The times that the fleet was configured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How long a silent worker keeps its leases.
+    pub failover: Duration,
+    /// How long a call of a processor may delay a hand-off.
+    pub drain: Duration,
+}
+
+/// One area of rules.
+trait Rule: fmt::Debug + Send {
+    /// Takes in the next event; the sentence of the rule that it breaks, and how.
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)>;
+
+    /// The row of a lease is lost through no fault of the fleet: whatever is known of it says nothing any more.
+    fn forget(&mut self, _: &Name) {}
+}
+
+/// All rules.
+#[derive(Debug)]
+pub struct Oracle {
+    rules: Vec<Box<dyn Rule>>,
+    rest: rest::Rest,
+    gone: BTreeSet<Name>,
+    /// Whether a row was ever deleted by hand. Then leases may be made anew for shards whose rows are gone because they
+    /// had ended: what follows them is not known to have been processed.
+    is_damaged: bool,
+}
+
+impl Oracle {
+    /// An oracle that has seen nothing.
+    pub fn new(times: Times) -> Self {
+        Self {
+            rules: vec![
+                Box::new(order::Order::default()),
+                Box::new(family::Family::default()),
+                Box::new(table::Table::default()),
+                Box::new(ownership::Owners::new(times)),
+                Box::new(ownership::Overlaps::new(times)),
+                Box::new(leaving::Leaving),
+            ],
+            rest: rest::Rest::default(),
+            gone: BTreeSet::new(),
+            is_damaged: false,
+        }
+    }
+
+    /// Takes in the next event; the rules that it breaks.
+    pub fn see(&mut self, event: &Event) -> Vec<Violation> {
+        self.mourn(event);
+        let rest: &mut dyn Rule = &mut self.rest;
+        let rules = self.rules.iter_mut().map(|rule| &mut **rule);
+        rules
+            .chain(std::iter::once(rest))
+            .filter_map(|rule| rule.see(event))
+            .map(|(rule, seen)| Violation {
+                rule,
+                at: event.at,
+                seen,
+            })
+            .collect()
+    }
+
+    fn mourn(&mut self, event: &Event) {
+        match &event.what {
+            What::RowGone { shard } => {
+                self.gone.insert(shard.clone());
+            }
+            What::RowDeletedByHand { shard } => {
+                self.gone.insert(shard.clone());
+                self.is_damaged = true;
+            }
+            _ => return,
+        }
+        if self.is_damaged {
+            for shard in std::mem::take(&mut self.gone) {
+                for rule in &mut self.rules {
+                    rule.forget(&shard);
+                }
+            }
+        }
+    }
+
+    /// How many records were put and not processed so far.
+    pub fn unprocessed(&self) -> usize {
+        self.rest.unprocessed()
+    }
+
+    /// The violations of a whole history.
+    pub fn judge<'a>(times: Times, events: impl IntoIterator<Item = &'a Event>) -> Vec<Violation> {
+        let mut oracle = Self::new(times);
+        events.into_iter().flat_map(|event| oracle.see(event)).collect()
+    }
+}

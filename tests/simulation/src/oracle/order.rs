@@ -1,0 +1,77 @@
+//! In which order records are delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_core::SequenceNumber;
+
+use super::Rule;
+use crate::history::{Event, Name, Ownership, What};
+
+pub(super) const FIRSTS: &str = "the first deliveries of a key are in order";
+pub(super) const WITHIN: &str = "one ownership delivers in order, and repeats a batch only after it failed";
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// The last record of the batches that succeeded.
+    done: Option<SequenceNumber>,
+    /// The last record delivered.
+    last: Option<SequenceNumber>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The counter that is due next, per key.
+    next: BTreeMap<Name, u64>,
+    owners: BTreeMap<(Name, Ownership), Progress>,
+    /// Shards whose tokens began anew.
+    forgotten: BTreeSet<Name>,
+}
+
+impl Rule for Order {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        match &event.what {
+            What::Initialized { of } if self.forgotten.contains(&of.shard) => {
+                self.owners.remove(&(event.who.clone(), of.clone()));
+                None
+            }
+            What::BatchBegan { of, .. } => {
+                let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
+                progress.last = progress.done.clone();
+                None
+            }
+            What::BatchEnded { of, is_ok: true, .. } => {
+                let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
+                progress.done = progress.last.clone();
+                None
+            }
+            What::Delivered {
+                of,
+                key,
+                counter,
+                sequence,
+            } => {
+                let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
+                let last = progress.last.replace(sequence.clone());
+                if let Some(last) = last.filter(|last| last >= sequence) {
+                    return Some((
+                        WITHIN,
+                        format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),
+                    ));
+                }
+                let next = self.next.entry(key.clone()).or_default();
+                if *counter > *next {
+                    let seen = format!("{key}:{counter} was delivered before {key}:{next}");
+                    *next = counter + 1;
+                    return Some((FIRSTS, seen));
+                }
+                *next = (*next).max(counter + 1);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn forget(&mut self, shard: &Name) {
+        self.forgotten.insert(shard.clone());
+    }
+}

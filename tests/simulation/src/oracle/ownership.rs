@@ -1,0 +1,231 @@
+//! Who processes a shard: one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Rule, Times};
+use crate::history::{Event, Name, Ownership, Row, What};
+
+pub(super) const INVALID: &str = "no batch is begun without a valid lease";
+pub(super) const STALE: &str = "no batch is begun by a stale owner once its successor has begun";
+pub(super) const SAME_TOKEN: &str = "no two owners of a shard have the same fencing token";
+pub(super) const SEVERAL: &str = "at most one lease of a shard is valid at a time";
+pub(super) const OVERLAP: &str = "two processors of a shard never work at once, unless the older one's lease expired or its time to drain is over";
+
+/// Who the owners are, and in which order they come.
+#[derive(Debug)]
+pub(super) struct Owners {
+    current: BTreeMap<Name, (u64, Name)>,
+    /// Owners whose rows were deleted by hand: their tokens say nothing any more.
+    orphans: BTreeSet<(Name, Ownership)>,
+    known: BTreeSet<(Name, Ownership)>,
+}
+
+impl Owners {
+    pub(super) fn new(_: Times) -> Self {
+        Self {
+            current: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            known: BTreeSet::new(),
+        }
+    }
+}
+
+impl Rule for Owners {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        match &event.what {
+            What::Initialized { of } => {
+                let me = (event.who.clone(), of.clone());
+                if !self.known.insert(me) {
+                    return None; // Initialized again after a failure.
+                }
+                let before = self
+                    .current
+                    .insert(of.shard.clone(), (of.token, event.who.clone()));
+                match before {
+                    Some((token, who)) if token == of.token => Some((
+                        SAME_TOKEN,
+                        format!("{who} and {} own {} with {token}", event.who, of.shard),
+                    )),
+                    Some((token, who)) if token > of.token => Some((
+                        STALE,
+                        format!(
+                            "{} was initialized for {} with {}, after {who} with {token}",
+                            event.who, of.shard, of.token
+                        ),
+                    )),
+                    _ => None,
+                }
+            }
+            What::BatchBegan { of, is_valid, .. } => {
+                if !is_valid {
+                    return Some((
+                        INVALID,
+                        format!("{} on {} with {}", event.who, of.shard, of.token),
+                    ));
+                }
+                let (token, who) = self.current.get(&of.shard)?;
+                let is_stale = of.token < *token && !self.orphans.contains(&(event.who.clone(), of.clone()));
+                is_stale.then(|| {
+                    (
+                        STALE,
+                        format!(
+                            "{} on {} with {}, after {who} with {token}",
+                            event.who, of.shard, of.token
+                        ),
+                    )
+                })
+            }
+            What::SeveralValid { shard, holders }
+                if !self.orphans.iter().any(|(_, of)| of.shard == *shard) =>
+            {
+                Some((SEVERAL, format!("{shard}: {}", holders.join(", "))))
+            }
+            _ => None,
+        }
+    }
+
+    fn forget(&mut self, shard: &Name) {
+        self.current.remove(shard);
+        let owners = self.known.iter().filter(|(_, of)| of.shard == *shard);
+        self.orphans.extend(owners.cloned());
+        self.known.retain(|(_, of)| of.shard != *shard);
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    who: Name,
+    of: Ownership,
+}
+
+#[derive(Debug, Default)]
+struct Term {
+    row: Option<Row>,
+    /// When the counter last grew under the present processing owner.
+    renewed: Duration,
+    /// When the present owner was first asked to hand the lease over. It drains even if that is taken back.
+    hand_off: Option<Duration>,
+    /// Owners that may still be at work, as they ended: ids.
+    excused: BTreeSet<String>,
+}
+
+/// Which calls overlap.
+#[derive(Debug)]
+pub(super) struct Overlaps {
+    times: Times,
+    ids: BTreeMap<Name, String>,
+    stopping: BTreeMap<String, Duration>,
+    running: BTreeMap<u64, Running>,
+    terms: BTreeMap<Name, Term>,
+}
+
+/// The table is looked at ten times a second.
+const SLACK: Duration = Duration::from_millis(250);
+
+impl Overlaps {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            times,
+            ids: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            running: BTreeMap::new(),
+            terms: BTreeMap::new(),
+        }
+    }
+
+    fn row(&mut self, at: Duration, shard: &Name, row: &Row) {
+        let term = self.terms.entry(shard.clone()).or_default();
+        let before = term.row.replace(row.clone());
+        let owner = before.as_ref().and_then(Row::actual_owner);
+        if owner != row.actual_owner() {
+            if let Some(owner) = owner {
+                if is_over(self.times, &self.stopping, term, owner, at) {
+                    term.excused.insert(owner.to_owned());
+                } else {
+                    term.excused.remove(owner);
+                }
+            }
+            term.hand_off = None;
+        }
+        if before.is_none_or(|before| before.counter != row.counter) {
+            term.renewed = at;
+        }
+        if row.checkpoint_owner.is_some() {
+            term.hand_off.get_or_insert(at);
+        }
+    }
+
+    /// Whether this worker may still be at work on a shard that another one has begun.
+    fn is_excused(&self, who: &Name, shard: &Name, at: Duration) -> bool {
+        let (Some(id), Some(term)) = (self.ids.get(who), self.terms.get(shard)) else {
+            return false;
+        };
+        // The table may not have been looked at since its owner changed.
+        let is_owner = term.row.as_ref().and_then(Row::actual_owner) == Some(id);
+        if is_owner {
+            is_over(self.times, &self.stopping, term, id, at)
+        } else {
+            term.excused.contains(id)
+        }
+    }
+}
+
+/// Whether the owner's lease has expired, or its time to drain is over.
+fn is_over(
+    times: Times,
+    stopping: &BTreeMap<String, Duration>,
+    term: &Term,
+    owner: &str,
+    at: Duration,
+) -> bool {
+    let since = |from: Option<Duration>| at.saturating_sub(from.unwrap_or(at)) + SLACK;
+    since(Some(term.renewed)) >= times.failover
+        || since(term.hand_off) >= times.drain
+        || since(stopping.get(owner).copied()) >= times.drain
+}
+
+impl Rule for Overlaps {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        match &event.what {
+            What::Started { id } => {
+                self.ids.insert(event.who.clone(), id.clone());
+            }
+            What::Stopping { id } => {
+                self.stopping.insert(id.clone(), event.at);
+            }
+            What::Row { shard, row } => self.row(event.at, shard, row),
+            What::BatchEnded { call, .. } => {
+                self.running.remove(call);
+            }
+            What::BatchBegan { of, call, .. } => {
+                let others = self
+                    .running
+                    .values()
+                    .filter(|running| running.of.shard == of.shard);
+                let overlap = others.into_iter().find(|running| {
+                    running.who == event.who || !self.is_excused(&running.who, &of.shard, event.at)
+                });
+                let seen = overlap.map(|older| {
+                    format!(
+                        "{} with {} began on {} while {} with {} was at work",
+                        event.who, of.token, of.shard, older.who, older.of.token
+                    )
+                });
+                let running = Running {
+                    who: event.who.clone(),
+                    of: of.clone(),
+                };
+                self.running.insert(*call, running);
+                return seen.map(|seen| (OVERLAP, seen));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn forget(&mut self, shard: &Name) {
+        self.terms.remove(shard);
+        self.running.retain(|_, running| running.of.shard != *shard);
+    }
+}

@@ -1,0 +1,336 @@
+//! A processor that writes everything down, and misbehaves by chance while the world is disturbed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kcl_core::{
+    Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, ShardContext, async_trait,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::faults::{Network, Without};
+use crate::history::{History, Name, Ownership, What};
+use crate::seeds::Dice;
+
+/// What all processors of a world share.
+#[derive(Clone)]
+pub struct Stage {
+    /// Where everything is written down.
+    pub history: History,
+    /// Whose workers stand still.
+    pub network: Network,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dice: Mutex<Dice>,
+    without: Without,
+    is_calm: AtomicBool,
+    calls: AtomicU64,
+    /// Owners that are at work, with what they know of their leases.
+    owners: Mutex<BTreeMap<(Name, u64, Name), Checkpointer>>,
+}
+
+/// What a processor does with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Good,
+    FailsFirst,
+    FailsLast,
+    Panics,
+    /// Does not checkpoint.
+    Forgets,
+    /// Checkpoints in the middle of the batch.
+    Halves,
+    /// Announces the checkpoint first.
+    Prepares,
+    /// Checkpoints from another task, much later.
+    Late,
+}
+
+impl Manner {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::FailsFirst => "processor fails first",
+            Self::FailsLast => "processor fails last",
+            Self::Panics => "processor panics",
+            Self::Forgets => "no checkpoint",
+            Self::Halves => "half a checkpoint",
+            Self::Prepares => "prepared checkpoint",
+            Self::Late => "late checkpoint",
+        }
+    }
+}
+
+impl Stage {
+    /// A stage on which processors misbehave by these dice.
+    pub fn new(history: History, network: Network, dice: Dice, without: Without) -> Self {
+        let shared = Shared {
+            dice: Mutex::new(dice),
+            without,
+            is_calm: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            owners: Mutex::default(),
+        };
+        Self {
+            history,
+            network,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// From now on every processor behaves.
+    pub fn calm(&self) {
+        self.shared.is_calm.store(true, Ordering::Relaxed);
+    }
+
+    /// The shards that more than one processor believes to own, with these processors.
+    pub fn contested(&self) -> Vec<(Name, Vec<String>)> {
+        let owners = self.shared.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut valid: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+        for ((shard, token, who), checkpointer) in owners.iter() {
+            if checkpointer.is_lease_valid() {
+                valid
+                    .entry(shard.clone())
+                    .or_default()
+                    .push(format!("{who} with {token}"));
+            }
+        }
+        valid
+            .into_iter()
+            .filter(|(_, holders)| holders.len() > 1)
+            .collect()
+    }
+
+    fn manner(&self) -> (Manner, Duration) {
+        let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.is_calm.load(Ordering::Relaxed) {
+            return (Manner::Good, Duration::ZERO);
+        }
+        let manner = match dice.roll(100) {
+            0..=1 => Manner::FailsFirst,
+            2..=3 => Manner::FailsLast,
+            4..=5 => Manner::Panics,
+            6..=15 => Manner::Forgets,
+            16..=20 => Manner::Halves,
+            21..=25 => Manner::Prepares,
+            26..=28 => Manner::Late,
+            _ => Manner::Good,
+        };
+        let manner = if self.shared.without.has(manner.name()) {
+            Manner::Good
+        } else {
+            manner
+        };
+        let work = match dice.roll(200) {
+            0 => dice.roll(20_000),
+            1..=4 => dice.roll(4_000),
+            5..=50 => dice.roll(100),
+            _ => 0,
+        };
+        let work = if self.shared.without.has("slow processor") {
+            0
+        } else {
+            work
+        };
+        if manner != Manner::Good {
+            self.network.count(manner.name());
+        }
+        (manner, Duration::from_millis(work))
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").finish_non_exhaustive()
+    }
+}
+
+/// Expects records whose data is the decimal counter of their partition key.
+#[derive(Debug)]
+pub struct Actor {
+    stage: Stage,
+    who: Name,
+    of: Ownership,
+    is_known: bool,
+}
+
+impl Actor {
+    /// A processor of the worker's life `who`.
+    pub fn new(stage: Stage, who: Name, shard: &ShardContext) -> Self {
+        let of = Ownership {
+            shard: shard.shard_id.to_string().into(),
+            token: shard.fencing_token.get(),
+        };
+        Self {
+            stage,
+            who,
+            of,
+            is_known: false,
+        }
+    }
+
+    fn note(&self, what: What) {
+        self.stage.history.record(&self.who, what);
+    }
+
+    fn me(&self) -> (Name, u64, Name) {
+        (self.of.shard.clone(), self.of.token, self.who.clone())
+    }
+
+    /// A frozen process does nothing.
+    async fn thawed(&self) {
+        while let Some(until) = self.stage.network.frozen_until(&self.who) {
+            // Not for all of it: everything may be healed earlier.
+            sleep_until(until.min(Instant::now() + Duration::from_millis(250))).await;
+        }
+    }
+
+    fn deliver(&self, record: &Record) -> Result<(), ProcessorError> {
+        self.note(What::Delivered {
+            of: self.of.clone(),
+            key: record.partition_key().into(),
+            counter: std::str::from_utf8(record.data())?.parse()?,
+            sequence: record.sequence_number().clone(),
+        });
+        Ok(())
+    }
+
+    async fn work(
+        &self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+        (manner, time): (Manner, Duration),
+    ) -> Result<(), ProcessorError> {
+        self.thawed().await;
+        if manner == Manner::FailsFirst {
+            return Err("not today".into());
+        }
+        if !time.is_zero() {
+            sleep(time).await;
+            self.thawed().await;
+        }
+        for record in batch {
+            self.deliver(record)?;
+        }
+        match manner {
+            Manner::FailsLast => return Err("at the last moment".into()),
+            // Like a panic, without its message on the screen.
+            Manner::Panics => std::panic::resume_unwind(Box::new("on purpose")),
+            Manner::Forgets => {}
+            Manner::Halves => {
+                if let Some(record) = batch.records().get(batch.len() / 2) {
+                    checkpointer.checkpoint_at(record).await?;
+                }
+            }
+            Manner::Prepares => {
+                let prepared = checkpointer.prepare(None).await?;
+                self.thawed().await;
+                prepared.commit().await?;
+            }
+            Manner::Late => {
+                if let Some(record) = batch.records().last().cloned() {
+                    let checkpointer = checkpointer.clone();
+                    tokio::spawn(async move {
+                        sleep(Duration::from_secs(7)).await;
+                        // Out of range when another one was made meanwhile, refused when the lease is lost.
+                        let _ = checkpointer.checkpoint_at(&record).await;
+                    });
+                }
+            }
+            _ => checkpointer.checkpoint().await?,
+        }
+        Ok(())
+    }
+}
+
+/// Writes the end of a call down, however it ends.
+struct Calling<'a> {
+    actor: &'a Actor,
+    call: u64,
+    is_ok: bool,
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.actor.note(What::BatchEnded {
+            of: self.actor.of.clone(),
+            call: self.call,
+            is_ok: self.is_ok,
+        });
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let owners = self.stage.shared.owners.lock();
+        owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
+    }
+}
+
+#[async_trait]
+impl RecordProcessor for Actor {
+    async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
+        self.thawed().await;
+        self.note(What::Initialized { of: self.of.clone() });
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let is_valid = checkpointer.is_lease_valid();
+        if !self.is_known {
+            self.is_known = true;
+            let owners = self.stage.shared.owners.lock();
+            owners
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(self.me(), checkpointer.clone());
+        }
+        let mut calling = Calling {
+            actor: self,
+            call: self.stage.shared.calls.fetch_add(1, Ordering::Relaxed),
+            is_ok: false,
+        };
+        self.note(What::BatchBegan {
+            of: self.of.clone(),
+            call: calling.call,
+            is_valid,
+            records: batch.len(),
+        });
+        let manner = self.stage.manner();
+        let result = self.work(batch, checkpointer, manner).await;
+        calling.is_ok = result.is_ok();
+        result
+    }
+
+    async fn lease_lost(&mut self, _: &LossReason) {
+        self.note(What::LeaseLost { of: self.of.clone() });
+    }
+
+    async fn shard_ended(&mut self, _: &Checkpointer) -> Result<(), ProcessorError> {
+        self.thawed().await;
+        if self.stage.manner().0 == Manner::FailsFirst {
+            return Err("not yet".into());
+        }
+        self.note(What::ShardEnded { of: self.of.clone() });
+        Ok(())
+    }
+
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+        self.thawed().await;
+        self.note(What::ShutdownRequested { of: self.of.clone() });
+        let checkpointed = checkpointer.checkpoint().await;
+        if self.stage.shared.without.has("validity while giving up") {
+            let owners = self.stage.shared.owners.lock();
+            owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
+        }
+        Ok(checkpointed?)
+    }
+}

@@ -1,0 +1,69 @@
+//! When a fleet has come to rest.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
+
+use crate::faults::Without;
+use crate::fleet::Fleet;
+use crate::history::History;
+use crate::watcher::Watcher;
+use crate::workload::Workload;
+
+/// Everything that is not as it should be in an undisturbed world, as sentences.
+pub async fn what_is_wrong(
+    fleet: &Fleet,
+    watcher: &Watcher,
+    workload: &Mutex<Workload>,
+    history: &History,
+    without: &Without,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    match history.unprocessed() {
+        0 => {}
+        records => wrong.push(format!("{records} records are not processed")),
+    }
+    if fleet.stopping() > 0 {
+        wrong.push(format!("{} workers are still stopping", fleet.stopping()));
+    }
+    let rows = watcher.rows();
+    for shard in workload.lock().await.open_shards().await {
+        if !rows.contains_key(shard.shard_id()) {
+            wrong.push(format!("{} has no lease", shard.shard_id()));
+        }
+    }
+    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    for id in fleet.each(|member| member.id.clone()) {
+        held.insert(id, 0);
+    }
+    for (shard, row) in &rows {
+        if row.checkpoint.is_shard_end() {
+            continue;
+        }
+        if let Some(before) = &row.checkpoint_owner {
+            wrong.push(format!("{shard} is in hand-off from {before}"));
+        }
+        match row.owner.as_ref().and_then(|owner| held.get_mut(owner)) {
+            Some(count) => *count += 1,
+            None => wrong.push(format!("{shard} belongs to {:?}", row.owner)),
+        }
+    }
+    let (least, most) = (held.values().min(), held.values().max());
+    if least.zip(most).is_some_and(|(least, most)| most - least > 1) {
+        wrong.push(format!("the leases are not balanced: {held:?}"));
+    }
+    if without.has("status") {
+        return wrong;
+    }
+    let statuses = fleet.each(|member| member.handle.status());
+    for status in statuses {
+        for problem in &status.problems {
+            wrong.push(format!("{}: {problem}", status.worker_id));
+        }
+        for shard in status.shards.iter().filter(|shard| shard.is_failing) {
+            let error = shard.last_error.as_deref().unwrap_or("fails");
+            wrong.push(format!("{} on {}: {error}", status.worker_id, shard.shard_id));
+        }
+    }
+    wrong
+}

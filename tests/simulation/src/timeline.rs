@@ -1,0 +1,131 @@
+//! A history that people can read.
+
+use std::fmt::Write as _;
+
+use crate::history::{Event, Ownership, What};
+use crate::world::Outcome;
+
+/// How many of the last events of each worker are shown of a broken history.
+const LAST: usize = 12;
+
+/// One line.
+pub fn line(event: &Event) -> String {
+    let at = event.at.as_secs_f64();
+    format!("{at:>9.3} s  {:<6} {}", event.who, sentence(&event.what))
+}
+
+/// The whole history, without single records unless they are wanted.
+pub fn whole(outcome: &Outcome, records: bool) -> String {
+    let is_shown =
+        |event: &&Event| records || !matches!(event.what, What::Put { .. } | What::Delivered { .. });
+    let mut text = String::new();
+    for event in outcome.events.iter().filter(is_shown) {
+        let _ = writeln!(text, "{}", line(event));
+    }
+    text
+}
+
+/// What was violated, the last events of everyone, and how to see it again.
+pub fn report(outcome: &Outcome, replay: &str) -> String {
+    let mut text = String::new();
+    let times = outcome.times;
+    let _ = writeln!(
+        text,
+        "seed {} (fail-over time {:?})",
+        outcome.seed, times.failover
+    );
+    for violation in &outcome.violations {
+        let at = violation.at.as_secs_f64();
+        let _ = writeln!(
+            text,
+            "  broken at {at:.3} s: {}\n    {}",
+            violation.rule, violation.seen
+        );
+    }
+    let mut shown = std::collections::BTreeMap::new();
+    let mut lines = Vec::new();
+    for event in outcome.events.iter().rev() {
+        if matches!(event.what, What::Put { .. } | What::Delivered { .. }) {
+            continue;
+        }
+        let count: &mut usize = shown.entry(event.who.clone()).or_default();
+        *count += 1;
+        if *count <= LAST * if &*event.who == "world" { 4 } else { 1 } {
+            lines.push(line(event));
+        }
+    }
+    lines.reverse();
+    let _ = writeln!(text, "  the last of each:\n    {}", lines.join("\n    "));
+    let _ = writeln!(text, "  replay: {replay}");
+    text
+}
+
+fn owner(of: &Ownership) -> String {
+    format!("{} with {}", of.shard, of.token)
+}
+
+fn sentence(what: &What) -> String {
+    match what {
+        What::ShardOpened { shard, parents } if parents.is_empty() => format!("{shard} opens"),
+        What::ShardOpened { shard, parents } => format!("{shard} opens, from {}", parents.join(" and ")),
+        What::Put {
+            key,
+            counter,
+            shard,
+            sequence,
+        } => format!("{key}:{counter} put to {shard} at {sequence}"),
+        What::Initialized { of } => format!("initialized {}", owner(of)),
+        What::BatchBegan {
+            of,
+            call,
+            is_valid,
+            records,
+        } => {
+            let lease = if *is_valid { "" } else { ", lease not valid" };
+            format!("call {call}: begins {records} records of {}{lease}", owner(of))
+        }
+        What::Delivered {
+            of,
+            key,
+            counter,
+            sequence,
+        } => format!("took {key}:{counter} at {sequence} of {}", owner(of)),
+        What::BatchEnded { of, call, is_ok } => {
+            let how = if *is_ok { "done" } else { "failed" };
+            format!("call {call}: {how}, {}", owner(of))
+        }
+        What::LeaseLost { of } => format!("lost {}", owner(of)),
+        What::ShardEnded { of } => format!("ended {}", owner(of)),
+        What::ShutdownRequested { of } => format!("shuts down {}", owner(of)),
+        What::SeveralValid { shard, holders } => format!("{shard} is held by {}", holders.join(" and ")),
+        What::Row { shard, row } => {
+            let owner = row.owner.as_deref().unwrap_or("nobody");
+            let from = row.checkpoint_owner.as_ref();
+            let from = from.map_or(String::new(), |from| format!(" (from {from})"));
+            format!(
+                "row {shard}: {owner}{from}, counter {}, {}",
+                row.counter, row.checkpoint
+            )
+        }
+        What::RowGone { shard } => format!("row {shard}: gone"),
+        What::RowDeletedByHand { shard } => format!("row {shard}: deleted by hand"),
+        What::Started { id } => format!("starts as {id}"),
+        What::Killed { id } => format!("{id} is killed"),
+        What::Stopping { id } => format!("{id} is told to stop"),
+        What::Stopped {
+            id,
+            owned,
+            has_row,
+            faults,
+            ..
+        } => {
+            let row = if *has_row { ", its row is still there" } else { "" };
+            format!("{id} stopped; still owns {owned:?}{row}; {faults} faults meanwhile")
+        }
+        What::Ended { reason } => format!("ended by itself: {reason}"),
+        What::Disturbed(text) => text.clone(),
+        What::Healed => "everything is healed".to_owned(),
+        What::Settled => "the fleet rests".to_owned(),
+        What::Unsettled { because } => format!("the fleet does not come to rest: {}", because.join("; ")),
+    }
+}

@@ -1,0 +1,173 @@
+//! Records, and the shards that they go to.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
+use kcl_core::SequenceNumber;
+
+use crate::history::{History, Name, What};
+use crate::seeds::Dice;
+
+/// The stream's name.
+pub const STREAM: &str = "clicks";
+
+/// More shards than this are not split any further.
+const MOST_SHARDS: usize = 48;
+
+/// What is put, and where to.
+#[derive(Debug)]
+pub struct Workload {
+    kinesis: Client,
+    history: History,
+    dice: Dice,
+    world: Name,
+    keys: u64,
+    /// Records per put that go to one key, so that its shard is hot; per mille.
+    hot: u64,
+    counters: BTreeMap<u64, u64>,
+    known: usize,
+}
+
+impl Workload {
+    /// A workload on an existing stream.
+    pub fn new(kinesis: Client, history: History, mut dice: Dice) -> Self {
+        // With few keys most shards are idle.
+        let keys = *dice.pick(&[3, 10, 40, 120]).unwrap_or(&40);
+        let hot = *dice.pick(&[0, 300, 900]).unwrap_or(&0);
+        Self {
+            kinesis,
+            history,
+            dice,
+            world: "world".into(),
+            keys,
+            hot,
+            counters: BTreeMap::new(),
+            known: 0,
+        }
+    }
+
+    /// Puts a few records, each with its key's next counter.
+    pub async fn put(&mut self) {
+        let mut entries = Vec::new();
+        let mut names = Vec::new();
+        for _ in 0..self.dice.between(1, 8) {
+            let key = if self.dice.happens(self.hot) {
+                0
+            } else {
+                self.dice.roll(self.keys)
+            };
+            let counter = self.counters.entry(key).or_default();
+            let name: Name = format!("user-{key}").into();
+            let entry = PutRecordsRequestEntry::builder()
+                .partition_key(&*name)
+                .data(Blob::new(counter.to_string()));
+            entries.push(entry.build().expect("complete"));
+            names.push((name, *counter));
+            *counter += 1;
+        }
+        let request = self.kinesis.put_records().stream_name(STREAM);
+        let answer = request.set_records(Some(entries)).send().await.expect("put");
+        for ((key, counter), stored) in names.into_iter().zip(answer.records()) {
+            let sequence = stored.sequence_number().expect("nothing is throttled");
+            self.history.record(
+                &self.world,
+                What::Put {
+                    key,
+                    counter,
+                    shard: stored.shard_id().expect("stored").into(),
+                    sequence: SequenceNumber::parse(sequence).expect("a number"),
+                },
+            );
+        }
+    }
+
+    /// All shards; those that are new are written down.
+    pub async fn shards(&mut self) -> Vec<Shard> {
+        let listed = self.kinesis.list_shards().stream_name(STREAM).send().await;
+        let mut shards = listed.expect("listed").shards.unwrap_or_default();
+        shards.sort_by(|a, b| a.shard_id().cmp(b.shard_id()));
+        for shard in shards.iter().skip(self.known) {
+            let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+            let what = What::ShardOpened {
+                shard: shard.shard_id().into(),
+                parents: parents.into_iter().flatten().map(Into::into).collect(),
+            };
+            self.history.record(&self.world, what);
+        }
+        self.known = shards.len();
+        shards
+    }
+
+    /// The open shards, in the order of their hash keys.
+    pub async fn open_shards(&mut self) -> Vec<Shard> {
+        let mut shards = self.shards().await;
+        shards.retain(|shard| {
+            shard
+                .sequence_number_range()
+                .is_some_and(|range| range.ending_sequence_number().is_none())
+        });
+        shards.sort_by_key(|shard| range(shard).0);
+        shards
+    }
+
+    /// Splits a random shard in the middle; if `twice`, its children too. What was done.
+    pub async fn split(&mut self, twice: bool) -> String {
+        let open = self.open_shards().await;
+        let Some(shard) = self
+            .dice
+            .pick(&open)
+            .cloned()
+            .filter(|_| open.len() < MOST_SHARDS)
+        else {
+            return "nothing to split".to_owned();
+        };
+        self.split_one(&shard).await;
+        if twice {
+            let id = shard.shard_id();
+            let children = self.open_shards().await;
+            let children = children
+                .iter()
+                .filter(|child| child.parent_shard_id() == Some(id));
+            for child in children {
+                self.split_one(child).await;
+            }
+        }
+        self.shards().await;
+        format!(
+            "split {}{}",
+            shard.shard_id(),
+            if twice { " and its children" } else { "" }
+        )
+    }
+
+    async fn split_one(&self, shard: &Shard) {
+        let (start, end) = range(shard);
+        let middle = (start + (end - start) / 2 + 1).to_string();
+        let request = self.kinesis.split_shard().stream_name(STREAM);
+        let request = request.shard_to_split(shard.shard_id());
+        request.new_starting_hash_key(middle).send().await.expect("split");
+    }
+
+    /// Merges two random neighbours. What was done.
+    pub async fn merge(&mut self) -> String {
+        let open = self.open_shards().await;
+        if open.len() < 2 {
+            return "nothing to merge".to_owned();
+        }
+        let index = usize::try_from(self.dice.roll(open.len() as u64 - 1)).expect("small");
+        let (left, right) = (open[index].shard_id(), open[index + 1].shard_id());
+        let request = self.kinesis.merge_shards().stream_name(STREAM);
+        let request = request.shard_to_merge(left).adjacent_shard_to_merge(right);
+        request.send().await.expect("merged");
+        self.shards().await;
+        format!("merged {left} and {right}")
+    }
+}
+
+fn range(shard: &Shard) -> (u128, u128) {
+    let range = shard.hash_key_range().expect("listed with a range");
+    let number = |text: &str| text.parse::<u128>().expect("a number");
+    (number(range.starting_hash_key()), number(range.ending_hash_key()))
+}

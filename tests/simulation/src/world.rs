@@ -1,0 +1,172 @@
+//! One history: a backend, a stream, a fleet, what disturbs them, and how it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use kcl_local::Backend;
+use kcl_local::clock::Clock;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::chaos::Chaos;
+use crate::faults::{Network, Rates, Schedule, Without};
+use crate::fleet::Fleet;
+use crate::history::{Event, History, Name, What};
+use crate::oracle::{Oracle, Times, Violation};
+use crate::processor::Stage;
+use crate::seeds::Dice;
+use crate::settled;
+use crate::watcher::Watcher;
+use crate::workload::{STREAM, Workload};
+
+/// How long the fleet may take to come to rest once nothing is disturbed any more.
+pub const SETTLE: Duration = Duration::from_secs(60);
+/// Records are put for this long after the last disturbance.
+const PUT_ON: Duration = Duration::from_secs(5);
+/// How long a call of a processor may delay a hand-off.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How large a history is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Size {
+    /// Workers at first.
+    pub workers: usize,
+    /// Shards at first.
+    pub shards: i32,
+    /// How long the world is disturbed.
+    pub disturbed: Duration,
+    /// What does not happen in it.
+    pub without: Without,
+}
+
+/// What came of a seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The root seed.
+    pub seed: u64,
+    /// What the workers were configured with.
+    pub times: Times,
+    /// Everything that happened.
+    pub events: Vec<Event>,
+    /// The rules that were broken, in order.
+    pub violations: Vec<Violation>,
+    /// Virtual time.
+    pub lasted: Duration,
+    /// Faults and disturbances, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// Runs the history of a seed on this thread.
+pub fn run(seed: u64, size: &Size) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O");
+    // The SDK's own jitter comes from here.
+    fastrand::seed(seed);
+    runtime.block_on(live(seed, size))
+}
+
+async fn live(seed: u64, size: &Size) -> Outcome {
+    let mut dice = Dice::of(seed, "world");
+    let failover = Duration::from_secs(*dice.pick(&[2, 5, 10]).unwrap_or(&10));
+    let times = Times {
+        failover,
+        drain: DRAIN,
+    };
+    let history = History::new(Oracle::new(times));
+    let rates = Rates::drawn(&mut dice);
+    let network = Network::new(Dice::of(seed, "requests"), rates, size.without.clone());
+    let backend = Backend::builder()
+        .clock(Clock::starting_at(
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        ))
+        .faults(network.clone())
+        .build();
+    network.connect(backend.handler().clone());
+    let aws = backend.sdk_config();
+    let kinesis = aws_sdk_kinesis::Client::new(&aws);
+    let request = kinesis.create_stream().stream_name(STREAM);
+    request.shard_count(size.shards).send().await.expect("created");
+
+    let stage = Stage::new(
+        history.clone(),
+        network.clone(),
+        Dice::of(seed, "processors"),
+        size.without.clone(),
+    );
+    let mut workload = Workload::new(kinesis, history.clone(), Dice::of(seed, "workload"));
+    workload.shards().await;
+    let workload = Arc::new(Mutex::new(workload));
+    let watcher = Watcher::new(stage.clone(), aws_sdk_dynamodb::Client::new(&aws));
+    let workers = Dice::of(seed, "workers");
+    let fleet = Fleet::new(stage.clone(), backend.clone(), watcher.clone(), times, workers);
+    tokio::spawn(
+        watcher
+            .clone()
+            .run(fleet.clone(), workload.clone(), Dice::of(seed, "operator")),
+    );
+    let producing = tokio::spawn(produce(workload.clone(), Dice::of(seed, "producer")));
+    for _ in 0..size.workers {
+        fleet.start();
+    }
+
+    let schedule = Schedule::drawn(Dice::of(seed, "schedule"), &size.without);
+    let chaos = Chaos::new(
+        stage.clone(),
+        fleet.clone(),
+        workload.clone(),
+        watcher.clone(),
+        times,
+    );
+    chaos.rage(schedule, size.disturbed).await;
+
+    let world: Name = "world".into();
+    network.heal_all();
+    stage.calm();
+    while fleet.len() < 2 {
+        fleet.start();
+    }
+    history.record(&world, What::Healed);
+    let healed = Instant::now();
+    let mut calm_since = None;
+    while !history.is_violated() {
+        sleep(Duration::from_millis(500)).await;
+        if healed.elapsed() < PUT_ON {
+            continue;
+        }
+        producing.abort();
+        let wrong = settled::what_is_wrong(&fleet, &watcher, &workload, &history, &size.without).await;
+        if wrong.is_empty() {
+            let since: &mut Instant = calm_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= Duration::from_secs(1) {
+                history.record(&world, What::Settled);
+                break;
+            }
+        } else {
+            calm_since = None;
+            if healed.elapsed() > SETTLE {
+                history.record(&world, What::Unsettled { because: wrong });
+            }
+        }
+    }
+    let lasted = history.elapsed();
+    let (events, violations) = history.take();
+    Outcome {
+        seed,
+        times,
+        events,
+        violations,
+        lasted,
+        faults: network.counts(),
+    }
+}
+
+async fn produce(workload: Arc<Mutex<Workload>>, mut dice: Dice) {
+    loop {
+        workload.lock().await.put().await;
+        sleep(Duration::from_millis(dice.between(50, 1_000))).await;
+    }
+}
