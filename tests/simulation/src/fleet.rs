@@ -21,7 +21,7 @@ use crate::workload::STREAM;
 pub const APPLICATION: &str = "simulated";
 
 /// A lease that was handed to a worker in the very moment in which it left is noticed by the leader soon after.
-const GRACE: Duration = Duration::from_millis(1_500);
+pub const GRACE: Duration = Duration::from_millis(1_500);
 
 /// A worker that runs.
 pub struct Member {

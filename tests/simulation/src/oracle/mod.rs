@@ -65,7 +65,7 @@ impl Oracle {
                 Box::new(table::Table::default()),
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),
-                Box::new(leaving::Leaving),
+                Box::new(leaving::Leaving::default()),
             ],
             rest: rest::Rest::default(),
             gone: BTreeSet::new(),
