@@ -147,6 +147,8 @@ impl Discovery {
     async fn lead(&self, fleet: &Fleet) {
         /// How soon after a shard ended its lease may be ready to go: its children have to be started first.
         const AFTER_END: Duration = Duration::from_secs(5);
+        /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
+        const TO_CONFIRM: Duration = Duration::from_secs(2);
         let mut retry = Retry::new(
             self.env.clone(),
             Duration::from_millis(250),
@@ -161,7 +163,7 @@ impl Discovery {
                     let result = self.audit(fleet, &mut watch).await;
                     let pause = match &result {
                         Err(_) => retry.pause(),
-                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(Duration::from_secs(10)),
+                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(TO_CONFIRM),
                         Ok(()) => self.audit_interval,
                     };
                     next_audit = Instant::now() + pause;
