@@ -213,7 +213,7 @@ impl Fleet {
         }
         let faults = network.faults_of(&member.who) - before + u64::from(had_late);
         sleep(GRACE).await;
-        let (owned, has_row) = self.watcher.left_by(&id).await;
+        let (owned, has_row) = self.watcher.left_by(&id);
         let what = What::Stopped {
             id,
             owned,

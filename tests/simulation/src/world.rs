@@ -100,7 +100,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let mut workload = Workload::new(kinesis, history.clone(), Dice::of(seed, "workload"));
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
-    let watcher = Watcher::new(stage.clone(), aws_sdk_dynamodb::Client::new(&aws));
+    let watcher = Watcher::new(stage.clone(), backend.dynamodb());
     let workers = Dice::of(seed, "workers");
     let fleet = Fleet::new(stage.clone(), backend.clone(), watcher.clone(), times, workers);
     tokio::spawn(

@@ -109,7 +109,6 @@ struct State {
     faults: BTreeMap<String, u64>,
     /// Late requests under way.
     late: BTreeMap<String, u64>,
-    writes: u64,
 }
 
 /// The network between the workers and the backend. Clones share it.
@@ -148,7 +147,6 @@ impl Network {
             counts: BTreeMap::new(),
             faults: BTreeMap::new(),
             late: BTreeMap::new(),
-            writes: 0,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -244,11 +242,6 @@ impl Network {
         self.state().counts.clone()
     }
 
-    /// How many requests so far may have changed the lease table.
-    pub fn writes(&self) -> u64 {
-        self.state().writes
-    }
-
     fn send_late(&self, call: &Call<'_>, delay: Duration) {
         if let Some(handler) = self.handler.get().cloned() {
             let network = self.clone();
@@ -259,7 +252,6 @@ impl Network {
                 tokio::time::sleep(delay).await;
                 handler.handle(request).await;
                 let mut state = network.state();
-                state.writes += 1;
                 *state.late.entry(client).or_default() -= 1;
             });
         }
@@ -332,9 +324,6 @@ impl FaultInjector for Network {
             return Fault::none();
         }
         let mut state = self.state();
-        if is_write(call) {
-            state.writes += 1;
-        }
         let condition = state.clients.get(call.client).copied().unwrap_or_default();
         if condition.dead {
             return Fault::drop_request(Loss::Hang);
