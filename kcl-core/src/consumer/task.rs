@@ -327,7 +327,7 @@ impl Task {
             return Event::Succeeded;
         };
         let batch = &delivery.batch;
-        if batch.is_empty() && !self.parts.polling.wants_empty_batches {
+        if batch.is_empty() && batch.gap().is_none() && !self.parts.polling.wants_empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;
