@@ -9,6 +9,7 @@ use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::dynamodb::DynamoDb;
+use crate::faults::Past;
 use crate::kinesis::{ApiError, Kinesis};
 use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body};
 
@@ -33,6 +34,7 @@ pub struct Handler {
     kinesis: Kinesis,
     dynamodb: DynamoDb,
     requests: Arc<AtomicU64>,
+    past: Arc<Past>,
 }
 
 /// A refusal by the handler itself, before a service sees the request.
@@ -66,6 +68,7 @@ impl Handler {
             kinesis,
             dynamodb,
             requests: Arc::default(),
+            past: Arc::default(),
         }
     }
 
@@ -77,6 +80,11 @@ impl Handler {
     /// The DynamoDB behind it.
     pub fn dynamodb(&self) -> &DynamoDb {
         &self.dynamodb
+    }
+
+    /// What reads were answered a moment ago.
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
     }
 
     /// Answers one request. Never fails: whatever is wrong is told in the response.

@@ -48,6 +48,13 @@ impl Kinesis {
         &self.shared.options
     }
 
+    /// Drops every record of a shard, as if the retention period had passed since they were put. False if there is no
+    /// such shard.
+    pub fn trim(&self, stream: &str, shard_id: &str) -> bool {
+        let Ok(id) = shard_id.parse() else { return false };
+        self.with_engine(|engine, now| engine.stream(stream, now).is_ok_and(|stream| stream.trim_all(id)))
+    }
+
     /// Runs `work` on the engine, alone, at the clock's current time.
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine, EpochMillis) -> R) -> R {
         // A panic while the lock was held leaves at worst one record or shard half added, which no reader sees
