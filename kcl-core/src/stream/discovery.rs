@@ -98,12 +98,13 @@ impl Discovery {
             .await
     }
 
-    /// Creates the leases of the shards that follow an ended one. Safe to repeat, and for both parents of a merge to do.
+    /// Creates the leases of the shards that follow an ended one; the number of those that were new. Safe to repeat, and
+    /// for both parents of a merge to do.
     pub(crate) async fn create_children(
         &self,
         ended: &ShardId,
         children: &[Child],
-    ) -> Result<(), DiscoveryError> {
+    ) -> Result<usize, DiscoveryError> {
         let mut unleased = BTreeSet::new();
         for parent in other_parents(ended, children) {
             if self.store.get(&parent.lease_key()).await?.is_none() {
@@ -115,8 +116,7 @@ impl Discovery {
             unleased.retain(|parent| graph.get(parent).is_some());
         }
         let ready = without_awaiting(children.to_vec(), &unleased);
-        self.create(child_leases(ended, &ready)).await?;
-        Ok(())
+        Ok(self.create(child_leases(ended, &ready)).await?)
     }
 
     /// The children of a shard as Kinesis lists them.

@@ -17,10 +17,13 @@ const KEPT: Duration = Duration::from_secs(10);
 /// A read, by its operation and its body.
 type Read = (String, Bytes);
 
+/// Answers, oldest first.
+type Answers = VecDeque<(Instant, Response<Bytes>)>;
+
 /// The last answers to each read that DynamoDB may answer from a replica or an index that lags.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
-    answers: Mutex<BTreeMap<Read, VecDeque<(Instant, Response<Bytes>)>>>,
+    answers: Mutex<BTreeMap<Read, Answers>>,
 }
 
 /// The read that a request is, if DynamoDB may answer it with what was true a moment ago.

@@ -104,6 +104,11 @@ impl Table {
         self.touched.take()
     }
 
+    /// Deletes the whole table, if there is one.
+    pub fn drop_it(&self) {
+        let _ = self.ask("DeleteTable", &json!({"TableName": self.name}));
+    }
+
     fn ask(&self, operation: &str, request: &serde_json::Value) -> Option<Bytes> {
         self.dynamodb
             .call(operation, &Bytes::from(request.to_string()))

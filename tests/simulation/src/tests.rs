@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::Without;
+use crate::faults::Wanted;
 use crate::world::{Size, run};
 use crate::{summary, timeline};
 
@@ -11,7 +11,7 @@ fn size() -> Size {
         workers: 3,
         shards: 4,
         disturbed: Duration::from_secs(45),
-        without: Without::default(),
+        wanted: Wanted::default(),
     }
 }
 

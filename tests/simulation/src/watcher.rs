@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::Shard;
-use kcl_local::dynamodb::{DynamoDb, Touched};
-use tokio::time::sleep;
+use kcl_local::Backend;
+use kcl_local::dynamodb::Touched;
+use kcl_local::kinesis::Kinesis;
+use tokio::time::{Instant, sleep};
 
 use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
 use crate::processor::Stage;
 use crate::seeds::Dice;
 use crate::table::{Item, Table};
-use crate::workload::Workload;
+use crate::workload::{STREAM, Workload};
 
+/// How often it is counted what workers ask of DynamoDB.
+const ACCOUNTS: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// The outsider. Clones are the same one.
@@ -24,17 +28,19 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub struct Watcher {
     stage: Stage,
     table: Arc<Table>,
+    kinesis: Kinesis,
     rows: Arc<Mutex<BTreeMap<Name, Row>>>,
     to_delete: Arc<AtomicU64>,
     world: Name,
 }
 
 impl Watcher {
-    /// A watcher of the lease table in this database.
-    pub fn new(stage: Stage, dynamodb: &DynamoDb) -> Self {
+    /// A watcher of the lease table in this backend.
+    pub fn new(stage: Stage, backend: &Backend) -> Self {
         Self {
             stage,
-            table: Arc::new(Table::new(dynamodb, APPLICATION)),
+            table: Arc::new(Table::new(backend.dynamodb(), APPLICATION)),
+            kinesis: backend.kinesis().clone(),
             rows: Arc::default(),
             to_delete: Arc::default(),
             world: "world".into(),
@@ -53,6 +59,33 @@ impl Watcher {
     /// Has a lease's row deleted soon.
     pub fn delete_some_row(&self) {
         self.to_delete.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Deletes the whole table.
+    pub fn delete_table(&self) {
+        self.look();
+        self.table.drop_it();
+        for shard in std::mem::take(&mut *self.rows_mut()).into_keys() {
+            self.note(What::RowDeletedByHand { shard });
+        }
+    }
+
+    /// Whether there is a lease table with leases.
+    pub fn has_leases(&self) -> bool {
+        !self.rows_mut().is_empty()
+    }
+
+    /// Has Kinesis trim every record of the shards that a worker processes.
+    pub fn trim_what_belongs_to(&self, id: &str) {
+        self.look();
+        let its = self
+            .rows()
+            .into_iter()
+            .filter(|(_, row)| row.actual_owner() == Some(id));
+        for (shard, _) in its {
+            self.kinesis.trim(STREAM, &shard);
+            self.note(What::Trimmed { shard });
+        }
     }
 
     /// The leases that name a worker, and whether its own row is there.
@@ -76,8 +109,13 @@ impl Watcher {
 
     /// Watches for ever.
     pub async fn run(self, fleet: Fleet, workload: Arc<tokio::sync::Mutex<Workload>>, mut dice: Dice) {
+        let mut accounts = Instant::now();
         loop {
             self.look();
+            if accounts.elapsed() >= ACCOUNTS {
+                accounts = Instant::now();
+                self.call_to_account(&fleet);
+            }
             if self.to_delete.load(Ordering::Relaxed) > 0 {
                 self.to_delete.fetch_sub(1, Ordering::Relaxed);
                 let open = workload.lock().await.open_shards().await;
@@ -88,6 +126,18 @@ impl Watcher {
             }
             fleet.look_for_the_dead();
             sleep(PERIOD).await;
+        }
+    }
+
+    fn call_to_account(&self, fleet: &Fleet) {
+        for who in fleet.each(|member| member.who.clone()) {
+            let (requests, faults) = self.stage.network.spent(&who);
+            let what = What::Spent {
+                over: ACCOUNTS,
+                requests,
+                faults,
+            };
+            self.stage.history.record(&who, what);
         }
     }
 
