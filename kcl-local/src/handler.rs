@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::dynamodb::DynamoDb;
@@ -192,6 +194,12 @@ impl Handler {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
         headers.insert(REQUEST_ID, self.next_request_id());
+        let now = DateTime::from_millis(i64::try_from(self.kinesis.clock().now_millis()).unwrap_or(i64::MAX));
+        let now = now.fmt(Format::HttpDate).ok();
+        headers.extend(
+            now.and_then(|now| HeaderValue::try_from(now).ok())
+                .map(|now| (DATE, now)),
+        );
         if let Some(error) = answer.error {
             let name = error.rsplit('#').next().unwrap_or_default();
             headers.extend(HeaderValue::from_str(name).ok().map(|name| (ERROR_TYPE, name)));

@@ -46,7 +46,7 @@ impl IteratorRequest {
 pub(crate) struct Cursor(IteratorRequest);
 
 impl Cursor {
-    /// How far this worker's clock may be ahead of Kinesis' clock without records being missed.
+    /// How far the time that is known may be ahead of the clock by which records arrive without records being missed.
     pub(crate) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
     /// Where reading starts after a checkpoint; `None` at the end of a shard.

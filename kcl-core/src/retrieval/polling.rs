@@ -161,13 +161,13 @@ impl Poller {
             Some(iterator) => iterator,
             None => {
                 let asked_at = self.env.now();
-                let new = self
+                let (new, answered_at) = self
                     .discovery
                     .stream
                     .shard_iterator(&self.shard, self.cursor.request())
                     .await?;
                 self.expected = self.cursor.request().sequence().cloned();
-                self.cursor.opened(asked_at);
+                self.cursor.opened(answered_at.unwrap_or(asked_at));
                 self.iterator.insert(new).clone()
             }
         };

@@ -43,6 +43,11 @@ impl Kinesis {
         }
     }
 
+    /// The source of time.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// The options given at construction.
     pub fn options(&self) -> &KinesisOptions {
         &self.shared.options
