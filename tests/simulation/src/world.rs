@@ -40,6 +40,23 @@ pub struct Size {
     pub without: Without,
 }
 
+impl Size {
+    /// The command that runs the history of a seed of this size again, with its whole timeline.
+    #[must_use]
+    pub fn replay(&self, seed: u64) -> String {
+        let mut line = format!(
+            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
+            self.disturbed.as_secs_f64() / 60.0,
+            self.workers,
+            self.shards
+        );
+        for kind in &self.without.0 {
+            line.push_str(&format!(" --without {kind:?}"));
+        }
+        line
+    }
+}
+
 /// What came of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
