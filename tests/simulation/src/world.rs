@@ -45,6 +45,11 @@ pub struct Size {
 }
 
 impl Size {
+    /// How many open shards the stream may grow to: twice as many, and at least so many that families of shards form.
+    fn most_shards(&self) -> usize {
+        (usize::try_from(self.shards).unwrap_or(0) * 2).max(12)
+    }
+
     /// The command that runs the history of a seed of this size again, with its whole timeline.
     #[must_use]
     pub fn replay(&self, seed: u64) -> String {
@@ -137,7 +142,12 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         Dice::of(seed, "processors"),
         size.wanted.clone(),
     );
-    let mut workload = Workload::new(kinesis, history.clone(), Dice::of(seed, "workload"));
+    let mut workload = Workload::new(
+        kinesis,
+        history.clone(),
+        Dice::of(seed, "workload"),
+        size.most_shards(),
+    );
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
     let watcher = Watcher::new(stage.clone(), &backend);
