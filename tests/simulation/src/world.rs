@@ -166,6 +166,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             .run(fleet.clone(), workload.clone(), Dice::of(seed, "operator")),
     );
     let producing = tokio::spawn(produce(workload.clone(), Dice::of(seed, "producer")));
+    if start != InitialPosition::TrimHorizon {
+        // There is something to be left out, and the time to start from is over.
+        sleep(FROM + Duration::from_secs(2)).await;
+    }
     for _ in 0..size.workers {
         fleet.start();
     }
