@@ -71,7 +71,9 @@ impl LedgerProcessor {
 
 #[async_trait]
 impl RecordProcessor for LedgerProcessor {
-    async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+        self.ledger
+            .begin(&self.worker, &self.shard, self.token, shard.start.as_str());
         self.note("initialize");
         Ok(())
     }
@@ -90,11 +92,15 @@ impl RecordProcessor for LedgerProcessor {
                 worker: self.worker.clone(),
                 shard: self.shard.clone(),
                 token: self.token,
+                sequence: record.sequence_number().to_string(),
                 at: Instant::now(),
             });
         }
         if self.behaviour.checkpoints {
             checkpointer.checkpoint().await?;
+            if let Some(last) = batch.records().last() {
+                self.ledger.confirm(&self.shard, last.sequence_number().as_str());
+            }
         }
         Ok(())
     }
