@@ -148,7 +148,6 @@ impl Task {
             Step::EndShard => self.end_shard().await,
             Step::CreateChildren => self.create_children().await,
             Step::RecordEnd => self.record_end().await,
-            Step::Rest => self.interrupted().await,
             Step::RequestShutdown => self.request_shutdown().await,
             Step::GiveUp => self.give_up().await,
             Step::TellLoss(reason) => {
@@ -471,7 +470,6 @@ impl Task {
             Step::Initialize => ShardState::Initializing,
             Step::AwaitBatch | Step::Process => ShardState::Processing,
             Step::EndShard | Step::CreateChildren | Step::RecordEnd => ShardState::Ending,
-            Step::Rest => ShardState::Ended,
             Step::RequestShutdown | Step::GiveUp => ShardState::Draining,
             Step::TellLoss(_) => ShardState::Lost,
             Step::Pause | Step::Finish => return,

@@ -15,6 +15,9 @@ const JAVA_SILENCE: Duration = Duration::from_secs(60);
 /// For so many fail-over times a worker is given nothing after it let an assignment expire.
 const PAUSE: u32 = 6;
 
+/// After this part of the fail-over time without a sign of life a worker is given nothing more.
+const OVERDUE: f64 = 0.7;
+
 /// What an observer must know of the rules.
 #[derive(Debug, Clone)]
 pub struct ObserverOptions {
@@ -84,6 +87,9 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// Alive, announced and well: may be given leases.
     pub eligible: bool,
+    /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
+    /// is heard of.
+    pub overdue: bool,
 }
 
 /// The fleet at one moment.
@@ -321,10 +327,15 @@ impl Observer {
             None if lost_all_leases(&row.id, leases) => Duration::ZERO,
             None => JAVA_SILENCE.max(self.options.failover_time),
         };
-        let is_alive = row.id == self.options.me || silent_for.is_some_and(|silence| silence < limit);
+        let is_me = row.id == self.options.me;
+        let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
+        // Our workers show themselves three times in a fail-over time: two signs were due.
+        let patience = self.options.failover_time.mul_f64(OVERDUE);
+        let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),
             eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
+            overdue: is_late && !is_me,
         }
     }
 }

@@ -5,17 +5,19 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
-/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible.
+/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible,
+/// one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
         let (owner, leases) = part.split_once(':').unwrap();
         let owner = owner.trim();
-        let name = owner.trim_matches(['(', ')']);
+        let name = owner.trim_matches(['(', ')', '[', ']']);
         if name != "-" {
             view.workers.push(WorkerView {
                 id: name.into(),
-                eligible: name == owner,
+                eligible: !owner.starts_with('('),
+                overdue: owner.starts_with('['),
             });
         }
         for text in leases.split_whitespace() {
@@ -81,6 +83,15 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
         other => panic!("a plan never contains {other:?}"),
     });
     texts.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
+    assert_eq!(plan("[a]: | b: 1 2 3"), "");
+    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b 2=b");
+    assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b!");
+    assert_eq!(plan("[a]: | b: 1>a 2"), "");
+    assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
 }
 
 #[test]

@@ -171,6 +171,20 @@ fn digests_ignore_order_but_not_counters() {
 }
 
 #[test]
+fn a_worker_that_misses_two_signs_of_life_is_overdue_until_it_is_heard_of() {
+    let is_overdue = |view: &FleetView| view.workers[0].overdue;
+    let idle = || table(&[], &[worker("a", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, idle()), (6, idle())])));
+    assert!(is_overdue(&after(&[(0, idle()), (7, idle())])));
+    let heard = table(&[], &[worker("a", EPOCH + 7)]);
+    assert!(!is_overdue(&after(&[(0, idle()), (7, idle()), (8, heard)])));
+    let own = || table(&[], &[worker("me", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, own()), (9, own())])));
+    let java = || table(&[], &[java_worker("a", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, java()), (29, java())])));
+}
+
+#[test]
 fn a_worker_that_reports_or_renews_is_eligible_and_one_that_falls_silent_is_not() {
     let idle = |at| table(&[], &[worker("a", at)]);
     assert!(is_eligible(&after(&[(0, idle(EPOCH)), (9, idle(EPOCH))]), "a"));

@@ -97,6 +97,8 @@ impl Rule for Owners {
 struct Running {
     who: Name,
     of: Ownership,
+    /// Its worker lost the shard in a way that lets it finish; what the worker is given later does not take that back.
+    is_excused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -106,8 +108,6 @@ struct Term {
     renewed: Duration,
     /// When the present owner was first asked to hand the lease over. It drains even if that is taken back.
     hand_off: Option<Duration>,
-    /// Owners that may still be at work, as they ended: ids.
-    excused: BTreeSet<String>,
 }
 
 /// Which calls overlap.
@@ -139,11 +139,15 @@ impl Overlaps {
         let before = term.row.replace(row.clone());
         let owner = before.as_ref().and_then(Row::actual_owner);
         if owner != row.actual_owner() {
-            if let Some(owner) = owner {
-                if is_over(self.times, &self.stopping, term, owner, at) {
-                    term.excused.insert(owner.to_owned());
-                } else {
-                    term.excused.remove(owner);
+            if let Some(owner) = owner
+                && is_over(self.times, &self.stopping, term, owner, at)
+            {
+                for running in self
+                    .running
+                    .values_mut()
+                    .filter(|running| running.of.shard == *shard)
+                {
+                    running.is_excused |= self.ids.get(&running.who).is_some_and(|id| id == owner);
                 }
             }
             term.hand_off = None;
@@ -157,17 +161,16 @@ impl Overlaps {
     }
 
     /// Whether this worker may still be at work on a shard that another one has begun.
-    fn is_excused(&self, who: &Name, shard: &Name, at: Duration) -> bool {
-        let (Some(id), Some(term)) = (self.ids.get(who), self.terms.get(shard)) else {
+    fn is_excused(&self, running: &Running, at: Duration) -> bool {
+        if running.is_excused {
+            return true;
+        }
+        let (Some(id), Some(term)) = (self.ids.get(&running.who), self.terms.get(&running.of.shard)) else {
             return false;
         };
         // The table may not have been looked at since its owner changed.
         let is_owner = term.row.as_ref().and_then(Row::actual_owner) == Some(id);
-        if is_owner {
-            is_over(self.times, &self.stopping, term, id, at)
-        } else {
-            term.excused.contains(id)
-        }
+        is_owner && is_over(self.times, &self.stopping, term, id, at)
     }
 }
 
@@ -203,9 +206,9 @@ impl Rule for Overlaps {
                     .running
                     .values()
                     .filter(|running| running.of.shard == of.shard);
-                let overlap = others.into_iter().find(|running| {
-                    running.who == event.who || !self.is_excused(&running.who, &of.shard, event.at)
-                });
+                let overlap = others
+                    .into_iter()
+                    .find(|running| running.who == event.who || !self.is_excused(running, event.at));
                 let seen = overlap.map(|older| {
                     format!(
                         "{} with {} began on {} while {} with {} was at work",
@@ -215,6 +218,7 @@ impl Rule for Overlaps {
                 let running = Running {
                     who: event.who.clone(),
                     of: of.clone(),
+                    is_excused: false,
                 };
                 self.running.insert(*call, running);
                 return seen.map(|seen| (OVERLAP, seen));

@@ -314,6 +314,15 @@ fn two_processors_at_work_are_found_unless_the_lease_expired() {
 }
 
 #[test]
+fn a_lease_given_back_does_not_make_an_expired_owner_valid_again() {
+    let there_and_back = vec![
+        (11, "world", row(0, "b", None, 3, Checkpoint::TrimHorizon)),
+        (12, "world", row(0, "a", None, 4, Checkpoint::TrimHorizon)),
+    ];
+    assert_eq!(overlapping(13, there_and_back), [""; 0]);
+}
+
+#[test]
 fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
     let handed = |over_at| {
         let renewals = (5..over_at).step_by(5).map(|at| {
