@@ -184,7 +184,21 @@ impl Observer {
         self.follow_workers(snapshot, now, epoch_seconds, &renewed_by);
         self.has_observed = true;
         self.note_unresponsive(now);
-        self.view(snapshot, now)
+        let view = self.view(snapshot, now);
+        self.forget_java_life(snapshot, &view.leases);
+        view
+    }
+
+    /// The row of a dead Java worker looks alive for two of its report periods. Once its leases are somebody else's,
+    /// nothing but a new report or renewal may count for it, or it would be given leases again.
+    fn forget_java_life(&mut self, snapshot: &TableSnapshot, leases: &[LeaseView]) {
+        for row in snapshot.workers.iter().filter(|row| row.report_period.is_none()) {
+            if lost_all_leases(&row.id, leases)
+                && let Some(history) = self.workers.get_mut(&row.id)
+            {
+                history.alive_at = None;
+            }
+        }
     }
 
     fn follow_workers(

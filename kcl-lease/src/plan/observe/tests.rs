@@ -295,6 +295,20 @@ fn a_java_worker_without_leases_has_a_minute_but_one_whose_leases_expired_has_no
 }
 
 #[test]
+fn a_java_worker_whose_leases_expired_and_were_taken_is_given_none_until_it_shows_itself() {
+    let busy = || table(&[lease("s", "j", 1)], &[java_worker("j", EPOCH)]);
+    let renewed = || table(&[lease("s", "j", 2)], &[java_worker("j", EPOCH)]);
+    let taken = |reported_at| table(&[lease("s", "me", 3)], &[java_worker("j", reported_at)]);
+    let until_taken = [(0, busy()), (1, renewed()), (11, renewed()), (12, taken(EPOCH))];
+    assert!(
+        !is_eligible(&after(&until_taken), "j"),
+        "its row is younger than a minute"
+    );
+    let reports = [until_taken.as_slice(), &[(13, taken(EPOCH + 13))]].concat();
+    assert!(is_eligible(&after(&reports), "j"), "it was only late");
+}
+
+#[test]
 fn a_worker_with_a_failing_metric_gets_nothing() {
     let failing = WorkerRow {
         has_failing_metric: true,
