@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kcl_core::WorkerBuilder;
 use kcl_lease::{Lease, LeaseStore, StoreErrorKind, TableSnapshot};
 use kcl_local::transport::tcp::Server;
 use kcl_tests::{Behaviour, Delivery, Running, World, WorldOptions};
@@ -107,11 +108,38 @@ impl MixedFleet {
 
     /// Starts a worker of this library.
     pub(crate) fn rust(&self, name: &str) -> Running {
-        let builder = self
-            .world
-            .builder(name, Behaviour::default())
-            .aws_config(&self.aws);
-        self.world.run(name, builder)
+        self.rust_with(name, |builder| builder)
+    }
+
+    pub(crate) fn rust_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    ) -> Running {
+        let builder = self.world.builder(name, Behaviour::default());
+        self.world.run(name, change(builder.aws_config(&self.aws)))
+    }
+
+    /// Keys of all rows of a table, sorted.
+    pub(crate) async fn keys(&self, table: &str, key: &str) -> Vec<String> {
+        let page = self
+            .dynamodb()
+            .scan()
+            .table_name(table)
+            .send()
+            .await
+            .expect("scanned");
+        let mut keys: Vec<_> = page
+            .items()
+            .iter()
+            .map(|item| item[key].as_s().expect("a string").clone())
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.world.backend.sdk_config())
     }
 
     /// Keeps records flowing on all shards.
@@ -212,6 +240,16 @@ impl MixedFleet {
             }
             sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Waits until this worker has reported.
+    pub(crate) async fn until_announced(&self, worker: &str) {
+        self.until(PATIENCE, &format!("{worker} is there"), async || {
+            let store = self.world.store();
+            let there = store.is_announced(&worker.into()).await.expect("read");
+            there.then_some(())
+        })
+        .await;
     }
 
     /// Waits until this worker leads.

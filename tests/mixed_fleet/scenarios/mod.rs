@@ -2,8 +2,10 @@
 
 mod crashes;
 mod joins;
+mod older;
 mod reshards;
 
+use self::older::{SECOND, THREE_TABLES};
 use crate::fleet::CURRENT;
 use crate::runner::Scenario;
 
@@ -40,4 +42,19 @@ pub(crate) const ALL: &[Scenario] = &[
         &[CURRENT]
     ),
     scenario!(reshards::splits_and_merges_in_a_mixed_fleet, long, &[CURRENT]),
+    scenario!(
+        older::workers_of_2x_are_not_joined_but_can_be_followed,
+        short,
+        &[SECOND]
+    ),
+    scenario!(
+        older::three_tables_are_shared_with_java_3_1,
+        long,
+        &[THREE_TABLES]
+    ),
+    scenario!(
+        older::java_3_1_is_replaced_by_3_5_beside_rust,
+        long,
+        &[THREE_TABLES, CURRENT]
+    ),
 ];
