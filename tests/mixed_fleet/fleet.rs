@@ -111,6 +111,16 @@ impl MixedFleet {
         self.rust_with(name, |builder| builder)
     }
 
+    /// Starts one that works so long on each batch.
+    pub(crate) fn rust_at_work(&self, name: &str, work: Duration) -> Running {
+        let behaviour = Behaviour {
+            work,
+            ..Behaviour::default()
+        };
+        let builder = self.world.builder(name, behaviour);
+        self.world.run(name, builder.aws_config(&self.aws))
+    }
+
     pub(crate) fn rust_with(
         &self,
         name: &str,
@@ -228,6 +238,15 @@ impl MixedFleet {
                 (open.len() == shards).then_some(())
             },
         )
+        .await;
+    }
+
+    /// Waits until every record was delivered that has been put so far.
+    pub(crate) async fn until_caught_up(&self) {
+        let puts = self.world.ledger.puts();
+        self.until(PATIENCE * 2, "all that was put arrived", async || {
+            (self.world.ledger.missing(&puts) == 0).then_some(())
+        })
         .await;
     }
 

@@ -175,6 +175,26 @@ impl Ledger {
         usize::try_from(self.books().put.values().sum::<u64>()).expect("fits")
     }
 
+    /// How many records of each key were put.
+    pub fn puts(&self) -> BTreeMap<String, u64> {
+        self.books().put.clone()
+    }
+
+    /// How many of these records, the first so many of each key, were not delivered yet.
+    pub fn missing(&self, of: &BTreeMap<String, u64>) -> usize {
+        let books = self.books();
+        let mut missing: BTreeMap<&str, BTreeSet<u64>> = of
+            .iter()
+            .map(|(key, count)| (key.as_str(), (0..*count).collect()))
+            .collect();
+        for d in &books.deliveries {
+            if let Some(missing) = missing.get_mut(d.key.as_str()) {
+                missing.remove(&d.counter);
+            }
+        }
+        missing.values().map(BTreeSet::len).sum()
+    }
+
     /// The first delivery of a record at or after `since` on one of `shards`.
     pub fn first_since(&self, since: Instant, accept: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
         self.books()

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kcl_core::{
     Checkpointer, LossReason, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::ledger::{Delivery, Ledger};
 
@@ -20,6 +21,8 @@ pub type Hook =
 pub struct Behaviour {
     /// Called with the shard id before each batch.
     pub before_batch: Hook,
+    /// How long it works on a batch once that is in the ledger.
+    pub work: Duration,
     /// Whether to checkpoint after each batch.
     pub checkpoints: bool,
 }
@@ -28,6 +31,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             before_batch: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            work: Duration::ZERO,
             checkpoints: true,
         }
     }
@@ -95,6 +99,9 @@ impl RecordProcessor for LedgerProcessor {
                 sequence: record.sequence_number().to_string(),
                 at: Instant::now(),
             });
+        }
+        if !self.behaviour.work.is_zero() {
+            sleep(self.behaviour.work).await;
         }
         if self.behaviour.checkpoints {
             checkpointer.checkpoint().await?;

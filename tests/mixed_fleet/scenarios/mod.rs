@@ -1,5 +1,6 @@
 //! What happens to mixed fleets.
 
+mod chaos;
 mod crashes;
 mod joins;
 mod older;
@@ -57,4 +58,5 @@ pub(crate) const ALL: &[Scenario] = &[
         long,
         &[THREE_TABLES, CURRENT]
     ),
+    scenario!(chaos::whatever_happens_nothing_is_lost, long, &[CURRENT]),
 ];

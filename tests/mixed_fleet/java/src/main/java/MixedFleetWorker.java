@@ -36,7 +36,7 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * A worker of the Java KCL that tells on standard output, one line per event, what it is told and what it does.
  *
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
- * as the KCL spells them. A setting that this version of the KCL does not have is named in an event and skipped, so one
+ * as the KCL spells them; {@code workMillis} is how long a batch takes. A setting that this version of the KCL does not have is named in an event and skipped, so one
  * class serves all versions. SIGTERM stops the worker gracefully.
  *
  * <p>Lines: {@code started}, {@code unsupported SETTING}, {@code initialized SHARD CHECKPOINT},
@@ -69,6 +69,9 @@ public final class MixedFleetWorker {
             settings.put(setting[0], setting[1]);
         }
 
+        String work = settings.remove("workMillis");
+        long workMillis = work == null ? 0 : Long.parseLong(work);
+
         // The server knows a client by its access key id.
         StaticCredentialsProvider credentials =
                 StaticCredentialsProvider.create(AwsBasicCredentials.create(worker, "secret"));
@@ -82,7 +85,7 @@ public final class MixedFleetWorker {
         SingleStreamTracker tracker = new SingleStreamTracker(
                 stream, InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON));
         ConfigsBuilder configs = new ConfigsBuilder(
-                tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor());
+                tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor(workMillis));
 
         var coordinator = configs.coordinatorConfig();
         var leases = configs.leaseManagementConfig();
@@ -177,8 +180,13 @@ public final class MixedFleetWorker {
 
     /** Tells every record, then checkpoints. */
     private static final class Processor implements ShardRecordProcessor {
+        private final long workMillis;
         private String shard;
         private String delivered;
+
+        Processor(long workMillis) {
+            this.workMillis = workMillis;
+        }
 
         @Override
         public void initialize(InitializationInput input) {
@@ -199,6 +207,12 @@ public final class MixedFleetWorker {
                         .append(' ').append(delivered).append('\n');
             }
             tell(lines.toString());
+            try {
+                Thread.sleep(workMillis);
+            } catch (InterruptedException stop) {
+                Thread.currentThread().interrupt();
+                return;
+            }
             if (!input.records().isEmpty()) {
                 checkpoint(input.checkpointer(), delivered);
             }
