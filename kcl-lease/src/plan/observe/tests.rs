@@ -308,6 +308,40 @@ fn a_java_worker_whose_leases_expired_and_were_taken_is_given_none_until_it_show
     assert!(is_eligible(&after(&reports), "j"), "it was only late");
 }
 
+/// A Java KCL with default timers looks for its leases every 10 s and renews them every 3.3 s.
+#[test]
+fn a_java_worker_has_two_fail_over_times_to_begin_with_a_lease() {
+    for moved_by in [1, 3] {
+        let before = || table(&[lease("s", "me", 5)], &[java_worker("j", EPOCH)]);
+        let given = || table(&[lease("s", "j", 5 + moved_by)], &[java_worker("j", EPOCH)]);
+        let begun = || table(&[lease("s", "j", 6 + moved_by)], &[java_worker("j", EPOCH + 10)]);
+        let reported = [
+            (0, before()),
+            (1, table(&[lease("s", "me", 5)], &[java_worker("j", EPOCH + 1)])),
+        ];
+        let waits = [reported.as_slice(), &[(2, given()), (15, given())]].concat();
+        let view = after(&waits);
+        assert_eq!(state_of(&view, "s"), LeaseState::Live);
+        assert!(is_eligible(&view, "j"));
+        let too_late = [waits.as_slice(), &[(22, given())]].concat();
+        assert_eq!(state_of(&after(&too_late), "s"), LeaseState::Expired);
+        let dies = [waits.as_slice(), &[(16, begun()), (26, begun())]].concat();
+        assert_eq!(state_of(&after(&dies), "s"), LeaseState::Expired, "it had begun");
+    }
+    let ours = |second, owner: &str, counter| {
+        (
+            second,
+            table(&[lease("s", owner, counter)], &[worker("a", EPOCH)]),
+        )
+    };
+    let dies = [ours(0, "me", 5), ours(1, "a", 6), ours(11, "a", 6)];
+    assert_eq!(
+        state_of(&after(&dies), "s"),
+        LeaseState::Expired,
+        "ours begins at once"
+    );
+}
+
 #[test]
 fn a_worker_with_a_failing_metric_gets_nothing() {
     let failing = WorkerRow {
