@@ -46,9 +46,17 @@ impl Producer {
 
 impl MixedFleet {
     pub(crate) async fn new(scenario: &'static str, shards: i32) -> Self {
+        Self::with_failover_time(scenario, shards, FAILOVER).await
+    }
+
+    pub(crate) async fn with_failover_time(
+        scenario: &'static str,
+        shards: i32,
+        failover_time: Duration,
+    ) -> Self {
         let world = World::new(WorldOptions {
             shards,
-            failover_time: FAILOVER,
+            failover_time,
             machine_time: true,
             ..WorldOptions::default()
         })
@@ -95,6 +103,20 @@ impl MixedFleet {
             stream: "clicks".to_owned(),
             settings: BTreeMap::from(settings),
         }
+    }
+
+    /// The Java KCL's own timers, but for the pause after the first look at the shards.
+    pub(crate) fn default_java_options(&self) -> JavaOptions {
+        let mut options = self.java_options(CURRENT);
+        options
+            .settings
+            .retain(|setting, _| ["disableWorkerMetrics", "shardSyncIntervalMillis"].contains(setting));
+        options
+    }
+
+    /// How to reach the backend.
+    pub(crate) fn aws(&self) -> &aws_types::SdkConfig {
+        &self.aws
     }
 
     /// Starts a Java worker of the current version.

@@ -151,6 +151,11 @@ impl JavaWorker {
         }
     }
 
+    /// The lines that it printed and that are no business of the ledger, such as `pending ...`.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.said().lines.clone()
+    }
+
     /// Stops it in good order, as its operating system would.
     pub(crate) async fn stop(mut self) {
         self.signal("TERM");

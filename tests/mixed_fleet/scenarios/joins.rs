@@ -1,5 +1,9 @@
 //! Workers of one kind join and leave a fleet of the other.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::fleet::{CURRENT, MixedFleet};
 
 /// With the current version.
@@ -37,4 +41,72 @@ pub(super) async fn pass_around(fleet: &MixedFleet, version: &'static str) {
     fleet.settle(producer).await;
     fleet.world.assert_exactly_once();
     second.stop().await;
+}
+
+/// A Java leader that counts leases and moves them without asking: their processors learn of it from a refused write.
+pub(crate) async fn java_takes_leases_without_asking(scenario: &'static str) {
+    let fleet = MixedFleet::new(scenario, 6).await;
+    let producer = fleet.produce();
+    let work = Duration::from_millis(300);
+    let mut options = fleet.java_options(CURRENT);
+    options.settings.extend([
+        ("isGracefulLeaseHandoffEnabled", "false".to_owned()),
+        ("leaseAssignmentStrategy", "LEASE_COUNT_BASED".to_owned()),
+        ("workMillis", work.as_millis().to_string()),
+    ]);
+    let first = fleet.java_with("java1", &options);
+    fleet.until_run_by(&["java1"]).await;
+    let rust = fleet.rust_at_work("rust1", work);
+    fleet.until_shared(&[("java1", 3), ("rust1", 3)]).await;
+    fleet.until_run_by(&["java1", "rust1"]).await;
+    let second = fleet.java_with("java2", &options);
+    fleet
+        .until_shared(&[("java1", 2), ("java2", 2), ("rust1", 2)])
+        .await;
+    fleet.until_run_by(&["java1", "java2", "rust1"]).await;
+    assert_eq!(fleet.leader().await.as_deref(), Some("java1"));
+    assert!(
+        fleet
+            .world
+            .ledger
+            .called("lease_lost")
+            .iter()
+            .any(|(worker, _)| worker == "rust1"),
+        "ours was not asked"
+    );
+    fleet.settle(producer).await;
+    rust.stop().await;
+    second.stop().await;
+    first.stop().await;
+}
+
+/// Both kinds with the timers that they have when nothing is set. A Java worker looks for its leases every 10 s and
+/// first writes to one up to 3.3 s later, which is more than the fail-over time after it was given the lease.
+pub(crate) async fn java_with_its_own_timers_is_given_time(scenario: &'static str) {
+    let fleet = MixedFleet::with_failover_time(scenario, 9, Duration::from_secs(10)).await;
+    let producer = fleet.produce();
+    let rust = fleet.rust("rust1");
+    fleet.until_run_by(&["rust1"]).await;
+    let first = fleet.java_with("java1", &fleet.default_java_options());
+    let second = fleet.java_with("java2", &fleet.default_java_options());
+    fleet
+        .until_shared(&[("java1", 3), ("java2", 3), ("rust1", 3)])
+        .await;
+    fleet.until_run_by(&["java1", "java2", "rust1"]).await;
+    sleep(Duration::from_secs(30)).await;
+    fleet
+        .until_shared(&[("java1", 3), ("java2", 3), ("rust1", 3)])
+        .await;
+    let begun = fleet.world.ledger.called("initialize");
+    let begun = |name: &str| begun.iter().filter(|(worker, _)| worker == name).count();
+    assert_eq!(begun("rust1"), 9, "nothing came back");
+    assert!(
+        begun("java1") + begun("java2") <= 8,
+        "nothing went round in circles"
+    );
+    fleet.settle(producer).await;
+    fleet.world.assert_exactly_once();
+    first.stop().await;
+    second.stop().await;
+    rust.stop().await;
 }

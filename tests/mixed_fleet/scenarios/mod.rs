@@ -4,6 +4,7 @@ mod chaos;
 mod crashes;
 mod joins;
 mod older;
+mod pending;
 mod reshards;
 
 use self::older::{SECOND, THREE_TABLES};
@@ -59,4 +60,12 @@ pub(crate) const ALL: &[Scenario] = &[
         &[THREE_TABLES, CURRENT]
     ),
     scenario!(chaos::whatever_happens_nothing_is_lost, long, &[CURRENT]),
+    scenario!(joins::java_takes_leases_without_asking, long, &[CURRENT]),
+    scenario!(pending::prepared_checkpoints_cross_over, long, &[CURRENT]),
+    scenario!(
+        older::the_move_to_the_single_table_is_followed,
+        long,
+        &[THREE_TABLES, CURRENT]
+    ),
+    scenario!(joins::java_with_its_own_timers_is_given_time, long, &[CURRENT]),
 ];

@@ -1,9 +1,10 @@
 //! Java workers of older generations.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::time::timeout;
 
 use super::joins::pass_around;
-use crate::fleet::{MixedFleet, PATIENCE};
+use crate::fleet::{CURRENT, MixedFleet, PATIENCE};
 
 /// The last of the second generation.
 pub(crate) const SECOND: &str = "2.7.2";
@@ -87,4 +88,86 @@ pub(crate) async fn java_3_1_is_replaced_by_3_5_beside_rust(scenario: &'static s
     fleet.settle(producer).await;
     rust.stop().await;
     new.stop().await;
+}
+
+/// The move to the single table, step by step, made by Java leaders with workers of ours in the fleet. The hours that a
+/// step must last are put into the rows.
+pub(crate) async fn the_move_to_the_single_table_is_followed(scenario: &'static str) {
+    let fleet = MixedFleet::new(scenario, 4).await;
+    let producer = fleet.produce();
+    let old = fleet.java_with("java1", &fleet.java_options(THREE_TABLES));
+    fleet.until_run_by(&["java1"]).await;
+    old.stop().await;
+    let stays = fleet.java("java2");
+    fleet.until_led_by("java2").await;
+    let ours = fleet.rust("rust1");
+    fleet.until_run_by(&["java2", "rust1"]).await;
+    until_migration(&fleet, "INIT").await;
+    age_migration(&fleet).await;
+    until_migration(&fleet, "DEPLOYED").await;
+
+    let mut moving = fleet.java_options(CURRENT);
+    moving
+        .settings
+        .insert("migrateAllEntitiesToLeaseTable", "true".to_owned());
+    let moves = fleet.java_with("java3", &moving);
+    fleet.until_announced("java3").await;
+    ours.stop().await;
+    stays.stop().await;
+    fleet.until_led_by("java3").await;
+    let ours = fleet.rust_with("rust2", |builder| builder.moves_to_single_table(true));
+    fleet.until_run_by(&["java3", "rust2"]).await;
+    until_migration(&fleet, "PENDING").await;
+    let rows = fleet.keys("app", "leaseKey").await;
+    assert!(
+        ["Migration3.0", "java3", "rust2"]
+            .iter()
+            .all(|row| rows.contains(&(*row).to_owned())),
+        "{rows:?}"
+    );
+    age_migration(&fleet).await;
+    until_migration(&fleet, "COMPLETE").await;
+    fleet
+        .until(PATIENCE, "the lock is in the lease table", async || {
+            let rows = fleet.keys("app", "leaseKey").await;
+            rows.contains(&"Leader".to_owned()).then_some(())
+        })
+        .await;
+    fleet.until_run_by(&["java3", "rust2"]).await;
+
+    moves.stop().await;
+    fleet.until_led_by("rust2").await;
+    fleet.until_run_by(&["rust2"]).await;
+    let last = fleet.java("java4");
+    fleet.until_run_by(&["java4", "rust2"]).await;
+    fleet.settle(producer).await;
+    ours.stop().await;
+    last.stop().await;
+}
+
+async fn migration(fleet: &MixedFleet) -> Option<String> {
+    let row = fleet.dynamodb().get_item().table_name("app-CoordinatorState");
+    let row = row.key("key", AttributeValue::S("TableMigration3.5".to_owned()));
+    let item = row.send().await.expect("read").item?;
+    let status = item["tm"].as_s().expect("a string");
+    Some(status.trim_start_matches("TABLE_MIGRATION_STATUS_").to_owned())
+}
+
+async fn until_migration(fleet: &MixedFleet, status: &str) {
+    fleet
+        .until(PATIENCE * 2, &format!("the migration is {status}"), async || {
+            (migration(fleet).await.as_deref() == Some(status)).then_some(())
+        })
+        .await;
+}
+
+/// The last step was taken long ago.
+async fn age_migration(fleet: &MixedFleet) {
+    let row = fleet.dynamodb().update_item().table_name("app-CoordinatorState");
+    let row = row.key("key", AttributeValue::S("TableMigration3.5".to_owned()));
+    row.update_expression("SET mts = mts - :days")
+        .expression_attribute_values(":days", AttributeValue::N((10 * 86_400_000_u64).to_string()))
+        .send()
+        .await
+        .expect("aged");
 }

@@ -36,11 +36,13 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * A worker of the Java KCL that tells on standard output, one line per event, what it is told and what it does.
  *
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
- * as the KCL spells them; {@code workMillis} is how long a batch takes. A setting that this version of the KCL does not have is named in an event and skipped, so one
+ * as the KCL spells them; {@code workMillis} is how long a batch takes, and with {@code prepares=true} checkpoints are
+ * prepared, with the worker's name as state, but not made. A setting that this version of the KCL does not have is named in an event and skipped, so one
  * class serves all versions. SIGTERM stops the worker gracefully.
  *
  * <p>Lines: {@code started}, {@code unsupported SETTING}, {@code initialized SHARD CHECKPOINT},
- * {@code record SHARD KEY DATA SEQUENCE}, {@code checkpointed SHARD SEQUENCE}, {@code refused SHARD},
+ * {@code pending SHARD CHECKPOINT STATE}, {@code record SHARD KEY DATA SEQUENCE}, {@code prepared SHARD SEQUENCE},
+ * {@code checkpointed SHARD SEQUENCE}, {@code refused SHARD},
  * {@code leaseLost SHARD}, {@code shardEnded SHARD}, {@code shutdownRequested SHARD}, {@code stopped true|false},
  * {@code ended}.
  */
@@ -71,6 +73,7 @@ public final class MixedFleetWorker {
 
         String work = settings.remove("workMillis");
         long workMillis = work == null ? 0 : Long.parseLong(work);
+        boolean prepares = settings.remove("prepares") != null;
 
         // The server knows a client by its access key id.
         StaticCredentialsProvider credentials =
@@ -85,7 +88,7 @@ public final class MixedFleetWorker {
         SingleStreamTracker tracker = new SingleStreamTracker(
                 stream, InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON));
         ConfigsBuilder configs = new ConfigsBuilder(
-                tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor(workMillis));
+                tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor(workMillis, prepares ? worker : null));
 
         var coordinator = configs.coordinatorConfig();
         var leases = configs.leaseManagementConfig();
@@ -181,17 +184,25 @@ public final class MixedFleetWorker {
     /** Tells every record, then checkpoints. */
     private static final class Processor implements ShardRecordProcessor {
         private final long workMillis;
+        /** What to prepare checkpoints with, if they are only prepared. */
+        private final String state;
         private String shard;
         private String delivered;
 
-        Processor(long workMillis) {
+        Processor(long workMillis, String state) {
             this.workMillis = workMillis;
+            this.state = state;
         }
 
         @Override
         public void initialize(InitializationInput input) {
             shard = input.shardId();
             tell("initialized " + shard + " " + input.extendedSequenceNumber().sequenceNumber() + "\n");
+            if (input.pendingCheckpointSequenceNumber() != null) {
+                byte[] pendingState = input.pendingCheckpointState();
+                tell("pending " + shard + " " + input.pendingCheckpointSequenceNumber().sequenceNumber() + " "
+                        + (pendingState == null ? "" : new String(pendingState, StandardCharsets.UTF_8)) + "\n");
+            }
         }
 
         @Override
@@ -239,6 +250,11 @@ public final class MixedFleetWorker {
 
         private void checkpoint(RecordProcessorCheckpointer checkpointer, String position) {
             try {
+                if (state != null) {
+                    checkpointer.prepareCheckpoint(state.getBytes(StandardCharsets.UTF_8));
+                    tell("prepared " + shard + " " + position + "\n");
+                    return;
+                }
                 checkpointer.checkpoint();
                 tell("checkpointed " + shard + " " + position + "\n");
             } catch (ShutdownException | InvalidStateException lost) {
