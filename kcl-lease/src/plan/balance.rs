@@ -40,7 +40,7 @@ pub fn plan_moves(view: &FleetView, limits: BalanceLimits) -> Vec<Move> {
     let mut moves = Vec::new();
     for wanted in [LeaseState::Unowned, LeaseState::Expired] {
         for lease in leases_in(view, wanted) {
-            moves.extend(load.rehome(lease, wanted == LeaseState::Expired));
+            moves.extend(load.rehome(lease));
         }
     }
     for view in &view.leases {
@@ -90,7 +90,9 @@ impl Load {
     }
 
     /// A new owner for a lease that nobody processes.
-    fn rehome(&mut self, lease: &Lease, expired: bool) -> Option<Move> {
+    ///
+    /// A scan may show what was true a moment ago, so the row must still be as it was judged.
+    fn rehome(&mut self, lease: &Lease) -> Option<Move> {
         // Its processor is dead; whoever was to follow it should, if it can.
         let next = lease
             .owner
@@ -102,7 +104,7 @@ impl Load {
             lease: lease.clone(),
             change: LeaseChange::Assign {
                 to,
-                unless_renewed: expired,
+                unless_renewed: true,
             },
         })
     }

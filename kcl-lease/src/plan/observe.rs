@@ -131,6 +131,7 @@ struct WorkerHistory {
     report: (u64, u64),
     /// The last sign of life; `None` while there was none.
     alive_at: Option<Instant>,
+    is_ours: bool,
 }
 
 /// Remembers what changed when.
@@ -145,6 +146,9 @@ pub struct Observer {
     workers: BTreeMap<WorkerId, WorkerHistory>,
     /// Workers that show life but let an assignment expire without ever taking it up, and when.
     unresponsive: BTreeMap<WorkerId, Instant>,
+    /// Workers of our kind whose rows went away while leases still named them: the first thing that one does when it
+    /// leaves is to delete its row, and from then on it takes nothing up.
+    departed: BTreeSet<WorkerId>,
     has_observed: bool,
 }
 
@@ -156,6 +160,7 @@ impl Observer {
             leases: BTreeMap::new(),
             workers: BTreeMap::new(),
             unresponsive: BTreeMap::new(),
+            departed: BTreeSet::new(),
             has_observed: false,
         }
     }
@@ -230,10 +235,20 @@ impl Observer {
                 WorkerHistory {
                     report: (row.reported_at, row.report_number),
                     alive_at,
+                    is_ours: row.report_period.is_some(),
                 },
             );
         }
-        self.workers = workers;
+        let gone = std::mem::replace(&mut self.workers, workers);
+        let gone = gone.into_iter().filter(|(_, history)| history.is_ours);
+        self.departed.extend(gone.map(|(id, _)| id));
+        let named: BTreeSet<_> = snapshot
+            .leases
+            .iter()
+            .filter_map(|lease| lease.owner.as_ref())
+            .collect();
+        self.departed
+            .retain(|id| named.contains(id) && !self.workers.contains_key(id));
     }
 
     /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
@@ -257,7 +272,8 @@ impl Observer {
     }
 
     fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
-        let dead = self.known_dead(snapshot, now);
+        let mut dead = self.known_dead(snapshot, now);
+        dead.extend(&self.departed);
         let java = java_workers(snapshot);
         // A Java worker begins some seconds before its first write.
         let ours: BTreeSet<_> = snapshot
@@ -265,6 +281,7 @@ impl Observer {
             .iter()
             .filter(|row| row.report_period.is_some())
             .map(|row| &row.id)
+            .chain(&self.departed)
             .collect();
         let mut next_expiry: Option<Instant> = None;
         let mut leases = Vec::with_capacity(snapshot.leases.len());

@@ -16,6 +16,7 @@ pub mod seeds;
 pub mod settled;
 pub mod stalls;
 pub mod summary;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod timeline;

@@ -3,12 +3,16 @@
 
 mod crew;
 
+/// A fourth of the time of a history went into the allocator of the C library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kcl_simulation::faults::Without;
+use kcl_simulation::faults::Wanted;
 use kcl_simulation::summary::Summary;
 use kcl_simulation::world::{Outcome, Size};
 use kcl_simulation::{timeline, world};
@@ -43,6 +47,15 @@ struct Args {
     /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
     #[arg(long, value_name = "KIND")]
     without: Vec<String>,
+    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
+    #[arg(long, value_name = "KIND=PER_MILLE", value_parser = rate)]
+    rate: Vec<(String, u64)>,
+}
+
+fn rate(text: &str) -> Result<(String, u64), String> {
+    let (kind, rate) = text.split_once('=').ok_or("wanted: KIND=PER_MILLE")?;
+    let rate = rate.parse().map_err(|error| format!("{rate}: {error}"))?;
+    Ok((kind.to_owned(), rate))
 }
 
 impl Args {
@@ -51,7 +64,10 @@ impl Args {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs_f64(self.minutes * 60.0),
-            without: Without(self.without.clone()),
+            wanted: Wanted {
+                without: self.without.clone(),
+                rates: self.rate.clone(),
+            },
         }
     }
 
@@ -62,6 +78,9 @@ impl Args {
         );
         for kind in &self.without {
             line.push_str(&format!(" --without {kind:?}"));
+        }
+        for (kind, rate) in &self.rate {
+            line.push_str(&format!(" --rate \"{kind}={rate}\""));
         }
         line
     }

@@ -88,7 +88,7 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
 #[test]
 fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
     assert_eq!(plan("[a]: | b: 1 2 3"), "");
-    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b 2=b");
+    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b! 2=b!");
     assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b!");
     assert_eq!(plan("[a]: | b: 1>a 2"), "");
     assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
@@ -98,8 +98,8 @@ fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
 fn golden_plans() {
     let table = [
         // a fresh application
-        ("a: | -: 1 2 3", "1=a 2=a 3=a"),
-        ("a: | b: | -: 1 2 3", "1=a 2=b 3=a"),
+        ("a: | -: 1 2 3", "1=a! 2=a! 3=a!"),
+        ("a: | b: | -: 1 2 3", "1=a! 2=b! 3=a!"),
         ("-: 1 2", ""),
         ("(a): | -: 1 2", ""),
         // balanced fleets stay as they are
@@ -136,7 +136,7 @@ fn golden_plans() {
 
 #[test]
 fn no_worker_is_given_more_than_its_limit() {
-    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b 3=a 4=b");
+    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b! 3=a! 4=b!");
     assert_eq!(plan_within("a: 1 2 3 4 | b: ", 1), "4>b");
 }
 

@@ -171,6 +171,30 @@ fn digests_ignore_order_but_not_counters() {
 }
 
 #[test]
+fn a_lease_that_was_given_to_a_worker_after_it_left_is_expired_at_once_unless_it_was_begun() {
+    let there = table(&[lease("1", "b", 5)], &[worker("a", EPOCH), worker("b", EPOCH)]);
+    let given = |counter| table(&[lease("1", "a", counter)], &[worker("b", EPOCH)]);
+    let state = |last| state_of(&after(&[(0, there.clone()), (1, last)]), "1");
+    assert_eq!(state(given(6)), LeaseState::Expired);
+    assert_eq!(state(given(7)), LeaseState::Live, "it may have been begun");
+    let returned = table(
+        &[lease("1", "a", 6)],
+        &[worker("a", EPOCH + 1), worker("b", EPOCH)],
+    );
+    let back = after(&[(0, there.clone()), (1, given(6)), (2, returned)]);
+    assert_eq!(state_of(&back, "1"), LeaseState::Live);
+    let java = table(
+        &[lease("1", "b", 5)],
+        &[java_worker("a", EPOCH), worker("b", EPOCH)],
+    );
+    assert_eq!(
+        state_of(&after(&[(0, java), (1, given(6))]), "1"),
+        LeaseState::Live,
+        "a row of a Java worker may go away while it lives"
+    );
+}
+
+#[test]
 fn a_worker_that_misses_two_signs_of_life_is_overdue_until_it_is_heard_of() {
     let is_overdue = |view: &FleetView| view.workers[0].overdue;
     let idle = || table(&[], &[worker("a", EPOCH)]);

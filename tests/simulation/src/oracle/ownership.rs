@@ -118,6 +118,10 @@ pub(super) struct Overlaps {
     stopping: BTreeMap<String, Duration>,
     running: BTreeMap<u64, Running>,
     terms: BTreeMap<Name, Term>,
+    /// Processors that were at work.
+    known: BTreeSet<(Name, Ownership)>,
+    /// Those of them whose rows were deleted by hand: they go on until they notice.
+    orphans: BTreeSet<(Name, Ownership)>,
 }
 
 /// The table is looked at ten times a second.
@@ -131,6 +135,8 @@ impl Overlaps {
             stopping: BTreeMap::new(),
             running: BTreeMap::new(),
             terms: BTreeMap::new(),
+            known: BTreeSet::new(),
+            orphans: BTreeSet::new(),
         }
     }
 
@@ -162,7 +168,7 @@ impl Overlaps {
 
     /// Whether this worker may still be at work on a shard that another one has begun.
     fn is_excused(&self, running: &Running, at: Duration) -> bool {
-        if running.is_excused {
+        if running.is_excused || self.orphans.contains(&(running.who.clone(), running.of.clone())) {
             return true;
         }
         let (Some(id), Some(term)) = (self.ids.get(&running.who), self.terms.get(&running.of.shard)) else {
@@ -198,6 +204,11 @@ impl Rule for Overlaps {
                 self.stopping.insert(id.clone(), event.at);
             }
             What::Row { shard, row } => self.row(event.at, shard, row),
+            What::Initialized { of } => {
+                let me = (event.who.clone(), of.clone());
+                self.orphans.remove(&me);
+                self.known.insert(me);
+            }
             What::BatchEnded { call, .. } => {
                 self.running.remove(call);
             }
@@ -231,5 +242,10 @@ impl Rule for Overlaps {
     fn forget(&mut self, shard: &Name) {
         self.terms.remove(shard);
         self.running.retain(|_, running| running.of.shard != *shard);
+        let known = std::mem::take(&mut self.known);
+        let (gone, known) = known.into_iter().partition(|(_, of)| of.shard == *shard);
+        self.known = known;
+        let gone: BTreeSet<_> = gone;
+        self.orphans.extend(gone);
     }
 }

@@ -343,7 +343,7 @@ fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
 
 #[test]
 fn what_a_stopped_worker_leaves_is_found_unless_its_network_was_bad() {
-    let stopped = |owned: &[&str], has_row, faults| {
+    let stopped = |named_at, owned: &[&str], has_row, faults| {
         let what = What::Stopped {
             id: "a".to_owned(),
             owned: owned.iter().map(ToString::to_string).collect(),
@@ -351,12 +351,16 @@ fn what_a_stopped_worker_leaves_is_found_unless_its_network_was_bad() {
             had_joined: true,
             faults,
         };
-        broken(vec![(1, "a", what)])
+        let named = row(0, "a", None, 1, Checkpoint::TrimHorizon);
+        let mut events = vec![(named_at, "world", named), (10, "a", what)];
+        events.sort_by_key(|(at, _, _)| *at);
+        broken(events)
     };
-    assert_eq!(stopped(&[], false, 0), [""; 0]);
-    assert_eq!(stopped(&["shard-0"], false, 0), [leaving::LEFT]);
-    assert_eq!(stopped(&[], true, 0), [leaving::LEFT]);
-    assert_eq!(stopped(&["shard-0"], true, 1), [""; 0]);
+    assert_eq!(stopped(1, &[], false, 0), [""; 0]);
+    assert_eq!(stopped(1, &["shard-0"], false, 0), [leaving::LEFT]);
+    assert_eq!(stopped(1, &[], true, 0), [leaving::LEFT]);
+    assert_eq!(stopped(1, &["shard-0"], true, 1), [""; 0]);
+    assert_eq!(stopped(9, &["shard-0"], false, 0), [""; 0], "given to it later");
 }
 
 #[test]
