@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use kcl_core::WorkerBuilder;
 use kcl_lease::{Lease, LeaseStore, StoreErrorKind, TableSnapshot};
 use kcl_local::transport::tcp::Server;
@@ -26,7 +28,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct MixedFleet {
     pub(crate) world: World,
     scenario: &'static str,
-    aws: aws_types::SdkConfig,
     server: Server,
 }
 
@@ -62,17 +63,9 @@ impl MixedFleet {
         })
         .await;
         let server = world.backend.listen("127.0.0.1:0").await.expect("a free port");
-        let aws = world
-            .backend
-            .sdk_config()
-            .into_builder()
-            .endpoint_url(server.endpoint_url())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
         Self {
             world,
             scenario,
-            aws,
             server,
         }
     }
@@ -114,9 +107,17 @@ impl MixedFleet {
         options
     }
 
-    /// How to reach the backend.
-    pub(crate) fn aws(&self) -> &aws_types::SdkConfig {
-        &self.aws
+    /// How a worker of ours reaches the backend, which knows it by its access key id, as it knows Java workers.
+    pub(crate) fn aws(&self, worker: &str) -> aws_types::SdkConfig {
+        let credentials = Credentials::new(worker, "secret", None, None, "tests");
+        self.world
+            .backend
+            .sdk_config()
+            .into_builder()
+            .endpoint_url(self.server.endpoint_url())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
     }
 
     /// Starts a Java worker of the current version.
@@ -140,7 +141,7 @@ impl MixedFleet {
             ..Behaviour::default()
         };
         let builder = self.world.builder(name, behaviour);
-        self.world.run(name, builder.aws_config(&self.aws))
+        self.world.run(name, builder.aws_config(&self.aws(name)))
     }
 
     pub(crate) fn rust_with(
@@ -149,7 +150,7 @@ impl MixedFleet {
         change: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
     ) -> Running {
         let builder = self.world.builder(name, Behaviour::default());
-        self.world.run(name, change(builder.aws_config(&self.aws)))
+        self.world.run(name, change(builder.aws_config(&self.aws(name))))
     }
 
     /// Keys of all rows of a table, sorted.

@@ -158,15 +158,25 @@ impl JavaWorker {
 
     /// Stops it in good order, as its operating system would.
     pub(crate) async fn stop(mut self) {
+        // Before that a signal ends the process without a word.
+        eventually(
+            Duration::from_secs(60),
+            || self.has_said("started").then_some(()),
+            || format!("{} does not start, see {}", self.name, self.log.display()),
+        )
+        .await;
         self.signal("TERM");
         let status = self.ended(Duration::from_secs(90)).await;
-        let clean = self.said().lines.iter().any(|line| line == "stopped true");
         assert!(
-            clean,
+            self.has_said("stopped"),
             "{} ended with {status} and no graceful shutdown, see {}",
             self.name,
             self.log.display()
         );
+    }
+
+    fn has_said(&self, word: &str) -> bool {
+        self.said().lines.iter().any(|line| line.starts_with(word))
     }
 
     /// Ends it without warning.

@@ -1,7 +1,8 @@
-//! A long history of everything at once, chosen by a seed.
+//! A long history of everything at once: workers, shards and the network, chosen by a seed.
 
 use std::time::Duration;
 
+use kcl_local::faults::{Fault, Loss, Rule};
 use kcl_tests::Running;
 use tokio::time::{Instant, sleep};
 
@@ -25,7 +26,7 @@ struct Fleet {
     started: usize,
 }
 
-/// Workers of both kinds come, leave, crash and freeze while shards are split and merged. `KCL_MIXED_SEED` picks
+/// Workers of both kinds come, leave, crash, freeze and lose the network while shards are split and merged. `KCL_MIXED_SEED` picks
 /// another history; time is real, so a history is repeated only roughly.
 pub(crate) async fn whatever_happens_nothing_is_lost(scenario: &'static str) {
     let seed = std::env::var("KCL_MIXED_SEED").map_or(1, |seed| seed.parse().expect("a number"));
@@ -97,8 +98,15 @@ impl Fleet {
         Some(self.rust.remove(index))
     }
 
+    /// A worker that runs.
+    fn some_name(&mut self) -> String {
+        let java = self.java.iter().map(|worker| &worker.name);
+        let names: Vec<_> = java.chain(self.rust.iter().map(|worker| &worker.name)).collect();
+        names[self.dice.usize(..names.len())].clone()
+    }
+
     async fn step(&mut self) {
-        match self.dice.u8(0..12) {
+        match self.dice.u8(0..14) {
             0 | 1 if self.java.len() < MOST => self.start_java(),
             2 | 3 if self.rust.len() < MOST => self.start_rust(),
             4 if self.has_company() => {
@@ -137,6 +145,25 @@ impl Fleet {
             }
             10 => self.split().await,
             11 => self.merge().await,
+            12 => {
+                let name = self.some_name();
+                let pause = Duration::from_millis(self.dice.u64(1000..9000));
+                println!("cut {name} off for {pause:?}");
+                self.fleet.world.faults.cut(&name);
+                sleep(pause).await;
+                self.fleet.world.faults.heal(&name);
+            }
+            13 => {
+                let (name, times) = (self.some_name(), self.dice.u64(1..8));
+                println!("lose {times} answers to writes of {name}");
+                for operation in ["UpdateItem", "PutItem", "DeleteItem"] {
+                    let rule = Rule::on(operation).by(&name).times(times);
+                    self.fleet
+                        .world
+                        .faults
+                        .add(rule.fault(Fault::drop_answer(Loss::Reset)));
+                }
+            }
             _ => {}
         }
     }

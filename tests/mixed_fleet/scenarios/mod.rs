@@ -43,7 +43,7 @@ pub(crate) const ALL: &[Scenario] = &[
         long,
         &[CURRENT]
     ),
-    scenario!(reshards::splits_and_merges_in_a_mixed_fleet, long, &[CURRENT]),
+    scenario!(reshards::splits_and_merges_in_a_mixed_fleet, short, &[CURRENT]),
     scenario!(
         older::workers_of_2x_are_not_joined_but_can_be_followed,
         short,

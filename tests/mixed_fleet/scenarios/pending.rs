@@ -62,7 +62,7 @@ pub(crate) async fn prepared_checkpoints_cross_over(scenario: &'static str) {
     let worker = Worker::builder("app", "clicks", move |_: &ShardContext| {
         Preparer(Arc::clone(&shared))
     })
-    .aws_config(fleet.aws())
+    .aws_config(&fleet.aws("rust1"))
     .worker_id("rust1")
     .failover_time(FAILOVER)
     .build()
