@@ -16,7 +16,7 @@ const DURATION: Duration = Duration::from_secs(200);
 const MOST: usize = 2;
 
 /// Long enough for batches to be under way when something happens.
-const WORK: Duration = Duration::from_millis(400);
+const WORK: Duration = Duration::from_millis(150);
 
 struct Fleet {
     fleet: MixedFleet,

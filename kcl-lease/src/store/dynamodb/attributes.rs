@@ -33,6 +33,9 @@ pub(super) const LEADER_ENTITY: &str = "LEADER";
 pub(super) const WORKER_ENTITY: &str = "WORKER_METRIC_STATS";
 pub(super) const CLIENT_VERSION_ENTITY: &str = "CLIENT_VERSION_MIGRATION";
 
+/// When a worker reported, in seconds since the Unix epoch.
+pub(super) const REPORTED_AT: &str = "lut";
+
 pub(super) const LEADER_KEY: &str = "Leader";
 pub(super) const LOCK_OWNER: &str = "ownerName";
 pub(super) const LOCK_DURATION: &str = "leaseDuration";

@@ -418,6 +418,22 @@ impl LeaseStore for DynamoDbLeaseStore {
         self.delete_if("retiring the worker", delete).await.map(|_| ())
     }
 
+    async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
+        let layout = self.layout().await?;
+        let places = [Some(self.tables.leases()), self.tables.other_workers(layout)];
+        let mut is_gone = true;
+        for place in places.into_iter().flatten() {
+            let delete = self
+                .delete_row(place, seen.id.as_str())
+                .condition_expression("attribute_not_exists(#key) OR #at = :seen")
+                .expression_attribute_names("#key", place.key)
+                .expression_attribute_names("#at", REPORTED_AT)
+                .expression_attribute_values(":seen", number(seen.reported_at));
+            is_gone &= self.delete_if("forgetting a worker", delete).await?;
+        }
+        Ok(is_gone)
+    }
+
     async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
         const LOOKING: &str = "looking for a worker";
         let layout = self.layout().await?;

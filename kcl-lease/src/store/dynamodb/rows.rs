@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::*;
 use crate::store::{ClientVersion, LeaderLock, WorkerRow};
 
-const REPORTED_AT: &str = "lut";
 const METRICS: &str = "sts";
 const OPERATING_RANGE: &str = "opr";
 const SUPPORT_CODE: &str = "sup";
