@@ -260,9 +260,10 @@ impl Observer {
         for history in self
             .leases
             .values()
-            .filter(|history| history.claim == Claim::No && history.checkpoint_owner.is_none())
+            .filter(|history| history.is_untouched && history.checkpoint_owner.is_none())
         {
             if let Some(owner) = &history.owner
+                && (history.claim == Claim::No || java.contains(owner))
                 && now.saturating_duration_since(history.changed_at)
                     >= patience(history, &java, failover_time)
             {

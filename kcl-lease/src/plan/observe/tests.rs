@@ -367,6 +367,23 @@ fn a_java_worker_has_two_fail_over_times_to_begin_with_a_lease() {
 }
 
 #[test]
+fn a_java_worker_that_does_not_begin_with_a_lease_gets_no_more() {
+    let scan = |second, owner: &str, counter, renewals| {
+        let leases = [lease("s", owner, counter), lease("t", "j", renewals)];
+        (second, table(&leases, &[java_worker("j", EPOCH)]))
+    };
+    let given = [scan(0, "me", 5, 1), scan(1, "j", 8, 2), scan(20, "j", 8, 3)];
+    assert!(is_eligible(&after(&given), "j"));
+    let idle = [given.as_slice(), &[scan(21, "j", 8, 3)]].concat();
+    let view = after(&idle);
+    assert_eq!(
+        (state_of(&view, "s"), state_of(&view, "t")),
+        (LeaseState::Expired, LeaseState::Live)
+    );
+    assert!(!is_eligible(&view, "j"));
+}
+
+#[test]
 fn a_worker_with_a_failing_metric_gets_nothing() {
     let failing = WorkerRow {
         has_failing_metric: true,
