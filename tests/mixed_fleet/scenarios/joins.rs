@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use kcl_lease::Lease;
 use tokio::time::sleep;
 
-use crate::fleet::{CURRENT, MixedFleet};
+use crate::fleet::{CURRENT, MixedFleet, PATIENCE};
 
 /// With the current version.
 pub(crate) async fn from_java_to_rust_and_back(scenario: &'static str) {
@@ -108,5 +109,66 @@ pub(crate) async fn java_with_its_own_timers_is_given_time(scenario: &'static st
     fleet.world.assert_exactly_once();
     first.stop().await;
     second.stop().await;
+    rust.stop().await;
+}
+
+/// Workers of ours join and stop again while a slow Java worker is about to hand leases over to them: the hand-overs are
+/// called off, and the Java worker takes its leases up again.
+pub(crate) async fn hand_overs_from_java_are_called_off(scenario: &'static str) {
+    let fleet = MixedFleet::new(scenario, 4).await;
+    let producer = fleet.produce();
+    let mut options = fleet.java_options(CURRENT);
+    options.settings.insert("workMillis", "1500".to_owned());
+    let java = fleet.java_with("java1", &options);
+    fleet.until_run_by(&["java1"]).await;
+    for round in 0..3 {
+        let name = format!("rust{round}");
+        let rust = fleet.rust(&name);
+        fleet
+            .until(
+                PATIENCE,
+                &format!("a lease is on its way to {name}"),
+                async || {
+                    let leases = fleet.open_leases().await;
+                    let to_ours =
+                        |lease: &Lease| lease.is_in_hand_off() && lease.owner == Some(name.as_str().into());
+                    leases.iter().any(to_ours).then_some(())
+                },
+            )
+            .await;
+        rust.stop().await;
+        fleet.until_run_by(&["java1"]).await;
+    }
+    fleet.settle(producer).await;
+    java.stop().await;
+}
+
+/// A Java worker that is about to get leases from a slow worker of ours stops, or is killed: it never takes them up.
+pub(crate) async fn java_stops_while_leases_are_on_their_way_to_it(scenario: &'static str) {
+    let fleet = MixedFleet::new(scenario, 4).await;
+    let producer = fleet.produce();
+    let rust = fleet.rust_at_work("rust1", Duration::from_millis(1500));
+    fleet.until_run_by(&["rust1"]).await;
+    for (name, is_killed) in [("java1", false), ("java2", true)] {
+        let java = fleet.java(name);
+        fleet
+            .until(
+                PATIENCE,
+                &format!("a lease is on its way to {name}"),
+                async || {
+                    let leases = fleet.open_leases().await;
+                    let to_java = |lease: &Lease| lease.is_in_hand_off() && lease.owner == Some(name.into());
+                    leases.iter().any(to_java).then_some(())
+                },
+            )
+            .await;
+        if is_killed {
+            java.kill();
+        } else {
+            java.stop().await;
+        }
+        fleet.until_run_by(&["rust1"]).await;
+    }
+    fleet.settle(producer).await;
     rust.stop().await;
 }

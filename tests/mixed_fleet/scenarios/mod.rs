@@ -68,4 +68,10 @@ pub(crate) const ALL: &[Scenario] = &[
         &[THREE_TABLES, CURRENT]
     ),
     scenario!(joins::java_with_its_own_timers_is_given_time, long, &[CURRENT]),
+    scenario!(joins::hand_overs_from_java_are_called_off, long, &[CURRENT]),
+    scenario!(
+        joins::java_stops_while_leases_are_on_their_way_to_it,
+        long,
+        &[CURRENT]
+    ),
 ];
