@@ -7,11 +7,13 @@
 )]
 
 pub mod chaos;
+pub mod crew;
 pub mod faults;
 pub mod fleet;
 pub mod history;
 pub mod oracle;
 pub mod processor;
+pub mod scale;
 pub mod seeds;
 pub mod settled;
 pub mod stalls;

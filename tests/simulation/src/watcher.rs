@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::types::Shard;
 use kcl_local::Backend;
-use kcl_local::dynamodb::Touched;
 use kcl_local::kinesis::Kinesis;
 use tokio::time::{Instant, sleep};
 
@@ -16,7 +15,7 @@ use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
 use crate::processor::Stage;
 use crate::seeds::Dice;
-use crate::table::{Item, Table};
+use crate::table::{Leases, Table};
 use crate::workload::{STREAM, Workload};
 
 /// How often it is counted what workers ask of DynamoDB.
@@ -27,9 +26,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Watcher {
     stage: Stage,
-    table: Arc<Table>,
+    leases: Arc<Mutex<Leases>>,
     kinesis: Kinesis,
-    rows: Arc<Mutex<BTreeMap<Name, Row>>>,
     to_delete: Arc<AtomicU64>,
     world: Name,
 }
@@ -39,21 +37,23 @@ impl Watcher {
     pub fn new(stage: Stage, backend: &Backend) -> Self {
         Self {
             stage,
-            table: Arc::new(Table::new(backend.dynamodb(), APPLICATION)),
+            leases: Arc::new(Mutex::new(Leases::new(Table::new(
+                backend.dynamodb(),
+                APPLICATION,
+            )))),
             kinesis: backend.kinesis().clone(),
-            rows: Arc::default(),
             to_delete: Arc::default(),
             world: "world".into(),
         }
     }
 
-    fn rows_mut(&self) -> MutexGuard<'_, BTreeMap<Name, Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The leases as last seen.
     pub fn rows(&self) -> BTreeMap<Name, Row> {
-        self.rows_mut().clone()
+        self.leases().rows().clone()
     }
 
     /// Has a lease's row deleted soon.
@@ -64,15 +64,15 @@ impl Watcher {
     /// Deletes the whole table.
     pub fn delete_table(&self) {
         self.look();
-        self.table.drop_it();
-        for shard in std::mem::take(&mut *self.rows_mut()).into_keys() {
+        let gone = self.leases().delete_table();
+        for shard in gone {
             self.note(What::RowDeletedByHand { shard });
         }
     }
 
     /// Whether there is a lease table with leases.
     pub fn has_leases(&self) -> bool {
-        !self.rows_mut().is_empty()
+        !self.leases().rows().is_empty()
     }
 
     /// Has Kinesis trim every record of the shards that a worker processes.
@@ -92,7 +92,7 @@ impl Watcher {
     pub fn left_by(&self, id: &str) -> (Vec<String>, bool) {
         let mut owned = Vec::new();
         let mut has_row = false;
-        for item in self.table.items() {
+        for item in self.leases().table().items() {
             has_row |= item.is_worker() && item.key() == id;
             let key = item.key().to_owned();
             let names = |owner: &Option<String>| owner.as_deref() == Some(id);
@@ -146,49 +146,12 @@ impl Watcher {
     }
 
     fn look(&self) {
-        let lease = |item: Item| {
-            let shard = Name::from(item.key());
-            Some((shard, item.into_lease()?))
-        };
-        match self.table.touched() {
-            Touched::Rows(keys) => {
-                for key in keys {
-                    let row = self.table.item(&key).map(lease);
-                    match row {
-                        Some(Some((shard, row))) => self.seen(shard, row),
-                        // No lease.
-                        Some(None) => {}
-                        None => self.gone(&key),
-                    }
-                }
-            }
-            Touched::Any => {
-                let leases: BTreeMap<Name, Row> = self.table.items().into_iter().filter_map(lease).collect();
-                for shard in self
-                    .rows()
-                    .into_keys()
-                    .filter(|shard| !leases.contains_key(shard))
-                {
-                    self.gone(&shard);
-                }
-                for (shard, row) in leases {
-                    self.seen(shard, row);
-                }
-            }
-        }
-    }
-
-    fn seen(&self, shard: Name, row: Row) {
-        let before = self.rows_mut().insert(shard.clone(), row.clone());
-        if before.as_ref() != Some(&row) {
-            self.note(What::Row { shard, row });
-        }
-    }
-
-    fn gone(&self, shard: &str) {
-        let gone = self.rows_mut().remove_entry(shard);
-        if let Some((shard, _)) = gone {
-            self.note(What::RowGone { shard });
+        let changed = self.leases().look();
+        for (shard, row) in changed {
+            self.note(match row {
+                Some(row) => What::Row { shard, row },
+                None => What::RowGone { shard },
+            });
         }
     }
 
@@ -202,8 +165,7 @@ impl Watcher {
         let Some(shard) = dice.pick(&candidates).cloned() else {
             return;
         };
-        self.table.delete(&shard);
-        self.rows_mut().remove(&shard);
+        self.leases().delete(&shard);
         self.note(What::RowDeletedByHand { shard });
     }
 }

@@ -44,6 +44,31 @@ pub struct Size {
     pub wanted: Wanted,
 }
 
+impl Size {
+    /// How many open shards the stream may grow to: twice as many, and at least so many that families of shards form.
+    fn most_shards(&self) -> usize {
+        (usize::try_from(self.shards).unwrap_or(0) * 2).max(12)
+    }
+
+    /// The command that runs the history of a seed of this size again, with its whole timeline.
+    #[must_use]
+    pub fn replay(&self, seed: u64) -> String {
+        let mut line = format!(
+            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
+            self.disturbed.as_secs_f64() / 60.0,
+            self.workers,
+            self.shards
+        );
+        for kind in &self.wanted.without {
+            line.push_str(&format!(" --without {kind:?}"));
+        }
+        for (kind, rate) in &self.wanted.rates {
+            line.push_str(&format!(" --rate \"{kind}={rate}\""));
+        }
+        line
+    }
+}
+
 /// What came of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -117,7 +142,12 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         Dice::of(seed, "processors"),
         size.wanted.clone(),
     );
-    let mut workload = Workload::new(kinesis, history.clone(), Dice::of(seed, "workload"));
+    let mut workload = Workload::new(
+        kinesis,
+        history.clone(),
+        Dice::of(seed, "workload"),
+        size.most_shards(),
+    );
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
     let watcher = Watcher::new(stage.clone(), &backend);
@@ -136,6 +166,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             .run(fleet.clone(), workload.clone(), Dice::of(seed, "operator")),
     );
     let producing = tokio::spawn(produce(workload.clone(), Dice::of(seed, "producer")));
+    if start != InitialPosition::TrimHorizon {
+        // There is something to be left out, and the time to start from is over.
+        sleep(FROM + Duration::from_secs(2)).await;
+    }
     for _ in 0..size.workers {
         fleet.start();
     }
