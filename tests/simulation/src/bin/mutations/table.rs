@@ -41,15 +41,16 @@ pub(crate) fn markdown(list: &List, rows: &[Row<'_>]) -> String {
     if !missed.is_empty() {
         let _ = write!(
             text,
-            "\n## Not caught\n\n| mutation | file | why |\n|---|---|---|\n"
+            "\n## Not caught\n\n| mutation | file | seeds tried | why |\n|---|---|---:|---|\n"
         );
     }
     for row in missed {
         let _ = writeln!(
             text,
-            "| {} | {} | {} |",
+            "| {} | {} | {} | {} |",
             cell(&row.mutation.name),
             files(row.mutation),
+            row.mutation.histories(&list.histories).seeds,
             cell(row.mutation.blind_spot.as_deref().unwrap_or("not known yet"))
         );
     }
