@@ -141,7 +141,7 @@ impl Fleet {
         let books = self.stage.books();
         let row = |(name, member): (&String, &Member)| {
             let status = member.handle.status();
-            let works = |state| !matches!(state, ShardState::Ended | ShardState::Lost);
+            let works = |state| state != ShardState::Lost;
             let shards: Vec<_> = status.shards.iter().filter(|shard| works(shard.state)).collect();
             Row {
                 worker: name.clone(),

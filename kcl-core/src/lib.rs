@@ -63,7 +63,7 @@ pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, Prepared
 pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, ShardId, Stream};
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
-pub use self::record::{Encryption, Record, RecordBatch};
+pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::worker::{
     ShardState, ShardStatus, Worker, WorkerBuilder, WorkerHandle, WorkerPhase, WorkerStatus,
 };

@@ -37,6 +37,9 @@ pub trait RecordProcessor: Send + 'static {
 
     /// Called for each batch, in order.
     ///
+    /// [`RecordBatch::gap`] says whether Kinesis may have trimmed records before they could be read. A shard that went
+    /// away entirely ends with an empty batch that says so.
+    ///
     /// Returning `Ok` says that the batch is done as far as this processor is concerned; it does not checkpoint.
     async fn process_records(
         &mut self,

@@ -119,6 +119,19 @@ pub struct RecordBatch {
     millis_behind_latest: Option<u64>,
     is_last: bool,
     received_at: SystemTime,
+    gap: Option<Gap>,
+}
+
+/// Records may be missing between two places of a shard: Kinesis trimmed them, as the stream's retention period says,
+/// before they were read.
+///
+/// Whether there were any cannot be known. What is known is that the last record that this application read is no longer
+/// in the stream: it was away for longer than the retention period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The last record that was read; what came next may be missing. `None` if nothing had been read.
+    pub after: Option<SequenceNumber>,
 }
 
 impl RecordBatch {
@@ -134,7 +147,18 @@ impl RecordBatch {
             millis_behind_latest,
             is_last,
             received_at,
+            gap: None,
         }
+    }
+
+    pub(crate) fn behind(mut self, gap: Option<Gap>) -> Self {
+        self.gap = gap;
+        self
+    }
+
+    /// Whether records may be missing directly before this batch; if it is empty, before the end of the shard.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
     }
 
     /// The records, in the order of the shard.

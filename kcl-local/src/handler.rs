@@ -4,11 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::dynamodb::DynamoDb;
+use crate::faults::Past;
 use crate::kinesis::{ApiError, Kinesis};
 use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body};
 
@@ -33,6 +36,7 @@ pub struct Handler {
     kinesis: Kinesis,
     dynamodb: DynamoDb,
     requests: Arc<AtomicU64>,
+    past: Arc<Past>,
 }
 
 /// A refusal by the handler itself, before a service sees the request.
@@ -66,6 +70,7 @@ impl Handler {
             kinesis,
             dynamodb,
             requests: Arc::default(),
+            past: Arc::default(),
         }
     }
 
@@ -77,6 +82,11 @@ impl Handler {
     /// The DynamoDB behind it.
     pub fn dynamodb(&self) -> &DynamoDb {
         &self.dynamodb
+    }
+
+    /// What reads were answered a moment ago.
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
     }
 
     /// Answers one request. Never fails: whatever is wrong is told in the response.
@@ -184,6 +194,12 @@ impl Handler {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
         headers.insert(REQUEST_ID, self.next_request_id());
+        let now = DateTime::from_millis(i64::try_from(self.kinesis.clock().now_millis()).unwrap_or(i64::MAX));
+        let now = now.fmt(Format::HttpDate).ok();
+        headers.extend(
+            now.and_then(|now| HeaderValue::try_from(now).ok())
+                .map(|now| (DATE, now)),
+        );
         if let Some(error) = answer.error {
             let name = error.rsplit('#').next().unwrap_or_default();
             headers.extend(HeaderValue::from_str(name).ok().map(|name| (ERROR_TYPE, name)));

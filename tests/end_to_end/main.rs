@@ -6,6 +6,7 @@ mod freeze;
 mod positions;
 mod processors;
 mod reshard;
+mod retention;
 mod start;
 mod takeover;
 mod tcp;

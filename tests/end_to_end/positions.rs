@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_core::InitialPosition;
+use kcl_core::{Environment, InitialPosition};
 use kcl_tests::{Behaviour, World};
 use tokio::time::sleep;
 
@@ -89,4 +89,28 @@ async fn the_trim_horizon_starts_with_closed_shards_that_still_hold_records() {
     world.until_drained(Duration::from_secs(10)).await;
     world.assert_exactly_once();
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_reader_whose_clock_is_a_day_ahead_does_not_keep_the_next_one_from_reading() {
+    let world = World::with_shards(1).await;
+    let clock = world.backend.clock().clone();
+    let ahead = move || clock.now() + Duration::from_secs(86_400);
+    let builder = world
+        .builder("w1", Behaviour::default())
+        .initial_position(InitialPosition::Latest)
+        .environment(Environment::seeded(7, ahead));
+    let first = world.run("w1", builder);
+    world
+        .until_processing(&[&first], &[1], Duration::from_secs(5))
+        .await;
+    first.kill().await;
+    world.put(5, 50).await;
+    let builder = world
+        .builder("w2", Behaviour::default())
+        .initial_position(InitialPosition::Latest);
+    let second = world.run("w2", builder);
+    world.until_drained(Duration::from_secs(30)).await;
+    world.assert_nothing_lost();
+    second.stop().await;
 }

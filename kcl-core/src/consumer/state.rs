@@ -1,7 +1,7 @@
 //! The life of one shard's consumer as a state machine: events in, the next step out. Pure.
 //!
 //! ```text
-//! waiting on parents -> initializing -> processing -> ending the shard -> resting until the lease is deleted
+//! waiting on parents -> initializing -> processing -> ending the shard -> done
 //!                                           |
 //!                                       draining -> done                (loss: done, from anywhere)
 //! ```
@@ -27,11 +27,9 @@ pub(crate) enum Step {
     CreateChildren,
     /// Write children and SHARD_END to the lease.
     RecordEnd,
-    /// Keep the lease of the ended shard until the leader deletes it. Interruptible.
-    Rest,
     /// Call `shutdown_requested`.
     RequestShutdown,
-    /// Give the lease up.
+    /// Give the lease up. Nobody needs to own the lease of an ended shard. (The Java KCL renews it until it is deleted.)
     GiveUp,
     /// Call `lease_lost`.
     TellLoss(LossReason),
@@ -145,14 +143,14 @@ impl Machine {
             Step::Process | Step::AwaitBatch => Step::AwaitBatch,
             Step::Pause => self.failed.take().unwrap_or(Step::Finish),
             Step::EndShard => Step::CreateChildren,
-            Step::CreateChildren if self.was_over => self.rest(),
+            Step::CreateChildren if self.was_over => Step::GiveUp,
             Step::CreateChildren => Step::RecordEnd,
             Step::RecordEnd => {
                 self.was_over = true;
-                self.rest()
+                Step::GiveUp
             }
             Step::RequestShutdown => Step::GiveUp,
-            Step::Rest | Step::GiveUp | Step::TellLoss(_) | Step::Finish => Step::Finish,
+            Step::GiveUp | Step::TellLoss(_) | Step::Finish => Step::Finish,
         }
     }
 
@@ -180,7 +178,7 @@ impl Machine {
             Step::AwaitParents | Step::Initialize => Step::GiveUp,
             // Everything is processed: it is quicker to end the shard here than to have it done elsewhere. But only once.
             Step::EndShard | Step::CreateChildren | Step::RecordEnd if self.step != Step::Pause => due,
-            Step::CreateChildren | Step::RecordEnd | Step::Rest | Step::GiveUp => {
+            Step::CreateChildren | Step::RecordEnd | Step::GiveUp => {
                 self.failed = None;
                 Step::GiveUp
             }
@@ -194,7 +192,7 @@ impl Machine {
 
     fn lost(&mut self, reason: LossReason) -> Step {
         match &self.step {
-            Step::TellLoss(_) | Step::Finish | Step::GiveUp | Step::Rest => Step::Finish,
+            Step::TellLoss(_) | Step::Finish | Step::GiveUp => Step::Finish,
             // Told to shut down already, or never told anything.
             _ if !self.is_initialized || self.was_over => Step::Finish,
             // `shard_ended` was the last call.
@@ -208,14 +206,6 @@ impl Machine {
                 Step::Finish
             }
             _ => Step::TellLoss(reason),
-        }
-    }
-
-    fn rest(&self) -> Step {
-        if self.is_draining {
-            Step::GiveUp
-        } else {
-            Step::Rest
         }
     }
 }
@@ -243,21 +233,7 @@ mod tests {
     #[test]
     fn a_shard_is_processed_to_its_end() {
         assert_eq!(
-            steps(
-                false,
-                &[
-                    OK,
-                    OK,
-                    BATCH,
-                    OK,
-                    LAST,
-                    OK,
-                    OK,
-                    OK,
-                    OK,
-                    Event::Lost(LossReason::Deleted)
-                ]
-            ),
+            steps(false, &[OK, OK, BATCH, OK, LAST, OK, OK, OK, OK, OK,]),
             [
                 Step::AwaitParents,
                 Step::Initialize,
@@ -268,7 +244,7 @@ mod tests {
                 Step::EndShard,
                 Step::CreateChildren,
                 Step::RecordEnd,
-                Step::Rest,
+                Step::GiveUp,
                 Step::Finish,
             ]
         );
@@ -389,8 +365,8 @@ mod tests {
     #[test]
     fn a_shard_that_was_over_before_has_no_processor() {
         assert_eq!(
-            steps(true, &[OK, DRAIN, OK]),
-            [Step::CreateChildren, Step::Rest, Step::GiveUp, Step::Finish]
+            steps(true, &[OK, OK]),
+            [Step::CreateChildren, Step::GiveUp, Step::Finish]
         );
         assert_eq!(
             steps(true, &[FAILED, OK, LOST])[1..],

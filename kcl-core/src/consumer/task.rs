@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Checkpoint, Fleet, HeldLease, LeaseKey, LeaseWriteError, Standing};
+use kcl_lease::{
+    Checkpoint, Fleet, HeldLease, Lease, LeaseKey, LeaseWriteError, PendingCheckpoint, Standing,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::latest::{note_to_leave, noted_start};
+use super::latest::{needs_note, note_to_leave, noted_start};
 use super::monitor::ShardMonitor;
 use super::state::{Event, Machine, Step};
+use crate::aws::CallError;
 use crate::checkpointer::Checkpointer;
 use crate::config::{FailurePolicy, ShardId};
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor, ShardContext};
@@ -148,7 +151,6 @@ impl Task {
             Step::EndShard => self.end_shard().await,
             Step::CreateChildren => self.create_children().await,
             Step::RecordEnd => self.record_end().await,
-            Step::Rest => self.interrupted().await,
             Step::RequestShutdown => self.request_shutdown().await,
             Step::GiveUp => self.give_up().await,
             Step::TellLoss(reason) => {
@@ -215,7 +217,11 @@ impl Task {
         let lease = self.held.lease();
         // Read before a note is left: the reader that leaves it starts at the latest record itself.
         self.noted_start = noted_start(lease.pending_checkpoint.as_ref());
-        if let Some(note) = note_to_leave(&lease, self.parts.discovery.env.now()) {
+        let note = match self.note(&lease).await {
+            Ok(note) => note,
+            Err(error) => return self.failed("asking Kinesis for the time", &error.into()),
+        };
+        if let Some(note) = note {
             match self.held.prepare_checkpoint(note).await {
                 Ok(()) => {}
                 Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
@@ -259,6 +265,17 @@ impl Task {
             }
             Err(error) => self.failed("initialize", &error),
         }
+    }
+
+    /// The time by the clock of the service: this worker's own may be ahead, and nobody could read from there yet.
+    async fn note(&mut self, lease: &Lease) -> Result<Option<PendingCheckpoint>, CallError> {
+        if !needs_note(lease) {
+            return Ok(None);
+        }
+        let now = self.parts.discovery.stream.probe().await?;
+        Ok(note_to_leave(
+            now.unwrap_or_else(|| self.parts.discovery.env.now()),
+        ))
     }
 
     /// Starts to read behind a checkpoint.
@@ -328,7 +345,7 @@ impl Task {
             return Event::Succeeded;
         };
         let batch = &delivery.batch;
-        if batch.is_empty() && !self.parts.polling.wants_empty_batches {
+        if batch.is_empty() && batch.gap().is_none() && !self.parts.polling.wants_empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;
@@ -471,7 +488,6 @@ impl Task {
             Step::Initialize => ShardState::Initializing,
             Step::AwaitBatch | Step::Process => ShardState::Processing,
             Step::EndShard | Step::CreateChildren | Step::RecordEnd => ShardState::Ending,
-            Step::Rest => ShardState::Ended,
             Step::RequestShutdown | Step::GiveUp => ShardState::Draining,
             Step::TellLoss(_) => ShardState::Lost,
             Step::Pause | Step::Finish => return,

@@ -14,7 +14,6 @@ pub(crate) enum IteratorRequest {
     Latest,
     AtTimestamp(SystemTime),
     AtSequenceNumber(SequenceNumber),
-    AfterSequenceNumber(SequenceNumber),
 }
 
 impl IteratorRequest {
@@ -24,13 +23,12 @@ impl IteratorRequest {
             Self::Latest => ShardIteratorType::Latest,
             Self::AtTimestamp(_) => ShardIteratorType::AtTimestamp,
             Self::AtSequenceNumber(_) => ShardIteratorType::AtSequenceNumber,
-            Self::AfterSequenceNumber(_) => ShardIteratorType::AfterSequenceNumber,
         }
     }
 
     pub(crate) fn sequence(&self) -> Option<&SequenceNumber> {
         match self {
-            Self::AtSequenceNumber(sequence) | Self::AfterSequenceNumber(sequence) => Some(sequence),
+            Self::AtSequenceNumber(sequence) => Some(sequence),
             _ => None,
         }
     }
@@ -48,7 +46,7 @@ impl IteratorRequest {
 pub(crate) struct Cursor(IteratorRequest);
 
 impl Cursor {
-    /// How far this worker's clock may be ahead of Kinesis' clock without records being missed.
+    /// How far the time that is known may be ahead of the clock by which records arrive without records being missed.
     pub(crate) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
     /// Where reading starts after a checkpoint; `None` at the end of a shard.
@@ -87,9 +85,10 @@ impl Cursor {
         }
     }
 
-    /// Records up to this one were read.
+    /// Records up to this one were read. A new iterator starts with it once more: that it is still there proves that
+    /// nothing behind it was trimmed.
     pub(crate) fn read(&mut self, last: SequenceNumber) {
-        self.0 = IteratorRequest::AfterSequenceNumber(last);
+        self.0 = IteratorRequest::AtSequenceNumber(last);
     }
 }
 
@@ -129,13 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_read_it_goes_on_behind_the_last_record() {
+    fn after_a_read_it_goes_on_with_the_last_record() {
         let mut cursor = Cursor(IteratorRequest::AtSequenceNumber(number("42")));
         cursor.read(number("45"));
-        assert_eq!(
-            cursor.request(),
-            &IteratorRequest::AfterSequenceNumber(number("45"))
-        );
+        assert_eq!(cursor.request(), &IteratorRequest::AtSequenceNumber(number("45")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_lease::{Environment, ExtendedSequenceNumber};
+use kcl_lease::{Environment, ExtendedSequenceNumber, SequenceNumber};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::buffer::{Budget, Inlet, Outlet, buffer};
@@ -12,7 +12,7 @@ use super::pace::{Found, Pace};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::ShardId;
 use crate::consumer::ShardMonitor;
-use crate::record::{Record, RecordBatch};
+use crate::record::{Gap, Record, RecordBatch};
 use crate::retry::{Hush, Retry};
 use crate::stream::{Child, Discovery};
 
@@ -38,9 +38,11 @@ pub(crate) struct Poller {
     options: PollingOptions,
     monitor: Arc<ShardMonitor>,
     cursor: Cursor,
-    /// Records up to this one are known to be processed.
+    /// Records up to this one are processed, or on their way to be.
     done: Option<ExtendedSequenceNumber>,
     iterator: Option<String>,
+    /// The record with which the present iterator was asked to start, until a record arrived.
+    expected: Option<SequenceNumber>,
     inlet: Inlet,
 }
 
@@ -50,6 +52,7 @@ struct Page {
     millis_behind_latest: Option<u64>,
     /// At the end of the shard: the shards that follow.
     end: Option<Vec<Child>>,
+    gap: Option<Gap>,
 }
 
 /// How often a closed shard's children are looked for when Kinesis does not name them.
@@ -77,6 +80,7 @@ impl Poller {
                 cursor,
                 done,
                 iterator: None,
+                expected: None,
                 inlet,
             },
             outlet,
@@ -118,7 +122,8 @@ impl Poller {
                 .read(found.records, page.millis_behind_latest, self.inlet.is_empty());
             if is_last || found.records > 0 || self.options.wants_empty_batches {
                 let batch =
-                    RecordBatch::new(page.records, page.millis_behind_latest, is_last, self.env.now());
+                    RecordBatch::new(page.records, page.millis_behind_latest, is_last, self.env.now())
+                        .behind(page.gap);
                 if !self.inlet.send(batch, page.end.unwrap_or_default(), room) {
                     return;
                 }
@@ -156,12 +161,13 @@ impl Poller {
             Some(iterator) => iterator,
             None => {
                 let asked_at = self.env.now();
-                let new = self
+                let (new, answered_at) = self
                     .discovery
                     .stream
                     .shard_iterator(&self.shard, self.cursor.request())
                     .await?;
-                self.cursor.opened(asked_at);
+                self.expected = self.cursor.request().sequence().cloned();
+                self.cursor.opened(answered_at.unwrap_or(asked_at));
                 self.iterator.insert(new).clone()
             }
         };
@@ -188,18 +194,37 @@ impl Poller {
         };
         // From here on nothing can fail: the position moves together with the records.
         self.iterator = answer.next_shard_iterator;
-        if let Some(last) = records.last() {
-            self.cursor.read(last.sequence_number().clone());
-        }
+        let gap = self.gap_before(records.first(), end.is_some());
+        let last = records.last().map(|record| record.position().clone());
         if let Some(done) = &self.done {
             // In the shard's order, so what is done comes first.
             let done = records.partition_point(|record| record.position() <= done);
             records.drain(..done);
         }
+        if let Some(last) = last {
+            self.cursor.read(last.sequence.clone());
+            self.done = self.done.take().max(Some(last));
+        }
         Ok(Page {
             records,
             millis_behind_latest,
             end,
+            gap,
+        })
+    }
+
+    /// An iterator starts with the last record that was read. If another one comes first, that one was trimmed.
+    fn gap_before(&mut self, first: Option<&Record>, is_end: bool) -> Option<Gap> {
+        let expected = self.expected.take_if(|_| first.is_some() || is_end)?;
+        if first.is_some_and(|first| *first.sequence_number() == expected) {
+            return None;
+        }
+        tracing::error!(
+            shard = %self.shard, after = %expected,
+            "the last record read is no longer in the stream: records behind it may have been trimmed before they were read"
+        );
+        Some(Gap {
+            after: Some(expected),
         })
     }
 
@@ -238,15 +263,17 @@ impl Poller {
         if graph.is_empty() || graph.get(&self.shard).is_some() {
             return Err(error);
         }
-        tracing::warn!(
-            shard = %self.shard,
-            "Kinesis no longer lists this shard: its retention ended before it was read to its end"
+        let after = self.done.as_ref().map(|done| done.sequence.clone());
+        tracing::error!(
+            shard = %self.shard, after = after.as_ref().map(tracing::field::display),
+            "Kinesis no longer lists this shard: records may have been trimmed before they were read"
         );
         let children = graph.children_of(&self.shard).map(Child::from).collect();
         Ok(Page {
             records: Vec::new(),
             millis_behind_latest: None,
             end: Some(children),
+            gap: Some(Gap { after }),
         })
     }
 }

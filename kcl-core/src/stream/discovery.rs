@@ -98,12 +98,13 @@ impl Discovery {
             .await
     }
 
-    /// Creates the leases of the shards that follow an ended one. Safe to repeat, and for both parents of a merge to do.
+    /// Creates the leases of the shards that follow an ended one; the number of those that were new. Safe to repeat, and
+    /// for both parents of a merge to do.
     pub(crate) async fn create_children(
         &self,
         ended: &ShardId,
         children: &[Child],
-    ) -> Result<(), DiscoveryError> {
+    ) -> Result<usize, DiscoveryError> {
         let mut unleased = BTreeSet::new();
         for parent in other_parents(ended, children) {
             if self.store.get(&parent.lease_key()).await?.is_none() {
@@ -115,8 +116,7 @@ impl Discovery {
             unleased.retain(|parent| graph.get(parent).is_some());
         }
         let ready = without_awaiting(children.to_vec(), &unleased);
-        self.create(child_leases(ended, &ready)).await?;
-        Ok(())
+        Ok(self.create(child_leases(ended, &ready)).await?)
     }
 
     /// The children of a shard as Kinesis lists them.
@@ -147,6 +147,8 @@ impl Discovery {
     async fn lead(&self, fleet: &Fleet) {
         /// How soon after a shard ended its lease may be ready to go: its children have to be started first.
         const AFTER_END: Duration = Duration::from_secs(5);
+        /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
+        const TO_CONFIRM: Duration = Duration::from_secs(2);
         let mut retry = Retry::new(
             self.env.clone(),
             Duration::from_millis(250),
@@ -161,7 +163,7 @@ impl Discovery {
                     let result = self.audit(fleet, &mut watch).await;
                     let pause = match &result {
                         Err(_) => retry.pause(),
-                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(Duration::from_secs(10)),
+                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(TO_CONFIRM),
                         Ok(()) => self.audit_interval,
                     };
                     next_audit = Instant::now() + pause;

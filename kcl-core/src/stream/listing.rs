@@ -1,11 +1,14 @@
 //! The Kinesis calls about one stream, with their errors classified.
 
+use std::time::SystemTime;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
 
 use super::graph::{Shard, ShardGraph};
+use super::service_time::ServiceTime;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{InitialPosition, ShardId, Stream};
 use crate::retrieval::IteratorRequest;
@@ -26,16 +29,20 @@ impl StreamClient {
         &self.stream
     }
 
-    /// Asks for one shard, to learn whether the stream exists and may be read.
-    pub(crate) async fn probe(&self) -> Result<(), CallError> {
+    /// Asks for one shard, to learn whether the stream exists and may be read, and what time it is at the service; `None`
+    /// if a server that is not Kinesis does not say.
+    pub(crate) async fn probe(&self) -> Result<Option<SystemTime>, CallError> {
+        let time = ServiceTime::default();
         let request = self.client.list_shards().max_results(1);
         let request = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn());
         request
+            .customize()
+            .interceptor(time.clone())
             .send()
             .await
-            .map(drop)
+            .map(|_| time.last())
             .map_err(|error| CallError::from_sdk("ListShards", &error))
     }
 
@@ -71,12 +78,13 @@ impl StreamClient {
         }
     }
 
-    /// A shard iterator; good for five minutes.
+    /// A shard iterator, good for five minutes, and when the service answered.
     pub(crate) async fn shard_iterator(
         &self,
         shard: &ShardId,
         request: &IteratorRequest,
-    ) -> Result<String, CallError> {
+    ) -> Result<(String, Option<SystemTime>), CallError> {
+        let time = ServiceTime::default();
         let answer = self
             .client
             .get_shard_iterator()
@@ -86,16 +94,19 @@ impl StreamClient {
             .shard_iterator_type(request.kind())
             .set_starting_sequence_number(request.sequence().map(|sequence| sequence.as_str().to_owned()))
             .set_timestamp(request.timestamp().map(DateTime::from))
+            .customize()
+            .interceptor(time.clone())
             .send()
             .await
             .map_err(|error| CallError::from_sdk("GetShardIterator", &error))?;
-        answer.shard_iterator.ok_or_else(|| {
+        let iterator = answer.shard_iterator.ok_or_else(|| {
             CallError::new(
                 ErrorClass::Transient,
                 "GetShardIterator",
                 "the answer holds no iterator",
             )
-        })
+        })?;
+        Ok((iterator, time.last()))
     }
 
     /// The next records behind an iterator: at most `limit` of them and 10 MiB (limits of the service).

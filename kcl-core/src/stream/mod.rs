@@ -7,6 +7,7 @@ mod discovery;
 mod graph;
 mod listing;
 mod missing;
+mod service_time;
 
 pub(crate) use self::children::Child;
 pub(crate) use self::discovery::Discovery;

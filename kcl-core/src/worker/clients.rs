@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use kcl_lease::{Environment, WorkerId};
@@ -13,6 +14,7 @@ pub(super) fn dynamodb(sdk: &SdkConfig, failover_time: Duration) -> aws_sdk_dyna
     let timeouts = timeouts(sdk, attempt, failover_time / 2);
     let config = aws_sdk_dynamodb::config::Builder::from(sdk)
         .timeout_config(timeouts)
+        .retry_partition(own_retries())
         .build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
@@ -22,8 +24,15 @@ pub(super) fn kinesis(sdk: &SdkConfig) -> aws_sdk_kinesis::Client {
     let timeouts = timeouts(sdk, Duration::from_secs(10), Duration::from_secs(30));
     let config = aws_sdk_kinesis::config::Builder::from(sdk)
         .timeout_config(timeouts)
+        .retry_partition(own_retries())
         .build();
     aws_sdk_kinesis::Client::from_conf(config)
+}
+
+/// By default all clients of a service in a process share one allowance of retries. A processor whose own calls keep
+/// failing would use it up, and a single lost renewal could cost a lease.
+fn own_retries() -> RetryPartition {
+    RetryPartition::custom("kcl").build()
 }
 
 /// What the application configured wins.

@@ -32,8 +32,6 @@ pub enum ShardState {
     Processing,
     /// Everything was processed; the end is being recorded.
     Ending,
-    /// Processed to its end. The lease is kept until the shard's children were started.
-    Ended,
     /// It is being given up.
     Draining,
     /// It belongs to another worker.

@@ -128,6 +128,7 @@ async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Elec
     let sighting = election.sighting();
     loop {
         let resigns = shared.resigning.is_cancelled();
+        let soonest = Instant::now() + shared.options.min_scan_interval / 4;
         let next = match assign_once(shared, &mut observer, sighting.as_ref()).await {
             Ok(next) => {
                 failing_since = None;
@@ -150,7 +151,8 @@ async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Elec
         tokio::select! {
             biased;
             () = shared.resigning.cancelled() => {}
-            () = shared.scan.notified() => {}
+            // However often somebody asks for it.
+            () = async { shared.scan.notified().await; sleep_until(soonest).await } => {}
             () = sleep_until(next) => {}
         }
     }

@@ -3,6 +3,7 @@
 mod announce;
 mod discover;
 mod lead;
+mod leave;
 mod options;
 mod shared;
 
@@ -20,8 +21,7 @@ use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
-use crate::plan::name_successors;
-use crate::store::{ClientVersion, LeaseChange, LeaseStore, StoreError, TableSnapshot};
+use crate::store::{ClientVersion, LeaseStore, StoreError, TableSnapshot};
 
 /// Why a worker cannot join its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -209,88 +209,12 @@ impl Fleet {
         }
     }
 
-    /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
-    /// to drain, each with the successor that it shall be handed to. Renewals go on.
-    pub async fn prepare_to_leave(&self) {
-        self.shared.leaving.cancel();
-        let mut announcing = self.announcing.clone();
-        // An error means that the loop is gone already.
-        let _ = announcing.wait_for(|announces| !announces).await;
-        let successors = match self.shared.store.scan().await {
-            Ok(snapshot) => {
-                let dead = self
-                    .shared
-                    .fleet
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .dead
-                    .clone();
-                let (me, max) = (self.shared.me(), self.shared.options.max_leases);
-                name_successors(&snapshot, me, &dead, self.shared.epoch_seconds(), max)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no successors can be named; the leader will assign the leases");
-                Default::default()
-            }
-        };
-        for held in self.held() {
-            held.ask_to_leave(successors.get(held.key()).cloned());
-        }
-        self.decline().await;
-    }
-
-    /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
-    /// last assignment. Failures are logged; what could not be released expires.
-    pub async fn leave(&self) {
-        self.shared.leaving.cancel();
-        for held in self.held() {
-            if let Err(error) = held.give_up().await {
-                tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
-            }
-        }
-        self.decline().await;
-        self.shared.resigning.cancel();
-        let mut leading = self.leading.clone();
-        let _ = leading.wait_for(|leads| !leads).await;
-        self.abandon();
-    }
-
     /// Stops everything at once and writes nothing more, as a crash would.
     pub fn abandon(&self) {
         self.loops
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .abort_all();
-    }
-
-    async fn decline(&self) {
-        if let Err(error) = self.decline_unclaimed().await {
-            tracing::warn!(%error, "leases assigned to this leaving worker could not be declined; they will expire");
-        }
-    }
-
-    /// Gives back what was assigned to this worker but not taken up: releases leases, and returns hand-offs under way to
-    /// their processors.
-    async fn decline_unclaimed(&self) -> Result<(), StoreError> {
-        let me = self.shared.me();
-        for key in self.shared.store.assigned_to(me).await? {
-            if self.shared.keeper.holds(&key) {
-                continue;
-            }
-            let lease = self.shared.store.get(&key).await?;
-            let Some(lease) = lease.filter(|lease| lease.owner.as_ref() == Some(me)) else {
-                continue;
-            };
-            let change = match &lease.checkpoint_owner {
-                Some(processor) => LeaseChange::Assign {
-                    to: processor.clone(),
-                    unless_renewed: false,
-                },
-                None => LeaseChange::Release,
-            };
-            self.shared.store.write(&lease, &change).await?;
-        }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::FleetOptions;
 use crate::environment::Environment;
 use crate::health::Health;
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{HeldLease, Keeper};
 use crate::store::{LeaseStore, TableSnapshot};
 
@@ -44,6 +44,8 @@ pub(super) struct Knowledge {
     /// Known only to the leader.
     pub(super) workers: Option<usize>,
     pub(super) dead: Vec<WorkerId>,
+    /// Hand-offs from this worker that it can finish only once its processors have stopped.
+    pub(super) unfinished: Vec<LeaseKey>,
 }
 
 impl Shared {

@@ -6,10 +6,11 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::keeper::Standing;
+use crate::ids::LeaseKey;
+use crate::keeper::{LossReason, Standing};
 use crate::lease::Lease;
-use crate::store::MemoryLeaseStore;
 use crate::store::flaky::FlakyStore;
+use crate::store::{LeaseChange, MemoryLeaseStore, WriteOutcome};
 
 const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -189,6 +190,31 @@ async fn a_worker_that_leaves_while_leases_are_on_their_way_to_it_strands_none()
         b.stop().await;
         until_held(&[&a], &[8], Duration::from_millis(5500)).await;
     }
+}
+
+/// A hand-off from a worker that was cut off and has lost the lease: nobody but this worker knows that it is free.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_finishes_hand_offs_of_leases_that_it_lost() {
+    let store = table_of(1).await;
+    let key = LeaseKey::from("s00");
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[1], Duration::from_secs(5)).await;
+    a.processor.abort();
+    a.fleet.held()[0].lose(LossReason::Expired);
+    let lease = store.get(&key).await.unwrap().unwrap();
+    let to = "b".into();
+    let began = store
+        .write(&lease, &LeaseChange::BeginHandOff { to })
+        .await
+        .unwrap();
+    assert!(matches!(began, WriteOutcome::Applied(_)));
+
+    a.fleet.prepare_to_leave().await;
+    a.fleet.leave().await;
+
+    let left = store.get(&key).await.unwrap().unwrap();
+    assert_eq!(left.owner, Some("b".into()));
+    assert_eq!(left.checkpoint_owner, None);
 }
 
 #[tokio::test(start_paused = true)]

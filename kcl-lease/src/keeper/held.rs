@@ -178,6 +178,8 @@ impl HeldLease {
         self.write(|lease| {
             let successor = match (&lease.owner, self.standing()) {
                 (next, _) if lease.is_in_hand_off() => next.clone(),
+                // Nothing is left to be done.
+                _ if lease.has_ended() => None,
                 (_, Standing::Draining { to }) => to.filter(|to| Some(to) != gone.as_ref()),
                 _ => None,
             };
@@ -196,6 +198,7 @@ impl HeldLease {
         let lease = self.lease();
         match self.standing() {
             _ if lease.is_in_hand_off() => lease.owner,
+            _ if lease.has_ended() => None,
             Standing::Draining { to } => to,
             _ => None,
         }
@@ -256,7 +259,7 @@ impl HeldLease {
         self.renewed_at().map(|at| at + self.inner.failover_time)
     }
 
-    pub(super) fn lose(&self, reason: LossReason) {
+    pub(crate) fn lose(&self, reason: LossReason) {
         self.inner.standing.send_if_modified(|standing| {
             let was_held = !matches!(standing, Standing::Lost(_));
             if was_held {

@@ -1,6 +1,6 @@
 //! Assignment by lease count: every lease has a live owner, and no worker has two more than another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::{Claim, FleetView, LeaseState, LeaseView};
 use crate::ids::WorkerId;
@@ -40,7 +40,7 @@ pub fn plan_moves(view: &FleetView, limits: BalanceLimits) -> Vec<Move> {
     let mut moves = Vec::new();
     for wanted in [LeaseState::Unowned, LeaseState::Expired] {
         for lease in leases_in(view, wanted) {
-            moves.extend(load.rehome(lease, wanted == LeaseState::Expired));
+            moves.extend(load.rehome(lease));
         }
     }
     for view in &view.leases {
@@ -65,6 +65,8 @@ fn leases_in(view: &FleetView, state: LeaseState) -> impl Iterator<Item = &Lease
 /// Leases per eligible worker, those on their way to it included.
 struct Load {
     counts: BTreeMap<WorkerId, usize>,
+    /// Workers that are given nothing at present.
+    overdue: BTreeSet<WorkerId>,
     max_leases: usize,
 }
 
@@ -79,26 +81,30 @@ impl Load {
                 *count += 1;
             }
         }
+        let overdue = view.workers.iter().filter(|worker| worker.overdue);
         Self {
             counts,
+            overdue: overdue.map(|worker| worker.id.clone()).collect(),
             max_leases: limits.max_leases,
         }
     }
 
     /// A new owner for a lease that nobody processes.
-    fn rehome(&mut self, lease: &Lease, expired: bool) -> Option<Move> {
+    ///
+    /// A scan may show what was true a moment ago, so the row must still be as it was judged.
+    fn rehome(&mut self, lease: &Lease) -> Option<Move> {
         // Its processor is dead; whoever was to follow it should, if it can.
         let next = lease
             .owner
             .clone()
-            .filter(|owner| lease.is_in_hand_off() && self.counts.contains_key(owner));
+            .filter(|owner| lease.is_in_hand_off() && self.receives(owner));
         let to = next.or_else(|| self.least_loaded(lease.actual_owner()))?;
         self.add(&to);
         Some(Move {
             lease: lease.clone(),
             change: LeaseChange::Assign {
                 to,
-                unless_renewed: expired,
+                unless_renewed: true,
             },
         })
     }
@@ -161,7 +167,8 @@ impl Load {
 
     /// The most and the least loaded worker, if moving a lease between them helps.
     fn uneven_pair(&self) -> Option<(WorkerId, WorkerId)> {
-        let (to, &least) = self.counts.iter().min_by_key(|(_, count)| **count)?;
+        let receivers = self.counts.iter().filter(|(id, _)| self.receives(id));
+        let (to, &least) = receivers.min_by_key(|(_, count)| **count)?;
         // Of equally loaded workers the first gives, as the first receives.
         let (from, &most) = self.counts.iter().rev().max_by_key(|(_, count)| **count)?;
         (most > least + 1 && least < self.max_leases).then(|| (from.clone(), to.clone()))
@@ -171,10 +178,14 @@ impl Load {
         let candidates = self
             .counts
             .iter()
-            .filter(|(id, count)| Some(*id) != except && **count < self.max_leases);
+            .filter(|(id, count)| Some(*id) != except && self.receives(id) && **count < self.max_leases);
         candidates
             .min_by_key(|(_, count)| **count)
             .map(|(id, _)| id.clone())
+    }
+
+    fn receives(&self, worker: &WorkerId) -> bool {
+        self.counts.contains_key(worker) && !self.overdue.contains(worker)
     }
 
     fn add(&mut self, to: &WorkerId) {

@@ -15,6 +15,9 @@ const JAVA_SILENCE: Duration = Duration::from_secs(60);
 /// For so many fail-over times a worker is given nothing after it let an assignment expire.
 const PAUSE: u32 = 6;
 
+/// After this part of the fail-over time without a sign of life a worker is given nothing more.
+const OVERDUE: f64 = 0.7;
+
 /// What an observer must know of the rules.
 #[derive(Debug, Clone)]
 pub struct ObserverOptions {
@@ -84,6 +87,9 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// Alive, announced and well: may be given leases.
     pub eligible: bool,
+    /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
+    /// is heard of.
+    pub overdue: bool,
 }
 
 /// The fleet at one moment.
@@ -119,6 +125,7 @@ struct WorkerHistory {
     report: (u64, u64),
     /// The last sign of life; `None` while there was none.
     alive_at: Option<Instant>,
+    is_ours: bool,
 }
 
 /// Remembers what changed when.
@@ -133,6 +140,9 @@ pub struct Observer {
     workers: BTreeMap<WorkerId, WorkerHistory>,
     /// Workers that show life but let an assignment expire without ever taking it up, and when.
     unresponsive: BTreeMap<WorkerId, Instant>,
+    /// Workers of our kind whose rows went away while leases still named them: the first thing that one does when it
+    /// leaves is to delete its row, and from then on it takes nothing up.
+    departed: BTreeSet<WorkerId>,
     has_observed: bool,
 }
 
@@ -144,6 +154,7 @@ impl Observer {
             leases: BTreeMap::new(),
             workers: BTreeMap::new(),
             unresponsive: BTreeMap::new(),
+            departed: BTreeSet::new(),
             has_observed: false,
         }
     }
@@ -204,10 +215,20 @@ impl Observer {
                 WorkerHistory {
                     report: (row.reported_at, row.report_number),
                     alive_at,
+                    is_ours: row.report_period.is_some(),
                 },
             );
         }
-        self.workers = workers;
+        let gone = std::mem::replace(&mut self.workers, workers);
+        let gone = gone.into_iter().filter(|(_, history)| history.is_ours);
+        self.departed.extend(gone.map(|(id, _)| id));
+        let named: BTreeSet<_> = snapshot
+            .leases
+            .iter()
+            .filter_map(|lease| lease.owner.as_ref())
+            .collect();
+        self.departed
+            .retain(|id| named.contains(id) && !self.workers.contains_key(id));
     }
 
     /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
@@ -229,13 +250,15 @@ impl Observer {
     }
 
     fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
-        let dead = self.known_dead(snapshot, now);
+        let mut dead = self.known_dead(snapshot, now);
+        dead.extend(&self.departed);
         // A Java worker begins some seconds before its first write.
         let ours: BTreeSet<_> = snapshot
             .workers
             .iter()
             .filter(|row| row.report_period.is_some())
             .map(|row| &row.id)
+            .chain(&self.departed)
             .collect();
         let mut next_expiry: Option<Instant> = None;
         let mut leases = Vec::with_capacity(snapshot.leases.len());
@@ -321,10 +344,15 @@ impl Observer {
             None if lost_all_leases(&row.id, leases) => Duration::ZERO,
             None => JAVA_SILENCE.max(self.options.failover_time),
         };
-        let is_alive = row.id == self.options.me || silent_for.is_some_and(|silence| silence < limit);
+        let is_me = row.id == self.options.me;
+        let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
+        // Our workers show themselves three times in a fail-over time: two signs were due.
+        let patience = self.options.failover_time.mul_f64(OVERDUE);
+        let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),
             eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
+            overdue: is_late && !is_me,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod backups;
 mod dispatch;
 mod time;
+mod touched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use dynoxide::actions::delete_table::DeleteTableRequest;
 use dynoxide::{Database, DynoxideError};
 
+pub use self::touched::{Touched, TouchedRows};
 use crate::clock::Clock;
 
 /// The DynamoDB of one backend. Clones share the tables.
@@ -20,6 +22,7 @@ use crate::clock::Clock;
 pub struct DynamoDb {
     database: Database,
     backups: Arc<backups::Backups>,
+    subscriptions: Arc<touched::Subscriptions>,
     clock: Clock,
 }
 
@@ -75,6 +78,7 @@ impl DynamoDb {
         Self {
             database,
             backups: Arc::default(),
+            subscriptions: Arc::default(),
             clock,
         }
     }
@@ -90,13 +94,21 @@ impl DynamoDb {
     ///
     /// What DynamoDB would answer; `UnknownOperationException` for an operation that is not served here.
     pub fn call(&self, operation: &str, body: &Bytes) -> Result<Bytes, DynamoDbError> {
-        match operation {
+        let answer = match operation {
             "DeleteTable" => self.delete_table(body),
             "DescribeContinuousBackups" => self.describe_continuous_backups(body),
             "DescribeLimits" => Ok(backups::describe_limits()),
             "UpdateContinuousBackups" => self.update_continuous_backups(body),
             _ => dispatch::call(&self.database, operation, body),
-        }
+        }?;
+        self.subscriptions.tell(operation, body);
+        Ok(answer)
+    }
+
+    /// Collects which rows of `table`, whose partition key is the string attribute `key`, are written by [`call`](Self::call)
+    /// from now on. The first [`take`](TouchedRows::take) tells [`Touched::Any`].
+    pub fn touched_rows(&self, table: &str, key: &str) -> TouchedRows {
+        self.subscriptions.add(table, key)
     }
 
     fn delete_table(&self, body: &Bytes) -> Result<Bytes, DynamoDbError> {

@@ -3,6 +3,7 @@
 //! A [`FaultInjector`] is asked once per request, before anything else happens, and answers with a [`Fault`].
 //! [`FaultScript`] is the one to use in a test; implement the trait for anything else, such as seeded chance.
 
+mod past;
 mod script;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub(crate) use past::{Past, eventually_consistent};
 pub use script::{FaultScript, Rule, RuleId};
 
 use crate::wire::{Service, Target};
@@ -44,6 +46,11 @@ impl<'a> Call<'a> {
 pub trait FaultInjector: fmt::Debug + Send + Sync {
     /// The fate of `call`. Called once per attempt, so a client's retry is decided anew.
     fn decide(&self, call: &Call<'_>) -> Fault;
+
+    /// Whether answers are to be kept for [`Outcome::Stale`]. Asked with each read.
+    fn needs_past(&self) -> bool {
+        false
+    }
 }
 
 /// Nothing ever goes wrong.
@@ -81,6 +88,9 @@ pub enum Outcome {
         /// The HTTP status.
         status: u16,
     },
+    /// It is answered with what was true so long ago, if it is a read of DynamoDB that may be (not strongly consistent,
+    /// or of an index), and the same read was answered then. Otherwise it passes.
+    Stale(Duration),
     /// It never arrives.
     DropRequest(Loss),
     /// It is handled and takes effect, but the answer never arrives.
@@ -134,6 +144,11 @@ impl Fault {
     /// The service fails: an `InternalServerError` with status 500.
     pub fn internal_error() -> Self {
         Self::respond(500, "InternalServerError")
+    }
+
+    /// A replica or an index lags behind by `age`.
+    pub const fn stale(age: Duration) -> Self {
+        Self::new(Outcome::Stale(age))
     }
 
     /// The request never arrives.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Call, Fault, FaultInjector};
+use super::{Call, Fault, FaultInjector, Outcome};
 
 /// A list of [`Rule`]s and of clients that are cut off. Clones share both.
 ///
@@ -219,6 +219,12 @@ impl FaultInjector for FaultScript {
             }
         }
         Fault::none()
+    }
+
+    fn needs_past(&self) -> bool {
+        let state = self.state();
+        let mut faults = state.rules.values().map(|active| &active.rule.fault);
+        faults.any(|fault| matches!(fault.outcome, Outcome::Stale(_)))
     }
 }
 

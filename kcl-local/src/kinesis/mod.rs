@@ -43,9 +43,21 @@ impl Kinesis {
         }
     }
 
+    /// The source of time.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// The options given at construction.
     pub fn options(&self) -> &KinesisOptions {
         &self.shared.options
+    }
+
+    /// Drops every record of a shard, as if the retention period had passed since they were put. False if there is no
+    /// such shard.
+    pub fn trim(&self, stream: &str, shard_id: &str) -> bool {
+        let Ok(id) = shard_id.parse() else { return false };
+        self.with_engine(|engine, now| engine.stream(stream, now).is_ok_and(|stream| stream.trim_all(id)))
     }
 
     /// Runs `work` on the engine, alone, at the clock's current time.

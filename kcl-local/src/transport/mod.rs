@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::faults::{Call, Fault, FaultInjector, Loss, Outcome};
+use crate::faults::{Call, Fault, FaultInjector, Loss, Outcome, eventually_consistent};
 use crate::handler::Handler;
 
 /// Takes a request of `client` to the handler and its answer back, through whatever `faults` has in store for it.
@@ -18,14 +18,29 @@ async fn deliver(
     client: &str,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, Loss> {
+    let call = Call::new(client, request.headers(), request.body());
     let Fault {
         delay_before,
         outcome,
         delay_after,
-    } = faults.decide(&Call::new(client, request.headers(), request.body()));
+    } = faults.decide(&call);
+    let read = eventually_consistent(&call).filter(|_| faults.needs_past());
     pause(delay_before).await;
+    let stale = match (&read, &outcome) {
+        (Some(read), Outcome::Stale(age)) => handler.past().answer(read, *age),
+        _ => None,
+    };
     let answer = match outcome {
-        Outcome::Pass => Ok(handler.handle(request).await),
+        Outcome::Pass | Outcome::Stale(_) => Ok(match stale {
+            Some(answer) => answer,
+            None => {
+                let answer = handler.handle(request).await;
+                if let Some(read) = read.filter(|_| answer.status().is_success()) {
+                    handler.past().remember(read, &answer);
+                }
+                answer
+            }
+        }),
         Outcome::Respond {
             code,
             message,

@@ -186,6 +186,29 @@ async fn a_client_that_gives_up_on_the_way_back_has_changed_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stale_read_shows_what_was_true_a_moment_ago_unless_it_must_be_consistent() {
+    let (_backend, faults, client) = world(|config| config).await;
+    let read = async |is_consistent: bool| {
+        let request = client.get_item().table_name(TABLE).key("leaseKey", s("shard-0"));
+        let answer = request.consistent_read(is_consistent).send().await.unwrap();
+        answer.item.unwrap().remove("leaseCounter").unwrap()
+    };
+    put_lease(&client, "shard-0", "worker-1").await;
+    renew(&client).await.unwrap();
+    let first = read(true).await;
+    let lag = faults.add(Rule::on("GetItem").fault(Fault::stale(Duration::from_secs(2))));
+    assert_eq!(read(false).await, first, "nothing else is known");
+    renew(&client).await.unwrap();
+    assert_ne!(read(false).await, first, "too fresh to be shown again");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    renew(&client).await.unwrap();
+    let last = read(true).await;
+    assert_ne!(read(false).await, last);
+    faults.remove(lag);
+    assert_eq!(read(false).await, last);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_cut_client_is_cut_and_it_heals() {
     let (backend, faults, client) = world(|config| config).await;
     let other = Client::new(&backend.sdk_config_named("worker-2"));

@@ -11,6 +11,7 @@ mod cbor;
 mod dynamodb_backups;
 mod dynamodb_items;
 mod dynamodb_tables;
+mod dynamodb_touched;
 mod faults;
 mod handler;
 mod kinesis;

@@ -92,6 +92,7 @@ impl Chaos {
                     let time = schedule.duration(self.times.failover);
                     self.note(&who, format!("frozen for {time:?}"));
                     self.stage.network.freeze(&who, Instant::now() + time);
+                    self.impair(&who, time, |_| {});
                 }
             }
             Deed::CutDynamoDb => self.trouble(Trouble::NoDynamoDb, schedule),
@@ -145,6 +146,22 @@ impl Chaos {
                 });
             }
             Deed::DeleteRow => self.watcher.delete_some_row(),
+            Deed::DeleteTable => {
+                self.note(&self.world, "the lease table is deleted".to_owned());
+                self.watcher.delete_table();
+                self.later(schedule, 20_000, |chaos| async move { chaos.fleet.start() });
+            }
+            Deed::Lag => {
+                let lag = Duration::from_millis(schedule.dice().between(100, 5_000));
+                self.trouble(Trouble::Lagging(lag), schedule);
+            }
+            Deed::Outage => {
+                if let Some(member) = self.fleet.draw(schedule.dice()) {
+                    let id = self.fleet.kill(member);
+                    self.watcher.trim_what_belongs_to(&id);
+                    self.later(schedule, 5_000, |chaos| async move { chaos.fleet.start() });
+                }
+            }
         }
     }
 
@@ -156,11 +173,21 @@ impl Chaos {
         let time = schedule.duration(self.times.failover);
         self.note(&who, format!("{trouble:?} for {time:?}"));
         self.stage.network.trouble(&who, trouble);
-        let chaos = self.clone();
+        let healed = who.clone();
+        self.impair(&who, time, move |chaos| {
+            chaos.stage.network.heal(&healed);
+            chaos.note(&healed, "its network heals".to_owned());
+        });
+    }
+
+    /// A worker is in trouble for a while; what is done when that is over.
+    fn impair(&self, who: &Name, time: Duration, over: impl FnOnce(&Self) + Send + 'static) {
+        self.stage.history.record(who, What::Impaired);
+        let (chaos, who) = (self.clone(), who.clone());
         tokio::spawn(async move {
             sleep(time).await;
-            chaos.stage.network.heal(&who);
-            chaos.note(&who, "its network heals".to_owned());
+            over(&chaos);
+            chaos.stage.history.record(&who, What::Recovered);
         });
     }
 

@@ -7,34 +7,44 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kcl_simulation::world::{self, Outcome, Size};
+use crate::world::{self, Outcome, Size};
 
 /// A history that takes longer than this in real time does not end.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// Real time.
+/// Real time, for measurements of the simulator itself.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
+pub struct Stopwatch(Instant);
 
 impl Stopwatch {
+    /// Starts to count.
+    #[must_use]
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that measures real time: how fast histories are, and whether one ends"
     )]
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    pub(crate) fn elapsed(self) -> Duration {
+    /// The real time since its start.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 }
 
-/// Runs the histories of all seeds; each outcome is given to `take`.
+/// As many threads as the machine runs at a time.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Runs the histories of all seeds on this many threads; each outcome is given to `take`, in the order in which they end.
 ///
 /// # Errors
-/// The seed of a history that does not end.
-pub(crate) fn run_all(
+/// The seed of a history that takes more than 100 s of real time, or whose thread panicked.
+pub fn run_all(
     seeds: Range<u64>,
     size: &Size,
     threads: usize,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kcl_core::{Environment, Error, Worker, WorkerHandle, WorkerPhase};
+use kcl_core::{Environment, Error, InitialPosition, Worker, WorkerHandle, WorkerPhase};
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ use crate::workload::STREAM;
 pub const APPLICATION: &str = "simulated";
 
 /// A lease that was handed to a worker in the very moment in which it left is noticed by the leader soon after.
-const GRACE: Duration = Duration::from_millis(1_500);
+pub const GRACE: Duration = Duration::from_millis(1_500);
 
 /// A worker that runs.
 pub struct Member {
@@ -50,6 +50,7 @@ pub struct Fleet {
     backend: Backend,
     watcher: Watcher,
     times: Times,
+    start: InitialPosition,
     state: Arc<Mutex<State>>,
 }
 
@@ -63,7 +64,14 @@ struct State {
 
 impl Fleet {
     /// No worker yet.
-    pub fn new(stage: Stage, backend: Backend, watcher: Watcher, times: Times, dice: Dice) -> Self {
+    pub fn new(
+        stage: Stage,
+        backend: Backend,
+        watcher: Watcher,
+        times: Times,
+        start: InitialPosition,
+        dice: Dice,
+    ) -> Self {
         let state = State {
             dice,
             members: Vec::new(),
@@ -76,6 +84,7 @@ impl Fleet {
             backend,
             watcher,
             times,
+            start,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -143,6 +152,7 @@ impl Fleet {
         .aws_config(&self.backend.sdk_config_named(&*who))
         .worker_id(id.as_str())
         .failover_time(self.times.failover)
+        .initial_position(self.start)
         .hand_off_timeout(self.times.drain)
         .audit_interval(Duration::from_secs(15))
         .cleanup_interval(Duration::from_secs(20))
@@ -213,7 +223,7 @@ impl Fleet {
         }
         let faults = network.faults_of(&member.who) - before + u64::from(had_late);
         sleep(GRACE).await;
-        let (owned, has_row) = self.watcher.left_by(&id).await;
+        let (owned, has_row) = self.watcher.left_by(&id);
         let what = What::Stopped {
             id,
             owned,

@@ -109,6 +109,17 @@ pub enum What {
         /// Whether it returned `Ok`.
         is_ok: bool,
     },
+    /// The library accepted what it must refuse.
+    Misled(String),
+    /// The library said that records of a shard may have been trimmed before they were read.
+    GapReported {
+        /// Whose.
+        of: Ownership,
+        /// The last record read before the gap.
+        after: Option<SequenceNumber>,
+        /// The first record behind it; `None` at the end of the shard.
+        before: Option<SequenceNumber>,
+    },
     /// The processor was told that the lease is lost.
     LeaseLost {
         /// Whose.
@@ -147,6 +158,24 @@ pub enum What {
     RowDeletedByHand {
         /// The shard.
         shard: Name,
+    },
+    /// Every record that a shard held was trimmed.
+    Trimmed {
+        /// The shard.
+        shard: Name,
+    },
+    /// A worker is cut off, slow or frozen from now on, or one time more.
+    Impaired,
+    /// One such trouble of it is over.
+    Recovered,
+    /// What a worker asked of DynamoDB lately.
+    Spent {
+        /// For how long.
+        over: Duration,
+        /// Requests, with those that the SDK repeated.
+        requests: u64,
+        /// How many of them met a fault.
+        faults: u64,
     },
     /// A worker starts.
     Started {

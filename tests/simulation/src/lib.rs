@@ -7,15 +7,18 @@
 )]
 
 pub mod chaos;
+pub mod crew;
 pub mod faults;
 pub mod fleet;
 pub mod history;
 pub mod oracle;
 pub mod processor;
+pub mod scale;
 pub mod seeds;
 pub mod settled;
 pub mod stalls;
 pub mod summary;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod timeline;

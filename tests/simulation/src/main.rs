@@ -1,20 +1,60 @@
 //! Runs many histories, or one of them again.
 #![allow(clippy::expect_used, reason = "a test program: its own mistakes end it")]
 
-mod crew;
+/// A fourth of the time of a history went into the allocator of the C library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kcl_simulation::faults::Without;
+use kcl_simulation::faults::Wanted;
+use kcl_simulation::scale::{self, Scale};
 use kcl_simulation::summary::Summary;
 use kcl_simulation::world::{Outcome, Size};
-use kcl_simulation::{timeline, world};
+use kcl_simulation::{crew, timeline, world};
 
 /// Tries to break the Kinesis Client Library.
 #[derive(Debug, Clone, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    histories: Args,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Measures a large fleet without faults: how soon it is balanced, and what it asks of DynamoDB and Kinesis.
+    Scale(ScaleArgs),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct ScaleArgs {
+    /// Workers at first.
+    #[arg(long, default_value_t = 1000)]
+    workers: usize,
+    /// Shards.
+    #[arg(long, default_value_t = 10_000)]
+    shards: i32,
+    /// The fail-over time, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    failover: f64,
+    /// How long each request is under way, in milliseconds.
+    #[arg(long, default_value_t = 5)]
+    latency: u64,
+    /// Virtual seconds that each phase may take.
+    #[arg(long, default_value_t = 300)]
+    patience: u64,
+    /// Does not kill the leader at the end.
+    #[arg(long)]
+    spare_leader: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
 struct Args {
     /// How many histories.
     #[arg(long, default_value_t = 100)]
@@ -37,12 +77,21 @@ struct Args {
     /// Shards at first.
     #[arg(long, default_value_t = 8)]
     shards: i32,
-    /// Histories at a time.
-    #[arg(long, default_value_t = 2)]
+    /// Histories at a time; as many as there are cores, if not given.
+    #[arg(long, default_value_t = crew::cores())]
     threads: usize,
     /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
     #[arg(long, value_name = "KIND")]
     without: Vec<String>,
+    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
+    #[arg(long, value_name = "KIND=PER_MILLE", value_parser = rate)]
+    rate: Vec<(String, u64)>,
+}
+
+fn rate(text: &str) -> Result<(String, u64), String> {
+    let (kind, rate) = text.split_once('=').ok_or("wanted: KIND=PER_MILLE")?;
+    let rate = rate.parse().map_err(|error| format!("{rate}: {error}"))?;
+    Ok((kind.to_owned(), rate))
 }
 
 impl Args {
@@ -51,19 +100,11 @@ impl Args {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs_f64(self.minutes * 60.0),
-            without: Without(self.without.clone()),
+            wanted: Wanted {
+                without: self.without.clone(),
+                rates: self.rate.clone(),
+            },
         }
-    }
-
-    fn replay(&self, seed: u64) -> String {
-        let mut line = format!(
-            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
-            self.minutes, self.workers, self.shards
-        );
-        for kind in &self.without {
-            line.push_str(&format!(" --without {kind:?}"));
-        }
-        line
     }
 }
 
@@ -76,11 +117,32 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    let args = Args::parse();
-    match args.seed {
-        Some(seed) => one(&args, seed),
-        None => many(&args),
+    let Cli { command, histories } = Cli::parse();
+    match (command, histories.seed) {
+        (Some(Command::Scale(args)), _) => large(&args),
+        (None, Some(seed)) => one(&histories, seed),
+        (None, None) => many(&histories),
     }
+}
+
+fn large(args: &ScaleArgs) -> ExitCode {
+    let scale = Scale {
+        workers: args.workers,
+        shards: args.shards,
+        failover: Duration::from_secs_f64(args.failover),
+        latency: Duration::from_millis(args.latency),
+        patience: Duration::from_secs(args.patience),
+        kills_leader: !args.spare_leader,
+    };
+    let report = scale::run(&scale, |phase| {
+        let balanced = phase.balanced_after;
+        eprintln!(
+            "{}: balanced after {balanced:?}, {:.1?} real",
+            phase.name, phase.took
+        );
+    });
+    print!("{report}");
+    ExitCode::SUCCESS
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
@@ -96,7 +158,7 @@ fn one(args: &Args, seed: u64) -> ExitCode {
 
 fn verdict(args: &Args, outcome: &Outcome) {
     if !outcome.violations.is_empty() {
-        println!("{}", timeline::report(outcome, &args.replay(outcome.seed)));
+        println!("{}", timeline::report(outcome, &args.size().replay(outcome.seed)));
     }
 }
 
@@ -129,7 +191,10 @@ fn many(args: &Args) -> ExitCode {
         Ok(()) if summary.broken() == 0 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(seed) => {
-            println!("seed {seed} does not come to an end: {}", args.replay(seed));
+            println!(
+                "seed {seed} does not come to an end: {}",
+                args.size().replay(seed)
+            );
             ExitCode::FAILURE
         }
     }

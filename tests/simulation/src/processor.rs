@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, ShardContext, async_trait,
+    Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, SequenceNumber,
+    ShardContext, async_trait,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::faults::{Network, Without};
+use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::seeds::Dice;
 
@@ -27,7 +28,7 @@ pub struct Stage {
 
 struct Shared {
     dice: Mutex<Dice>,
-    without: Without,
+    wanted: Wanted,
     is_calm: AtomicBool,
     calls: AtomicU64,
     /// Owners that are at work, with what they know of their leases.
@@ -49,6 +50,10 @@ enum Manner {
     Prepares,
     /// Checkpoints from another task, much later.
     Late,
+    /// Checkpoints twice, and then again at the beginning of the batch.
+    Twice,
+    /// Checkpoints beyond what was delivered.
+    OutOfRange,
 }
 
 impl Manner {
@@ -62,16 +67,18 @@ impl Manner {
             Self::Halves => "half a checkpoint",
             Self::Prepares => "prepared checkpoint",
             Self::Late => "late checkpoint",
+            Self::Twice => "checkpoint twice",
+            Self::OutOfRange => "checkpoint out of range",
         }
     }
 }
 
 impl Stage {
     /// A stage on which processors misbehave by these dice.
-    pub fn new(history: History, network: Network, dice: Dice, without: Without) -> Self {
+    pub fn new(history: History, network: Network, dice: Dice, wanted: Wanted) -> Self {
         let shared = Shared {
             dice: Mutex::new(dice),
-            without,
+            wanted,
             is_calm: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             owners: Mutex::default(),
@@ -119,9 +126,11 @@ impl Stage {
             16..=20 => Manner::Halves,
             21..=25 => Manner::Prepares,
             26..=28 => Manner::Late,
+            29..=31 => Manner::Twice,
+            32..=34 => Manner::OutOfRange,
             _ => Manner::Good,
         };
-        let manner = if self.shared.without.has(manner.name()) {
+        let manner = if self.shared.wanted.lacks(manner.name()) {
             Manner::Good
         } else {
             manner
@@ -132,7 +141,7 @@ impl Stage {
             5..=50 => dice.roll(100),
             _ => 0,
         };
-        let work = if self.shared.without.has("slow processor") {
+        let work = if self.shared.wanted.lacks("slow processor") {
             0
         } else {
             work
@@ -207,6 +216,16 @@ impl Actor {
         (manner, time): (Manner, Duration),
     ) -> Result<(), ProcessorError> {
         self.thawed().await;
+        if let Some(gap) = batch.gap() {
+            self.note(What::GapReported {
+                of: self.of.clone(),
+                after: gap.after.clone(),
+                before: batch
+                    .records()
+                    .first()
+                    .map(|record| record.sequence_number().clone()),
+            });
+        }
         if manner == Manner::FailsFirst {
             return Err("not today".into());
         }
@@ -241,6 +260,28 @@ impl Actor {
                         let _ = checkpointer.checkpoint_at(&record).await;
                     });
                 }
+            }
+            Manner::Twice => {
+                checkpointer.checkpoint().await?;
+                checkpointer.checkpoint().await?;
+                if let Some(first) = batch.records().first().filter(|_| batch.len() > 1)
+                    && checkpointer.checkpoint_at(first).await.is_ok()
+                {
+                    self.note(What::Misled(
+                        "a checkpoint before the last one was accepted".to_owned(),
+                    ));
+                }
+            }
+            Manner::OutOfRange => {
+                if let Some(last) = batch.records().last() {
+                    let beyond = SequenceNumber::parse(format!("{}0", last.sequence_number()))?;
+                    if checkpointer.checkpoint_at_sequence(&beyond, 0).await.is_ok() {
+                        self.note(What::Misled(
+                            "a checkpoint beyond what was delivered was accepted".to_owned(),
+                        ));
+                    }
+                }
+                checkpointer.checkpoint().await?;
             }
             _ => checkpointer.checkpoint().await?,
         }
@@ -327,7 +368,7 @@ impl RecordProcessor for Actor {
         self.thawed().await;
         self.note(What::ShutdownRequested { of: self.of.clone() });
         let checkpointed = checkpointer.checkpoint().await;
-        if self.stage.shared.without.has("validity while giving up") {
+        if self.stage.shared.wanted.lacks("validity while giving up") {
             let owners = self.stage.shared.owners.lock();
             owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
         }

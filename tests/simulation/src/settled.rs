@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 
-use crate::faults::Without;
+use crate::faults::Wanted;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::watcher::Watcher;
@@ -16,7 +16,7 @@ pub async fn what_is_wrong(
     watcher: &Watcher,
     workload: &Mutex<Workload>,
     history: &History,
-    without: &Without,
+    wanted: &Wanted,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     match history.unprocessed() {
@@ -52,7 +52,7 @@ pub async fn what_is_wrong(
     if least.zip(most).is_some_and(|(least, most)| most - least > 1) {
         wrong.push(format!("the leases are not balanced: {held:?}"));
     }
-    if without.has("status") {
+    if wanted.lacks("status") {
         return wrong;
     }
     let statuses = fleet.each(|member| member.handle.status());

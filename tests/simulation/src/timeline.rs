@@ -16,8 +16,13 @@ pub fn line(event: &Event) -> String {
 
 /// The whole history, without single records unless they are wanted.
 pub fn whole(outcome: &Outcome, records: bool) -> String {
-    let is_shown =
-        |event: &&Event| records || !matches!(event.what, What::Put { .. } | What::Delivered { .. });
+    let is_shown = |event: &&Event| {
+        records
+            || !matches!(
+                event.what,
+                What::Put { .. } | What::Delivered { .. } | What::Spent { .. }
+            )
+    };
     let mut text = String::new();
     for event in outcome.events.iter().filter(is_shown) {
         let _ = writeln!(text, "{}", line(event));
@@ -45,7 +50,10 @@ pub fn report(outcome: &Outcome, replay: &str) -> String {
     let mut shown = std::collections::BTreeMap::new();
     let mut lines = Vec::new();
     for event in outcome.events.iter().rev() {
-        if matches!(event.what, What::Put { .. } | What::Delivered { .. }) {
+        if matches!(
+            event.what,
+            What::Put { .. } | What::Delivered { .. } | What::Spent { .. }
+        ) {
             continue;
         }
         let count: &mut usize = shown.entry(event.who.clone()).or_default();
@@ -93,6 +101,23 @@ fn sentence(what: &What) -> String {
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
+        }
+        What::Misled(what) => what.clone(),
+        What::GapReported { of, after, before } => {
+            let place =
+                |place: &Option<_>, end: &str| place.as_ref().map_or(end.to_owned(), ToString::to_string);
+            let (after, before) = (place(after, "the beginning"), place(before, "the end"));
+            format!("hears of a gap between {after} and {before} of {}", owner(of))
+        }
+        What::Trimmed { shard } => format!("{shard} is trimmed"),
+        What::Impaired => "is in trouble".to_owned(),
+        What::Recovered => "is out of one trouble".to_owned(),
+        What::Spent {
+            over,
+            requests,
+            faults,
+        } => {
+            format!("sent {requests} requests to DynamoDB in {over:?}, {faults} met faults")
         }
         What::LeaseLost { of } => format!("lost {}", owner(of)),
         What::ShardEnded { of } => format!("ended {}", owner(of)),

@@ -1,4 +1,4 @@
-//! Looks at the lease table from outside, ten times a second, and writes down what changed.
+//! Looks ten times a second, from outside, at those rows of the lease table that were written, and notes what changed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,53 +6,54 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::types::Shard;
-use kcl_lease::{DynamoDbLeaseStore, LeaseStore, TableOptions, TableSnapshot};
+use kcl_local::Backend;
+use kcl_local::kinesis::Kinesis;
 use tokio::time::{Instant, sleep};
 
 use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
 use crate::processor::Stage;
 use crate::seeds::Dice;
-use crate::workload::Workload;
+use crate::table::{Leases, Table};
+use crate::workload::{STREAM, Workload};
 
+/// How often it is counted what workers ask of DynamoDB.
+const ACCOUNTS: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_millis(100);
-/// How often the table is read although no request is known to have changed it.
-const AT_LEAST: Duration = Duration::from_millis(500);
 
 /// The outsider. Clones are the same one.
 #[derive(Clone)]
 pub struct Watcher {
     stage: Stage,
-    dynamodb: aws_sdk_dynamodb::Client,
-    store: Arc<DynamoDbLeaseStore>,
-    rows: Arc<Mutex<BTreeMap<Name, Row>>>,
+    leases: Arc<Mutex<Leases>>,
+    kinesis: Kinesis,
     to_delete: Arc<AtomicU64>,
     world: Name,
 }
 
 impl Watcher {
-    /// A watcher with clients that nothing disturbs.
-    pub fn new(stage: Stage, dynamodb: aws_sdk_dynamodb::Client) -> Self {
-        let store = DynamoDbLeaseStore::new(dynamodb.clone(), TableOptions::new(APPLICATION));
+    /// A watcher of the lease table in this backend.
+    pub fn new(stage: Stage, backend: &Backend) -> Self {
         Self {
             stage,
-            dynamodb,
-            store: Arc::new(store),
-            rows: Arc::default(),
+            leases: Arc::new(Mutex::new(Leases::new(Table::new(
+                backend.dynamodb(),
+                APPLICATION,
+            )))),
+            kinesis: backend.kinesis().clone(),
             to_delete: Arc::default(),
             world: "world".into(),
         }
     }
 
-    fn rows_mut(&self) -> MutexGuard<'_, BTreeMap<Name, Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The leases as last seen.
     pub fn rows(&self) -> BTreeMap<Name, Row> {
-        self.rows_mut().clone()
+        self.leases().rows().clone()
     }
 
     /// Has a lease's row deleted soon.
@@ -60,34 +61,65 @@ impl Watcher {
         self.to_delete.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Deletes the whole table.
+    pub fn delete_table(&self) {
+        self.look();
+        let gone = self.leases().delete_table();
+        for shard in gone {
+            self.note(What::RowDeletedByHand { shard });
+        }
+    }
+
+    /// Whether there is a lease table with leases.
+    pub fn has_leases(&self) -> bool {
+        !self.leases().rows().is_empty()
+    }
+
+    /// Has Kinesis trim every record of the shards that a worker processes.
+    pub fn trim_what_belongs_to(&self, id: &str) {
+        self.look();
+        let its = self
+            .rows()
+            .into_iter()
+            .filter(|(_, row)| row.actual_owner() == Some(id));
+        for (shard, _) in its {
+            self.kinesis.trim(STREAM, &shard);
+            self.note(What::Trimmed { shard });
+        }
+    }
+
     /// The leases that name a worker, and whether its own row is there.
-    pub async fn left_by(&self, id: &str) -> (Vec<String>, bool) {
-        let Some(table) = self.scan().await else {
-            return (Vec::new(), false);
-        };
-        let names =
-            |owner: &Option<kcl_lease::WorkerId>| owner.as_ref().is_some_and(|owner| owner.as_str() == id);
-        let owned = table
-            .leases
-            .iter()
-            .filter(|lease| names(&lease.owner) || names(&lease.checkpoint_owner));
-        let has_row = table.workers.iter().any(|worker| worker.id.as_str() == id);
-        (owned.map(|lease| lease.key.to_string()).collect(), has_row)
+    pub fn left_by(&self, id: &str) -> (Vec<String>, bool) {
+        let mut owned = Vec::new();
+        let mut has_row = false;
+        for item in self.leases().table().items() {
+            has_row |= item.is_worker() && item.key() == id;
+            let key = item.key().to_owned();
+            let names = |owner: &Option<String>| owner.as_deref() == Some(id);
+            if item
+                .into_lease()
+                .is_some_and(|row| names(&row.owner) || names(&row.checkpoint_owner))
+            {
+                owned.push(key);
+            }
+        }
+        owned.sort();
+        (owned, has_row)
     }
 
     /// Watches for ever.
     pub async fn run(self, fleet: Fleet, workload: Arc<tokio::sync::Mutex<Workload>>, mut dice: Dice) {
-        let mut seen = (u64::MAX, Instant::now());
+        let mut accounts = Instant::now();
         loop {
-            let writes = self.stage.network.writes();
-            if writes != seen.0 || seen.1.elapsed() >= AT_LEAST {
-                seen = (writes, Instant::now());
-                self.look().await;
+            self.look();
+            if accounts.elapsed() >= ACCOUNTS {
+                accounts = Instant::now();
+                self.call_to_account(&fleet);
             }
             if self.to_delete.load(Ordering::Relaxed) > 0 {
                 self.to_delete.fetch_sub(1, Ordering::Relaxed);
                 let open = workload.lock().await.open_shards().await;
-                self.delete(&open, &mut dice).await;
+                self.delete(&open, &mut dice);
             }
             for (shard, holders) in self.stage.contested() {
                 self.note(What::SeveralValid { shard, holders });
@@ -97,44 +129,34 @@ impl Watcher {
         }
     }
 
+    fn call_to_account(&self, fleet: &Fleet) {
+        for who in fleet.each(|member| member.who.clone()) {
+            let (requests, faults) = self.stage.network.spent(&who);
+            let what = What::Spent {
+                over: ACCOUNTS,
+                requests,
+                faults,
+            };
+            self.stage.history.record(&who, what);
+        }
+    }
+
     fn note(&self, what: What) {
         self.stage.history.record(&self.world, what);
     }
 
-    /// `None` as long as there is no table.
-    async fn scan(&self) -> Option<TableSnapshot> {
-        self.store.scan().await.ok()
-    }
-
-    async fn look(&self) {
-        let Some(table) = self.scan().await else { return };
-        let rows: BTreeMap<Name, Row> = table
-            .leases
-            .into_iter()
-            .map(|lease| {
-                let row = Row {
-                    owner: lease.owner.as_ref().map(ToString::to_string),
-                    checkpoint_owner: lease.checkpoint_owner.as_ref().map(ToString::to_string),
-                    counter: lease.counter,
-                    checkpoint: lease.checkpoint,
-                };
-                (lease.key.as_str().into(), row)
-            })
-            .collect();
-        let before = std::mem::replace(&mut *self.rows_mut(), rows.clone());
-        for (shard, row) in &rows {
-            if before.get(shard) != Some(row) {
-                let (shard, row) = (shard.clone(), row.clone());
-                self.note(What::Row { shard, row });
-            }
-        }
-        for shard in before.into_keys().filter(|shard| !rows.contains_key(shard)) {
-            self.note(What::RowGone { shard });
+    fn look(&self) {
+        let changed = self.leases().look();
+        for (shard, row) in changed {
+            self.note(match row {
+                Some(row) => What::Row { shard, row },
+                None => What::RowGone { shard },
+            });
         }
     }
 
     /// Deletes the row of an open shard. Without the row of a closed one its children would be begun before its end.
-    async fn delete(&self, open: &[Shard], dice: &mut Dice) {
+    fn delete(&self, open: &[Shard], dice: &mut Dice) {
         let rows = self.rows();
         let candidates: Vec<_> = rows
             .into_keys()
@@ -143,10 +165,7 @@ impl Watcher {
         let Some(shard) = dice.pick(&candidates).cloned() else {
             return;
         };
-        let request = self.dynamodb.delete_item().table_name(APPLICATION);
-        let request = request.key("leaseKey", AttributeValue::S(shard.to_string()));
-        request.send().await.expect("deleted");
-        self.rows_mut().remove(&shard);
+        self.leases().delete(&shard);
         self.note(What::RowDeletedByHand { shard });
     }
 }

@@ -13,9 +13,6 @@ use crate::seeds::Dice;
 /// The stream's name.
 pub const STREAM: &str = "clicks";
 
-/// More shards than this are not split any further.
-const MOST_SHARDS: usize = 48;
-
 /// What is put, and where to.
 #[derive(Debug)]
 pub struct Workload {
@@ -28,11 +25,13 @@ pub struct Workload {
     hot: u64,
     counters: BTreeMap<u64, u64>,
     known: usize,
+    /// As many open shards are not split any further.
+    most_shards: usize,
 }
 
 impl Workload {
-    /// A workload on an existing stream.
-    pub fn new(kinesis: Client, history: History, mut dice: Dice) -> Self {
+    /// A workload on an existing stream that is split until it has `most_shards` open ones.
+    pub fn new(kinesis: Client, history: History, mut dice: Dice, most_shards: usize) -> Self {
         // With few keys most shards are idle.
         let keys = *dice.pick(&[3, 10, 40, 120]).unwrap_or(&40);
         let hot = *dice.pick(&[0, 300, 900]).unwrap_or(&0);
@@ -45,6 +44,7 @@ impl Workload {
             hot,
             counters: BTreeMap::new(),
             known: 0,
+            most_shards,
         }
     }
 
@@ -119,7 +119,7 @@ impl Workload {
             .dice
             .pick(&open)
             .cloned()
-            .filter(|_| open.len() < MOST_SHARDS)
+            .filter(|_| open.len() < self.most_shards)
         else {
             return "nothing to split".to_owned();
         };

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use kcl_core::InitialPosition;
 use kcl_local::Backend;
 use kcl_local::clock::Clock;
+use kcl_local::kinesis::KinesisOptions;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::chaos::Chaos;
-use crate::faults::{Network, Rates, Schedule, Without};
+use crate::faults::{Network, Rates, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
-use crate::oracle::{Oracle, Times, Violation};
+use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::processor::Stage;
 use crate::seeds::Dice;
 use crate::settled;
@@ -24,6 +26,8 @@ use crate::workload::{STREAM, Workload};
 pub const SETTLE: Duration = Duration::from_secs(60);
 /// Records are put for this long after the last disturbance.
 const PUT_ON: Duration = Duration::from_secs(5);
+/// Where reading starts, after the beginning of the world, in a history that starts at a time.
+const FROM: Duration = Duration::from_secs(10);
 /// How long a call of a processor may delay a hand-off.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -37,7 +41,32 @@ pub struct Size {
     /// How long the world is disturbed.
     pub disturbed: Duration,
     /// What does not happen in it.
-    pub without: Without,
+    pub wanted: Wanted,
+}
+
+impl Size {
+    /// How many open shards the stream may grow to: twice as many, and at least so many that families of shards form.
+    fn most_shards(&self) -> usize {
+        (usize::try_from(self.shards).unwrap_or(0) * 2).max(12)
+    }
+
+    /// The command that runs the history of a seed of this size again, with its whole timeline.
+    #[must_use]
+    pub fn replay(&self, seed: u64) -> String {
+        let mut line = format!(
+            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
+            self.disturbed.as_secs_f64() / 60.0,
+            self.workers,
+            self.shards
+        );
+        for kind in &self.wanted.without {
+            line.push_str(&format!(" --without {kind:?}"));
+        }
+        for (kind, rate) in &self.wanted.rates {
+            line.push_str(&format!(" --rate \"{kind}={rate}\""));
+        }
+        line
+    }
 }
 
 /// What came of a seed.
@@ -76,13 +105,29 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         failover,
         drain: DRAIN,
     };
-    let history = History::new(Oracle::new(times));
-    let rates = Rates::drawn(&mut dice);
-    let network = Network::new(Dice::of(seed, "requests"), rates, size.without.clone());
+    let began = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let start = *dice
+        .pick(&[
+            InitialPosition::TrimHorizon,
+            InitialPosition::TrimHorizon,
+            InitialPosition::Latest,
+            InitialPosition::AtTimestamp(began + FROM),
+        ])
+        .unwrap_or(&InitialPosition::TrimHorizon);
+    let oracle = Oracle::new(times).starting(match start {
+        InitialPosition::TrimHorizon => Start::Beginning,
+        InitialPosition::Latest => Start::Latest,
+        InitialPosition::AtTimestamp(_) => Start::At(FROM),
+    });
+    let history = History::new(oracle);
+    let rates = Rates::drawn(&mut dice, &size.wanted);
+    let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone());
     let backend = Backend::builder()
-        .clock(Clock::starting_at(
-            UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        ))
+        .clock(Clock::starting_at(began))
+        .kinesis(KinesisOptions {
+            enforce_limits: dice.happens(500),
+            ..KinesisOptions::default()
+        })
         .faults(network.clone())
         .build();
     network.connect(backend.handler().clone());
@@ -95,25 +140,45 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         history.clone(),
         network.clone(),
         Dice::of(seed, "processors"),
-        size.without.clone(),
+        size.wanted.clone(),
     );
-    let mut workload = Workload::new(kinesis, history.clone(), Dice::of(seed, "workload"));
+    let mut workload = Workload::new(
+        kinesis,
+        history.clone(),
+        Dice::of(seed, "workload"),
+        size.most_shards(),
+    );
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
-    let watcher = Watcher::new(stage.clone(), aws_sdk_dynamodb::Client::new(&aws));
+    let watcher = Watcher::new(stage.clone(), &backend);
     let workers = Dice::of(seed, "workers");
-    let fleet = Fleet::new(stage.clone(), backend.clone(), watcher.clone(), times, workers);
+    let fleet = Fleet::new(
+        stage.clone(),
+        backend.clone(),
+        watcher.clone(),
+        times,
+        start,
+        workers,
+    );
     tokio::spawn(
         watcher
             .clone()
             .run(fleet.clone(), workload.clone(), Dice::of(seed, "operator")),
     );
     let producing = tokio::spawn(produce(workload.clone(), Dice::of(seed, "producer")));
+    if start != InitialPosition::TrimHorizon {
+        // There is something to be left out, and the time to start from is over.
+        sleep(FROM + Duration::from_secs(2)).await;
+    }
     for _ in 0..size.workers {
         fleet.start();
     }
 
-    let schedule = Schedule::drawn(Dice::of(seed, "schedule"), &size.without);
+    let schedule = Schedule::drawn(
+        Dice::of(seed, "schedule"),
+        &size.wanted,
+        start == InitialPosition::Latest,
+    );
     let chaos = Chaos::new(
         stage.clone(),
         fleet.clone(),
@@ -126,7 +191,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let world: Name = "world".into();
     network.heal_all();
     stage.calm();
-    while fleet.len() < 2 {
+    // Only a worker that starts makes a new lease table.
+    while fleet.len() < 2 || !watcher.has_leases() && fleet.len() < size.workers + 2 {
         fleet.start();
     }
     history.record(&world, What::Healed);
@@ -138,7 +204,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             continue;
         }
         producing.abort();
-        let wrong = settled::what_is_wrong(&fleet, &watcher, &workload, &history, &size.without).await;
+        let wrong = settled::what_is_wrong(&fleet, &watcher, &workload, &history, &size.wanted).await;
         if wrong.is_empty() {
             let since: &mut Instant = calm_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= Duration::from_secs(1) {

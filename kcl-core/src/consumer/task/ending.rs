@@ -37,15 +37,17 @@ impl Task {
                         .is_some();
                 }
                 if is_complete {
-                    return Ok(());
+                    return Ok(0);
                 }
                 self.children = discovery.listed_children(&shard).await?;
             }
             discovery.create_children(&shard, &self.children).await
         };
         match work.await {
-            Ok(()) => {
-                self.parts.fleet.request_scan();
+            Ok(created) => {
+                if created > 0 {
+                    self.parts.fleet.request_scan();
+                }
                 Event::Succeeded
             }
             Err(error) => self.failed("creating the children's leases", &error.into()),

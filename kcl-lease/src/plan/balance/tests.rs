@@ -5,17 +5,19 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
-/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible.
+/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible,
+/// one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
         let (owner, leases) = part.split_once(':').unwrap();
         let owner = owner.trim();
-        let name = owner.trim_matches(['(', ')']);
+        let name = owner.trim_matches(['(', ')', '[', ']']);
         if name != "-" {
             view.workers.push(WorkerView {
                 id: name.into(),
-                eligible: name == owner,
+                eligible: !owner.starts_with('('),
+                overdue: owner.starts_with('['),
             });
         }
         for text in leases.split_whitespace() {
@@ -84,11 +86,20 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
 }
 
 #[test]
+fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
+    assert_eq!(plan("[a]: | b: 1 2 3"), "");
+    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b! 2=b!");
+    assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b!");
+    assert_eq!(plan("[a]: | b: 1>a 2"), "");
+    assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
+}
+
+#[test]
 fn golden_plans() {
     let table = [
         // a fresh application
-        ("a: | -: 1 2 3", "1=a 2=a 3=a"),
-        ("a: | b: | -: 1 2 3", "1=a 2=b 3=a"),
+        ("a: | -: 1 2 3", "1=a! 2=a! 3=a!"),
+        ("a: | b: | -: 1 2 3", "1=a! 2=b! 3=a!"),
         ("-: 1 2", ""),
         ("(a): | -: 1 2", ""),
         // balanced fleets stay as they are
@@ -125,7 +136,7 @@ fn golden_plans() {
 
 #[test]
 fn no_worker_is_given_more_than_its_limit() {
-    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b 3=a 4=b");
+    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b! 3=a! 4=b!");
     assert_eq!(plan_within("a: 1 2 3 4 | b: ", 1), "4>b");
 }
 

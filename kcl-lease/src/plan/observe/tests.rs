@@ -171,6 +171,44 @@ fn digests_ignore_order_but_not_counters() {
 }
 
 #[test]
+fn a_lease_that_was_given_to_a_worker_after_it_left_is_expired_at_once_unless_it_was_begun() {
+    let there = table(&[lease("1", "b", 5)], &[worker("a", EPOCH), worker("b", EPOCH)]);
+    let given = |counter| table(&[lease("1", "a", counter)], &[worker("b", EPOCH)]);
+    let state = |last| state_of(&after(&[(0, there.clone()), (1, last)]), "1");
+    assert_eq!(state(given(6)), LeaseState::Expired);
+    assert_eq!(state(given(7)), LeaseState::Live, "it may have been begun");
+    let returned = table(
+        &[lease("1", "a", 6)],
+        &[worker("a", EPOCH + 1), worker("b", EPOCH)],
+    );
+    let back = after(&[(0, there.clone()), (1, given(6)), (2, returned)]);
+    assert_eq!(state_of(&back, "1"), LeaseState::Live);
+    let java = table(
+        &[lease("1", "b", 5)],
+        &[java_worker("a", EPOCH), worker("b", EPOCH)],
+    );
+    assert_eq!(
+        state_of(&after(&[(0, java), (1, given(6))]), "1"),
+        LeaseState::Live,
+        "a row of a Java worker may go away while it lives"
+    );
+}
+
+#[test]
+fn a_worker_that_misses_two_signs_of_life_is_overdue_until_it_is_heard_of() {
+    let is_overdue = |view: &FleetView| view.workers[0].overdue;
+    let idle = || table(&[], &[worker("a", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, idle()), (6, idle())])));
+    assert!(is_overdue(&after(&[(0, idle()), (7, idle())])));
+    let heard = table(&[], &[worker("a", EPOCH + 7)]);
+    assert!(!is_overdue(&after(&[(0, idle()), (7, idle()), (8, heard)])));
+    let own = || table(&[], &[worker("me", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, own()), (9, own())])));
+    let java = || table(&[], &[java_worker("a", EPOCH)]);
+    assert!(!is_overdue(&after(&[(0, java()), (29, java())])));
+}
+
+#[test]
 fn a_worker_that_reports_or_renews_is_eligible_and_one_that_falls_silent_is_not() {
     let idle = |at| table(&[], &[worker("a", at)]);
     assert!(is_eligible(&after(&[(0, idle(EPOCH)), (9, idle(EPOCH))]), "a"));

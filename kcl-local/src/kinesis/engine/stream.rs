@@ -226,6 +226,14 @@ impl Stream {
         }
     }
 
+    /// Drops every record of a shard; false if there is no such shard.
+    pub(crate) fn trim_all(&mut self, id: ShardId) -> bool {
+        let shard = self.shards.get_mut(&id);
+        shard
+            .map(|shard| shard.trim(EpochMillis::new(u64::MAX)))
+            .is_some()
+    }
+
     /// All shards that are not [expired](Self::expire), by id.
     pub(crate) fn shards(&self) -> impl DoubleEndedIterator<Item = &Shard> {
         self.shards.values()

@@ -16,65 +16,61 @@ use tokio::time::Instant;
 pub use self::schedule::{Deed, Schedule};
 use crate::seeds::Dice;
 
-/// Kinds of faults, by their names in the summary, that a history is to do without.
+/// What is wanted of the faults of a history, by their names in the summary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Without(pub Vec<String>);
+pub struct Wanted {
+    /// What a history is to do without.
+    pub without: Vec<String>,
+    /// Rates of request faults, per thousand requests, instead of those that are drawn.
+    pub rates: Vec<(String, u64)>,
+}
 
-impl Without {
+impl Wanted {
     /// Whether this kind is left out.
-    pub fn has(&self, kind: &str) -> bool {
-        self.0.iter().any(|name| name == kind)
+    pub fn lacks(&self, kind: &str) -> bool {
+        self.without.iter().any(|name| name == kind)
+    }
+
+    fn rate(&self, kind: &str) -> Option<u64> {
+        let given = self.rates.iter().find(|(name, _)| name == kind);
+        given.map(|(_, rate)| *rate)
     }
 }
 
+/// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests
+/// of a worker. Foul histories have up to three times as much.
+const KINDS: [(&str, u64); 8] = [
+    ("throttled", 10),
+    ("5xx", 8),
+    ("request lost", 8),
+    // Applied, and the answer lost.
+    ("answer lost", 10),
+    // Up to and beyond the time-outs.
+    ("slow", 10),
+    // Given up by the client, and applied afterwards; writes only.
+    ("late", 5),
+    // Reads of records only.
+    ("iterator expired", 6),
+    // Answered by a replica or an index that lags; reads of the lease table that need not be consistent.
+    ("stale read", 30),
+];
+
+/// How often the fault of one request happens to the client's next request too, per thousand.
+const TWICE: u64 = 300;
+
 /// How often each kind of request fault happens, per thousand requests of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Refused for the rate.
-    pub throttled: u64,
-    /// Refused with a 5xx.
-    pub failed: u64,
-    /// Lost on the way.
-    pub request_lost: u64,
-    /// Applied, and the answer lost.
-    pub answer_lost: u64,
-    /// Slow, up to and beyond the time-outs.
-    pub slow: u64,
-    /// Given up by the client, and applied afterwards.
-    pub late: u64,
-    /// Refused because the iterator expired; reads only.
-    pub expired: u64,
-    /// How often the same fault happens to the client's next request too.
-    pub twice: u64,
-}
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rates(Vec<(&'static str, u64)>);
 
 impl Rates {
-    /// Nothing goes wrong.
-    pub const NONE: Self = Self {
-        throttled: 0,
-        failed: 0,
-        request_lost: 0,
-        answer_lost: 0,
-        slow: 0,
-        late: 0,
-        expired: 0,
-        twice: 0,
-    };
-
-    /// The rates of one history: anything from fair to foul.
-    pub fn drawn(dice: &mut Dice) -> Self {
+    /// The rates of one history: anything from fair to foul, unless they are given.
+    pub fn drawn(dice: &mut Dice, wanted: &Wanted) -> Self {
         let foul = dice.roll(4);
-        let mut rate = |most| dice.roll(most * foul + 1);
-        Self {
-            throttled: rate(10),
-            failed: rate(8),
-            request_lost: rate(8),
-            answer_lost: rate(10),
-            slow: rate(10),
-            late: rate(5),
-            expired: rate(6),
-            twice: 300,
-        }
+        let drawn = KINDS.map(|(kind, most)| (kind, dice.roll(most * foul + 1)));
+        let rates = drawn
+            .into_iter()
+            .map(|(kind, rate)| (kind, wanted.rate(kind).unwrap_or(rate)));
+        Self(rates.filter(|(_, rate)| *rate > 0).collect())
     }
 }
 
@@ -93,6 +89,8 @@ struct Condition {
     slow: Duration,
     /// Every request is throttled.
     throttled: bool,
+    /// Its reads of the lease table are answered by replicas and indexes that lag by this.
+    lag: Duration,
     /// The process was killed: nothing of it may reach anything.
     dead: bool,
 }
@@ -101,15 +99,16 @@ struct Condition {
 struct State {
     dice: Dice,
     rates: Rates,
-    without: Without,
+    wanted: Wanted,
     clients: BTreeMap<String, Condition>,
     /// The fault that the client's next request meets again.
     repeated: BTreeMap<String, (&'static str, Fault)>,
     counts: BTreeMap<&'static str, u64>,
     faults: BTreeMap<String, u64>,
+    /// Requests to DynamoDB since they were last asked for, and how many of them met a fault.
+    spent: BTreeMap<String, (u64, u64)>,
     /// Late requests under way.
     late: BTreeMap<String, u64>,
-    writes: u64,
 }
 
 /// The network between the workers and the backend. Clones share it.
@@ -134,21 +133,23 @@ pub enum Trouble {
     Slow(Duration),
     /// Every request is throttled.
     Throttled,
+    /// Reads of the lease table that need not be consistent lag by this.
+    Lagging(Duration),
 }
 
 impl Network {
     /// A network on which single requests fail at these rates.
-    pub fn new(dice: Dice, rates: Rates, without: Without) -> Self {
+    pub fn new(dice: Dice, rates: Rates, wanted: Wanted) -> Self {
         let state = State {
             dice,
             rates,
-            without,
+            wanted,
             clients: BTreeMap::new(),
             repeated: BTreeMap::new(),
             counts: BTreeMap::new(),
             faults: BTreeMap::new(),
+            spent: BTreeMap::new(),
             late: BTreeMap::new(),
-            writes: 0,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -186,6 +187,7 @@ impl Network {
             Trouble::OneWay => condition.no_answers = true,
             Trouble::Slow(delay) => condition.slow = delay,
             Trouble::Throttled => condition.throttled = true,
+            Trouble::Lagging(lag) => condition.lag = lag,
         });
     }
 
@@ -219,7 +221,7 @@ impl Network {
     /// Heals everything for good.
     pub fn heal_all(&self) {
         let mut state = self.state();
-        state.rates = Rates::NONE;
+        state.rates = Rates::default();
         state.repeated.clear();
         for condition in state.clients.values_mut() {
             *condition = Condition {
@@ -234,6 +236,11 @@ impl Network {
         self.state().faults.get(client).copied().unwrap_or(0)
     }
 
+    /// The requests of a client to DynamoDB since this was last asked, and how many of them met a fault.
+    pub fn spent(&self, client: &str) -> (u64, u64) {
+        self.state().spent.remove(client).unwrap_or_default()
+    }
+
     /// Whether a request that the client has given up may still arrive.
     pub fn has_late(&self, client: &str) -> bool {
         self.state().late.get(client).is_some_and(|count| *count > 0)
@@ -242,11 +249,6 @@ impl Network {
     /// How many faults of each kind there were.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
-    }
-
-    /// How many requests so far may have changed the lease table.
-    pub fn writes(&self) -> u64 {
-        self.state().writes
     }
 
     fn send_late(&self, call: &Call<'_>, delay: Duration) {
@@ -259,7 +261,6 @@ impl Network {
                 tokio::time::sleep(delay).await;
                 handler.handle(request).await;
                 let mut state = network.state();
-                state.writes += 1;
                 *state.late.entry(client).or_default() -= 1;
             });
         }
@@ -272,26 +273,21 @@ impl State {
         if let Some(again) = self.repeated.remove(call.client) {
             return Some(again);
         }
-        let rates = self.rates;
-        let is_read = call.operation == "GetRecords";
-        let kinds = [
-            ("throttled", rates.throttled),
-            ("5xx", rates.failed),
-            ("request lost", rates.request_lost),
-            ("answer lost", rates.answer_lost),
-            ("slow", rates.slow),
-            ("late", if is_write(call) { rates.late } else { 0 }),
-            ("iterator expired", if is_read { rates.expired } else { 0 }),
-        ];
+        let applies = |kind: &str| match kind {
+            "late" => is_write(call),
+            "iterator expired" => call.operation == "GetRecords",
+            "stale read" => matches!(call.operation, "Scan" | "Query" | "GetItem"),
+            _ => true,
+        };
         let mut roll = self.dice.roll(1000);
-        let kind = kinds.into_iter().find_map(|(kind, rate)| {
-            if roll < rate {
-                return Some(kind);
+        let kind = self.rates.0.iter().find_map(|(kind, rate)| {
+            if roll < *rate {
+                return Some(*kind);
             }
             roll -= rate;
             None
         })?;
-        if self.without.has(kind) {
+        if self.wanted.lacks(kind) || !applies(kind) {
             return None;
         }
         let loss = *self.dice.pick(&[Loss::Reset, Loss::TimedOut, Loss::Hang])?;
@@ -302,6 +298,7 @@ impl State {
             "answer lost" => Fault::drop_answer(loss),
             "iterator expired" => Fault::respond(400, "ExpiredIteratorException"),
             "late" => Fault::drop_request(Loss::Hang),
+            "stale read" => Fault::stale(Duration::from_millis(self.dice.between(50, 3_000))),
             _ => {
                 let most = *self.dice.pick(&[100, 1_000, 3_000, 12_000])?;
                 let delay = Duration::from_millis(self.dice.roll(most));
@@ -312,7 +309,7 @@ impl State {
                 }
             }
         };
-        if self.dice.happens(rates.twice) {
+        if self.dice.happens(TWICE) {
             self.repeated
                 .insert(call.client.to_owned(), (kind, fault.clone()));
         }
@@ -332,9 +329,6 @@ impl FaultInjector for Network {
             return Fault::none();
         }
         let mut state = self.state();
-        if is_write(call) {
-            state.writes += 1;
-        }
         let condition = state.clients.get(call.client).copied().unwrap_or_default();
         if condition.dead {
             return Fault::drop_request(Loss::Hang);
@@ -352,6 +346,8 @@ impl FaultInjector for Network {
             Fault::drop_answer(Loss::Hang)
         } else if condition.throttled {
             Fault::throttled()
+        } else if !condition.lag.is_zero() && call.service == Some(Service::DynamoDb) {
+            Fault::stale(condition.lag)
         } else if let Some((kind, fault)) = single {
             *state.counts.entry(kind).or_default() += 1;
             if kind == "late" && is_write(call) {
@@ -370,10 +366,19 @@ impl FaultInjector for Network {
             let delay = fault.delay_before + condition.slow;
             fault.after(delay)
         };
+        if call.service == Some(Service::DynamoDb) {
+            let (requests, faults) = state.spent.entry(call.client.to_owned()).or_default();
+            *requests += 1;
+            *faults += u64::from(fault != Fault::none());
+        }
         if fault != Fault::none() {
             *state.faults.entry(call.client.to_owned()).or_default() += 1;
         }
         fault
+    }
+
+    fn needs_past(&self) -> bool {
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Without;
+use super::Wanted;
 use crate::seeds::Dice;
 
 /// Something that is done at one moment.
@@ -42,11 +42,17 @@ pub enum Deed {
     Deploy,
     /// A lease's row is deleted.
     DeleteRow,
+    /// The whole lease table is deleted. Workers that start make a new one.
+    DeleteTable,
+    /// Reads of the lease table by a worker lag behind.
+    Lag,
+    /// A worker is killed, and whatever its shards hold is trimmed before the next one comes to it.
+    Outage,
 }
 
 impl Deed {
     /// All deeds, each with its weight when all are possible.
-    const ALL: [(Self, u64); 17] = [
+    const ALL: [(Self, u64); 20] = [
         (Self::Kill, 10),
         (Self::KillAndReturn, 5),
         (Self::Freeze, 8),
@@ -64,6 +70,9 @@ impl Deed {
         (Self::ScaleIn, 8),
         (Self::Deploy, 3),
         (Self::DeleteRow, 3),
+        (Self::DeleteTable, 1),
+        (Self::Lag, 6),
+        (Self::Outage, 2),
     ];
 
     /// Its name in the summary.
@@ -86,6 +95,9 @@ impl Deed {
             Self::ScaleIn => "scale in",
             Self::Deploy => "deploy",
             Self::DeleteRow => "row deleted",
+            Self::DeleteTable => "table deleted",
+            Self::Lag => "lagging reads",
+            Self::Outage => "outage beyond retention",
         }
     }
 }
@@ -100,12 +112,16 @@ pub struct Schedule {
 
 impl Schedule {
     /// Every other history has every deed in it; the others have some, and so more of each.
-    pub fn drawn(mut dice: Dice, without: &Without) -> Self {
+    ///
+    /// An application that starts at the latest record begins anew there when its leases are deleted, and nobody can know
+    /// what it misses: such a history `keeps_leases`.
+    pub fn drawn(mut dice: Dice, wanted: &Wanted, keeps_leases: bool) -> Self {
         let has_all = dice.happens(500);
         let mut deeds: Vec<_> = Deed::ALL
             .into_iter()
             .filter(|_| has_all || dice.happens(350))
-            .filter(|(deed, _)| !without.has(deed.name()))
+            .filter(|(deed, _)| !wanted.lacks(deed.name()))
+            .filter(|(deed, _)| !keeps_leases || !matches!(deed, Deed::DeleteRow | Deed::DeleteTable))
             .collect();
         if deeds.is_empty() {
             deeds.push((Deed::Kill, 1));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Rule;
+use super::{Rule, Start};
 use crate::history::{Event, Name, What};
 
 pub(super) const PARENTS: &str = "no child is processed before all of its parents have ended";
@@ -11,6 +11,9 @@ pub(super) const PARENTS: &str = "no child is processed before all of its parent
 pub(super) struct Family {
     parents: BTreeMap<Name, Vec<Name>>,
     ended: BTreeSet<Name>,
+    start: Start,
+    /// Shards that have, or had, a lease.
+    leased: BTreeSet<Name>,
     /// Shards that were begun, with those that had ended by then.
     early: BTreeMap<Name, BTreeSet<Name>>,
 }
@@ -18,6 +21,10 @@ pub(super) struct Family {
 impl Rule for Family {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         let (child, ended) = match &event.what {
+            What::Row { shard, .. } => {
+                self.leased.insert(shard.clone());
+                return None;
+            }
             What::ShardOpened { shard, parents } => {
                 self.parents.insert(shard.clone(), parents.clone());
                 (shard, self.early.remove(shard)?)
@@ -42,7 +49,13 @@ impl Rule for Family {
             .parents
             .get(child)?
             .iter()
+            // What ended before reading starts is not read.
+            .filter(|parent| self.start == Start::Beginning || self.leased.contains(*parent))
             .find(|parent| !ended.contains(*parent))?;
         Some((PARENTS, format!("{child} was begun before {parent} had ended")))
+    }
+
+    fn starting(&mut self, start: Start) {
+        self.start = start;
     }
 }

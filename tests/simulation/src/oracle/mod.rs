@@ -1,10 +1,12 @@
 //! What must hold, as rules over a history: events in, violations out. Pure.
 
+mod cost;
 mod family;
 mod leaving;
 mod order;
 mod ownership;
 mod rest;
+mod stuck;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,18 @@ pub struct Times {
     pub drain: Duration,
 }
 
+/// Where reading starts in a new application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With the oldest record.
+    #[default]
+    Beginning,
+    /// With records put after reading has begun.
+    Latest,
+    /// With records put so long after the beginning of the world.
+    At(Duration),
+}
+
 /// One area of rules.
 trait Rule: fmt::Debug + Send {
     /// Takes in the next event; the sentence of the rule that it breaks, and how.
@@ -42,6 +56,9 @@ trait Rule: fmt::Debug + Send {
 
     /// The row of a lease is lost through no fault of the fleet: whatever is known of it says nothing any more.
     fn forget(&mut self, _: &Name) {}
+
+    /// Where reading starts.
+    fn starting(&mut self, _: Start) {}
 }
 
 /// All rules.
@@ -65,12 +82,24 @@ impl Oracle {
                 Box::new(table::Table::default()),
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),
-                Box::new(leaving::Leaving),
+                Box::new(leaving::Leaving::default()),
+                Box::new(stuck::Stuck::new(times)),
+                Box::new(cost::Cost::new(times)),
             ],
             rest: rest::Rest::default(),
             gone: BTreeSet::new(),
             is_damaged: false,
         }
+    }
+
+    /// The same for an application that starts to read elsewhere.
+    #[must_use]
+    pub fn starting(mut self, start: Start) -> Self {
+        for rule in &mut self.rules {
+            rule.starting(start);
+        }
+        self.rest.starting(start);
+        self
     }
 
     /// Takes in the next event; the rules that it breaks.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_core::SequenceNumber;
 
-use super::Rule;
+use super::{Rule, Start};
 use crate::history::{Event, Name, Ownership, What};
 
 pub(super) const FIRSTS: &str = "the first deliveries of a key are in order";
@@ -25,6 +25,11 @@ pub(super) struct Order {
     owners: BTreeMap<(Name, Ownership), Progress>,
     /// Shards whose tokens began anew.
     forgotten: BTreeSet<Name>,
+    start: Start,
+    /// What was put, by shard, to know what is trimmed with one.
+    put: BTreeMap<Name, Vec<(Name, u64)>>,
+    /// Records that nobody can read any more.
+    trimmed: BTreeSet<(Name, u64)>,
 }
 
 impl Rule for Order {
@@ -32,6 +37,17 @@ impl Rule for Order {
         match &event.what {
             What::Initialized { of } if self.forgotten.contains(&of.shard) => {
                 self.owners.remove(&(event.who.clone(), of.clone()));
+                None
+            }
+            What::Put {
+                key, counter, shard, ..
+            } => {
+                let records = self.put.entry(shard.clone()).or_default();
+                records.push((key.clone(), *counter));
+                None
+            }
+            What::Trimmed { shard } => {
+                self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
                 None
             }
             What::BatchBegan { of, .. } => {
@@ -58,7 +74,14 @@ impl Rule for Order {
                         format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),
                     ));
                 }
+                let skips_the_first = self.start != Start::Beginning && !self.next.contains_key(key);
                 let next = self.next.entry(key.clone()).or_default();
+                while self.trimmed.contains(&(key.clone(), *next)) && *next < *counter {
+                    *next += 1;
+                }
+                if skips_the_first {
+                    *next = *counter;
+                }
                 if *counter > *next {
                     let seen = format!("{key}:{counter} was delivered before {key}:{next}");
                     *next = counter + 1;
@@ -69,6 +92,10 @@ impl Rule for Order {
             }
             _ => None,
         }
+    }
+
+    fn starting(&mut self, start: Start) {
+        self.start = start;
     }
 
     fn forget(&mut self, shard: &Name) {

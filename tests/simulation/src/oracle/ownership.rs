@@ -97,6 +97,8 @@ impl Rule for Owners {
 struct Running {
     who: Name,
     of: Ownership,
+    /// Its worker lost the shard in a way that lets it finish; what the worker is given later does not take that back.
+    is_excused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -106,8 +108,6 @@ struct Term {
     renewed: Duration,
     /// When the present owner was first asked to hand the lease over. It drains even if that is taken back.
     hand_off: Option<Duration>,
-    /// Owners that may still be at work, as they ended: ids.
-    excused: BTreeSet<String>,
 }
 
 /// Which calls overlap.
@@ -118,6 +118,10 @@ pub(super) struct Overlaps {
     stopping: BTreeMap<String, Duration>,
     running: BTreeMap<u64, Running>,
     terms: BTreeMap<Name, Term>,
+    /// Processors that were at work.
+    known: BTreeSet<(Name, Ownership)>,
+    /// Those of them whose rows were deleted by hand: they go on until they notice.
+    orphans: BTreeSet<(Name, Ownership)>,
 }
 
 /// The table is looked at ten times a second.
@@ -131,6 +135,8 @@ impl Overlaps {
             stopping: BTreeMap::new(),
             running: BTreeMap::new(),
             terms: BTreeMap::new(),
+            known: BTreeSet::new(),
+            orphans: BTreeSet::new(),
         }
     }
 
@@ -139,11 +145,15 @@ impl Overlaps {
         let before = term.row.replace(row.clone());
         let owner = before.as_ref().and_then(Row::actual_owner);
         if owner != row.actual_owner() {
-            if let Some(owner) = owner {
-                if is_over(self.times, &self.stopping, term, owner, at) {
-                    term.excused.insert(owner.to_owned());
-                } else {
-                    term.excused.remove(owner);
+            if let Some(owner) = owner
+                && is_over(self.times, &self.stopping, term, owner, at)
+            {
+                for running in self
+                    .running
+                    .values_mut()
+                    .filter(|running| running.of.shard == *shard)
+                {
+                    running.is_excused |= self.ids.get(&running.who).is_some_and(|id| id == owner);
                 }
             }
             term.hand_off = None;
@@ -157,17 +167,16 @@ impl Overlaps {
     }
 
     /// Whether this worker may still be at work on a shard that another one has begun.
-    fn is_excused(&self, who: &Name, shard: &Name, at: Duration) -> bool {
-        let (Some(id), Some(term)) = (self.ids.get(who), self.terms.get(shard)) else {
+    fn is_excused(&self, running: &Running, at: Duration) -> bool {
+        if running.is_excused || self.orphans.contains(&(running.who.clone(), running.of.clone())) {
+            return true;
+        }
+        let (Some(id), Some(term)) = (self.ids.get(&running.who), self.terms.get(&running.of.shard)) else {
             return false;
         };
         // The table may not have been looked at since its owner changed.
         let is_owner = term.row.as_ref().and_then(Row::actual_owner) == Some(id);
-        if is_owner {
-            is_over(self.times, &self.stopping, term, id, at)
-        } else {
-            term.excused.contains(id)
-        }
+        is_owner && is_over(self.times, &self.stopping, term, id, at)
     }
 }
 
@@ -195,6 +204,11 @@ impl Rule for Overlaps {
                 self.stopping.insert(id.clone(), event.at);
             }
             What::Row { shard, row } => self.row(event.at, shard, row),
+            What::Initialized { of } => {
+                let me = (event.who.clone(), of.clone());
+                self.orphans.remove(&me);
+                self.known.insert(me);
+            }
             What::BatchEnded { call, .. } => {
                 self.running.remove(call);
             }
@@ -203,9 +217,9 @@ impl Rule for Overlaps {
                     .running
                     .values()
                     .filter(|running| running.of.shard == of.shard);
-                let overlap = others.into_iter().find(|running| {
-                    running.who == event.who || !self.is_excused(&running.who, &of.shard, event.at)
-                });
+                let overlap = others
+                    .into_iter()
+                    .find(|running| running.who == event.who || !self.is_excused(running, event.at));
                 let seen = overlap.map(|older| {
                     format!(
                         "{} with {} began on {} while {} with {} was at work",
@@ -215,6 +229,7 @@ impl Rule for Overlaps {
                 let running = Running {
                     who: event.who.clone(),
                     of: of.clone(),
+                    is_excused: false,
                 };
                 self.running.insert(*call, running);
                 return seen.map(|seen| (OVERLAP, seen));
@@ -227,5 +242,10 @@ impl Rule for Overlaps {
     fn forget(&mut self, shard: &Name) {
         self.terms.remove(shard);
         self.running.retain(|_, running| running.of.shard != *shard);
+        let known = std::mem::take(&mut self.known);
+        let (gone, known) = known.into_iter().partition(|(_, of)| of.shard == *shard);
+        self.known = known;
+        let gone: BTreeSet<_> = gone;
+        self.orphans.extend(gone);
     }
 }

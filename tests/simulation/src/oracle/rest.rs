@@ -1,44 +1,153 @@
 //! How a history ends: everything processed, everything in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::Rule;
+use kcl_core::{Checkpoint, SequenceNumber};
+
+use super::{Rule, Start};
 use crate::history::{Event, Name, What};
 
 pub(super) const RESTS: &str = "once nothing is disturbed any more, the fleet comes to rest";
-pub(super) const LOST: &str = "every record is processed";
+pub(super) const LOST: &str = "every record is processed, or reported as trimmed";
+
+/// Arrival times are kept in milliseconds.
+const ROUNDING: Duration = Duration::from_millis(2);
+
+#[derive(Debug)]
+struct Record {
+    shard: Name,
+    sequence: SequenceNumber,
+    put_at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// The checkpoint of its lease.
+    checkpoint: Option<Checkpoint>,
+    /// Whether its lease was made to read it from its beginning.
+    is_whole: bool,
+    /// When its first batch arrived.
+    begun_at: Option<Duration>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Rest {
-    waiting: BTreeSet<(Name, u64)>,
+    start: Start,
+    shards: BTreeMap<Name, Shard>,
+    waiting: BTreeMap<(Name, u64), Record>,
     delivered: BTreeSet<(Name, u64)>,
+    /// Records that were trimmed before they were processed, and that nobody was told of yet.
+    trimmed: BTreeMap<(Name, u64), Record>,
 }
 
 impl Rest {
+    pub(super) fn starting(&mut self, start: Start) {
+        self.start = start;
+    }
+
     pub(super) fn unprocessed(&self) -> usize {
-        self.waiting.len()
+        self.due().count()
+    }
+
+    fn is_due(&self, record: &Record) -> bool {
+        let shard = self.shards.get(&record.shard);
+        match self.start {
+            Start::Beginning => true,
+            Start::At(start) => record.put_at >= start + ROUNDING,
+            Start::Latest => shard.is_some_and(|shard| {
+                shard.is_whole || shard.begun_at.is_some_and(|begun| record.put_at > begun)
+            }),
+        }
+    }
+
+    /// Records that must be processed, and are not.
+    fn due(&self) -> impl Iterator<Item = &(Name, u64)> {
+        let due = self.waiting.iter().filter(|(_, record)| self.is_due(record));
+        due.map(|(name, _)| name)
     }
 }
 
 impl Rule for Rest {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
-            What::Put { key, counter, .. } => {
-                let record = (key.clone(), *counter);
-                if !self.delivered.contains(&record) {
-                    self.waiting.insert(record);
+            What::Put {
+                key,
+                counter,
+                shard,
+                sequence,
+            } => {
+                let name = (key.clone(), *counter);
+                if !self.delivered.contains(&name) {
+                    let record = Record {
+                        shard: shard.clone(),
+                        sequence: sequence.clone(),
+                        put_at: event.at,
+                    };
+                    self.waiting.insert(name, record);
                 }
                 None
             }
             What::Delivered { key, counter, .. } => {
-                let record = (key.clone(), *counter);
-                self.waiting.remove(&record);
-                self.delivered.insert(record);
+                let name = (key.clone(), *counter);
+                self.waiting.remove(&name);
+                self.trimmed.remove(&name);
+                self.delivered.insert(name);
+                None
+            }
+            What::Row { shard, row } => {
+                let shard = self.shards.entry(shard.clone()).or_default();
+                if shard.checkpoint.is_none() {
+                    shard.is_whole = row.checkpoint != Checkpoint::Latest;
+                }
+                shard.checkpoint = Some(row.checkpoint.clone());
+                None
+            }
+            What::BatchBegan { of, .. } => {
+                let shard = self.shards.entry(of.shard.clone()).or_default();
+                shard.begun_at.get_or_insert(event.at);
+                None
+            }
+            What::Trimmed { shard } => {
+                // Without a checkpoint reading starts with the oldest record there is, whatever that is.
+                let checkpoint = self.shards.get(shard).and_then(|shard| shard.checkpoint.as_ref());
+                let is_promised = matches!(checkpoint, Some(Checkpoint::At(_)));
+                let waiting = std::mem::take(&mut self.waiting);
+                let (lost, waiting) = waiting
+                    .into_iter()
+                    .partition(|(_, record)| record.shard == *shard);
+                self.waiting = waiting;
+                let lost: BTreeMap<_, _> = lost;
+                let missed: Vec<_> = lost
+                    .into_iter()
+                    .filter(|(_, record)| is_promised && self.is_due(record))
+                    .collect();
+                self.trimmed.extend(missed);
+                None
+            }
+            What::GapReported { of, after, before } => {
+                self.trimmed.retain(|_, record| {
+                    record.shard != of.shard
+                        || after.as_ref().is_some_and(|after| record.sequence <= *after)
+                        || before.as_ref().is_some_and(|before| record.sequence >= *before)
+                });
+                None
+            }
+            // Where it was read to is forgotten with it.
+            What::RowDeletedByHand { shard } => {
+                self.trimmed.retain(|_, record| record.shard != *shard);
                 None
             }
             What::Settled => {
-                let (key, counter) = self.waiting.first()?;
-                Some((LOST, format!("{key}:{counter} never was")))
+                if let Some((key, counter)) = self.due().next() {
+                    return Some((LOST, format!("{key}:{counter} never was")));
+                }
+                let ((key, counter), record) = self.trimmed.first_key_value()?;
+                let shard = &record.shard;
+                Some((
+                    LOST,
+                    format!("{key}:{counter} of {shard} was trimmed, and nobody was told"),
+                ))
             }
             What::Unsettled { because } => Some((RESTS, because.join("; "))),
             _ => None,

@@ -4,28 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_core::{Checkpoint, SequenceNumber};
 
-use super::Rule;
+use super::{Rule, Start};
 use crate::history::{Event, Name, Row, What};
 
 pub(super) const COUNTER: &str = "a lease's counter only grows";
 pub(super) const BACK: &str = "a checkpoint never moves back";
+pub(super) const MISLED: &str = "a checkpoint out of range is refused";
 pub(super) const PASSED: &str = "a checkpoint never passes a record that was not processed";
 
 #[derive(Debug, Default)]
 struct Records {
+    /// Read from the latest record on, and not begun yet: what is put is not due.
+    is_latest: bool,
+    has_begun: bool,
     waiting: BTreeSet<SequenceNumber>,
     processed: BTreeSet<SequenceNumber>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
+    start: Start,
     rows: BTreeMap<Name, Row>,
     shards: BTreeMap<Name, Records>,
 }
 
 impl Table {
     fn passed(&self, shard: &Name, checkpoint: &Checkpoint) -> Option<(&'static str, String)> {
-        let first = self.shards.get(shard)?.waiting.first()?;
+        let records = self.shards.get(shard)?;
+        if self.start == Start::Latest && records.is_latest && !records.has_begun {
+            return None;
+        }
+        let first = records.waiting.first()?;
         let is_passed = match checkpoint {
             Checkpoint::At(position) => *first <= position.sequence,
             Checkpoint::ShardEnd => true,
@@ -44,6 +53,9 @@ impl Rule for Table {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
             What::Put { shard, sequence, .. } => {
+                if matches!(self.start, Start::At(start) if event.at < start) {
+                    return None;
+                }
                 let records = self.shards.entry(shard.clone()).or_default();
                 if !records.processed.contains(sequence) {
                     records.waiting.insert(sequence.clone());
@@ -51,6 +63,19 @@ impl Rule for Table {
                 let checkpoint = self.rows.get(shard)?.checkpoint.clone();
                 self.passed(shard, &checkpoint)
             }
+            What::BatchBegan { of, .. } if self.start == Start::Latest => {
+                let records = self.shards.entry(of.shard.clone()).or_default();
+                if records.is_latest && !records.has_begun {
+                    records.waiting.clear();
+                }
+                records.has_begun = true;
+                None
+            }
+            What::Trimmed { shard } => {
+                self.shards.entry(shard.clone()).or_default().waiting.clear();
+                None
+            }
+            What::Misled(how) => Some((MISLED, how.clone())),
             What::Delivered { of, sequence, .. } => {
                 let records = self.shards.entry(of.shard.clone()).or_default();
                 records.waiting.remove(sequence);
@@ -59,6 +84,9 @@ impl Rule for Table {
             }
             What::Row { shard, row } => {
                 let last = self.rows.insert(shard.clone(), row.clone());
+                if last.is_none() && row.checkpoint == Checkpoint::Latest {
+                    self.shards.entry(shard.clone()).or_default().is_latest = true;
+                }
                 if let Some(last) = last {
                     if row.checkpoint < last.checkpoint {
                         let seen = format!("{shard} from {} to {}", last.checkpoint, row.checkpoint);
@@ -73,6 +101,10 @@ impl Rule for Table {
             }
             _ => None,
         }
+    }
+
+    fn starting(&mut self, start: Start) {
+        self.start = start;
     }
 
     fn forget(&mut self, shard: &Name) {

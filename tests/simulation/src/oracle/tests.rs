@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
-use super::{Oracle, Times, family, leaving, order, ownership, rest, table};
+use super::{Oracle, Start, Times, cost, family, leaving, order, ownership, rest, stuck, table};
 use crate::history::{Event, Name, Ownership, Row, What};
 
 const TIMES: Times = Times {
@@ -14,6 +14,11 @@ const TIMES: Times = Times {
 
 /// The rules that a history breaks; each event is so many seconds after the beginning.
 fn broken(events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
+    broken_from(Start::Beginning, events)
+}
+
+/// The same for an application that starts to read elsewhere.
+fn broken_from(start: Start, events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
     let events: Vec<_> = events
         .into_iter()
         .map(|(at, who, what)| Event {
@@ -22,8 +27,9 @@ fn broken(events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
             what,
         })
         .collect();
-    let violations = Oracle::judge(TIMES, &events);
-    violations.into_iter().map(|violation| violation.rule).collect()
+    let mut oracle = Oracle::new(TIMES).starting(start);
+    let violations = events.iter().flat_map(|event| oracle.see(event));
+    violations.map(|violation| violation.rule).collect()
 }
 
 fn shard(number: u64) -> Name {
@@ -314,6 +320,15 @@ fn two_processors_at_work_are_found_unless_the_lease_expired() {
 }
 
 #[test]
+fn a_lease_given_back_does_not_make_an_expired_owner_valid_again() {
+    let there_and_back = vec![
+        (11, "world", row(0, "b", None, 3, Checkpoint::TrimHorizon)),
+        (12, "world", row(0, "a", None, 4, Checkpoint::TrimHorizon)),
+    ];
+    assert_eq!(overlapping(13, there_and_back), [""; 0]);
+}
+
+#[test]
 fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
     let handed = |over_at| {
         let renewals = (5..over_at).step_by(5).map(|at| {
@@ -334,7 +349,7 @@ fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
 
 #[test]
 fn what_a_stopped_worker_leaves_is_found_unless_its_network_was_bad() {
-    let stopped = |owned: &[&str], has_row, faults| {
+    let stopped = |named_at, owned: &[&str], has_row, faults| {
         let what = What::Stopped {
             id: "a".to_owned(),
             owned: owned.iter().map(ToString::to_string).collect(),
@@ -342,16 +357,176 @@ fn what_a_stopped_worker_leaves_is_found_unless_its_network_was_bad() {
             had_joined: true,
             faults,
         };
-        broken(vec![(1, "a", what)])
+        let named = row(0, "a", None, 1, Checkpoint::TrimHorizon);
+        let mut events = vec![(named_at, "world", named), (10, "a", what)];
+        events.sort_by_key(|(at, _, _)| *at);
+        broken(events)
     };
-    assert_eq!(stopped(&[], false, 0), [""; 0]);
-    assert_eq!(stopped(&["shard-0"], false, 0), [leaving::LEFT]);
-    assert_eq!(stopped(&[], true, 0), [leaving::LEFT]);
-    assert_eq!(stopped(&["shard-0"], true, 1), [""; 0]);
+    assert_eq!(stopped(1, &[], false, 0), [""; 0]);
+    assert_eq!(stopped(1, &["shard-0"], false, 0), [leaving::LEFT]);
+    assert_eq!(stopped(1, &[], true, 0), [leaving::LEFT]);
+    assert_eq!(stopped(1, &["shard-0"], true, 1), [""; 0]);
+    assert_eq!(stopped(9, &["shard-0"], false, 0), [""; 0], "given to it later");
 }
 
 #[test]
 fn a_worker_that_ends_by_itself_is_found() {
     let reason = "a panic".to_owned();
     assert_eq!(broken(vec![(1, "a", What::Ended { reason })]), [leaving::ENDED]);
+}
+
+#[test]
+fn a_trimmed_record_must_be_reported_once_there_was_a_checkpoint() {
+    let gap = |after, before| What::GapReported {
+        of: of(0, 5),
+        after: Some(sequence(after)),
+        before: Some(sequence(before)),
+    };
+    let trimmed = |checkpoint, then: Vec<What>| {
+        let mut events = vec![
+            (1, "world", put(0, 0)),
+            (1, "world", put(0, 1)),
+            (2, "a", took(0, 2, 0)),
+            (3, "world", row(0, "a", None, 1, checkpoint)),
+            (4, "world", What::Trimmed { shard: shard(0) }),
+        ];
+        events.extend(then.into_iter().map(|what| (5, "b", what)));
+        events.push((6, "world", What::Settled));
+        broken(events)
+    };
+    assert_eq!(trimmed(at(0), vec![]), [rest::LOST]);
+    assert_eq!(trimmed(at(0), vec![gap(0, 2)]), [""; 0]);
+    assert_eq!(trimmed(at(0), vec![gap(1, 2)]), [rest::LOST], "another gap");
+    assert_eq!(
+        trimmed(at(0), vec![took(0, 5, 1)]),
+        [""; 0],
+        "read before it was trimmed"
+    );
+    assert_eq!(
+        trimmed(Checkpoint::TrimHorizon, vec![]),
+        [""; 0],
+        "read from whatever is left"
+    );
+}
+
+#[test]
+fn what_was_put_before_reading_starts_is_not_missed() {
+    let history = |first_row| {
+        vec![
+            (1, "world", put(0, 0)),
+            (2, "world", row(0, "a", None, 1, first_row)),
+            (3, "a", initialized(0, 2)),
+            (4, "world", put(0, 1)),
+            (5, "a", began(0, 2, 1)),
+            (5, "a", took(0, 2, 1)),
+            (5, "a", ended(0, 2, 1, true)),
+            (6, "world", row(0, "a", None, 2, at(1))),
+            (9, "world", What::Settled),
+        ]
+    };
+    let latest = history(Checkpoint::Latest);
+    assert_eq!(broken_from(Start::Latest, latest.clone()), [""; 0]);
+    assert_eq!(
+        broken(latest),
+        [order::FIRSTS, table::PASSED, rest::LOST],
+        "nothing was to be left out"
+    );
+    assert_eq!(
+        broken_from(Start::Latest, history(Checkpoint::TrimHorizon)),
+        [table::PASSED, rest::LOST],
+        "the shard of a child is read whole"
+    );
+    let timed = history(Checkpoint::AtTimestamp);
+    assert_eq!(
+        broken_from(Start::At(Duration::from_secs(2)), timed.clone()),
+        [""; 0]
+    );
+    assert_eq!(
+        broken_from(Start::At(Duration::ZERO), timed),
+        [table::PASSED, rest::LOST]
+    );
+}
+
+#[test]
+fn a_checkpoint_out_of_range_that_is_accepted_is_found() {
+    let what = What::Misled("accepted".to_owned());
+    assert_eq!(broken(vec![(1, "a", what)]), [table::MISLED]);
+}
+
+/// A shard whose owner dies in second 5, with `b` alive; whatever happens `then`, until second `end`.
+fn orphaned(end: u64, then: Vec<(u64, &'static str, What)>) -> Vec<&'static str> {
+    let opened = What::ShardOpened {
+        shard: shard(0),
+        parents: vec![],
+    };
+    let killed = What::Killed { id: "a".to_owned() };
+    let mut events = vec![
+        (0, "world", opened),
+        (0, "a", starts("a")),
+        (0, "b", starts("b")),
+        (1, "world", row(0, "a", None, 2, Checkpoint::TrimHorizon)),
+        (1, "a", initialized(0, 2)),
+        (5, "a", killed),
+    ];
+    events.extend(then);
+    events.push((end, "world", What::Disturbed("time passes".to_owned())));
+    broken(events)
+}
+
+#[test]
+fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
+    assert_eq!(orphaned(94, vec![]), [""; 0]);
+    assert_eq!(orphaned(96, vec![]), [stuck::STUCK]);
+    assert_eq!(orphaned(96, vec![(90, "b", initialized(0, 5))]), [""; 0]);
+    assert_eq!(
+        orphaned(96, vec![(50, "b", What::Impaired)]),
+        [""; 0],
+        "nobody is well"
+    );
+    let ill_for_a_while = vec![(10, "b", What::Impaired), (50, "b", What::Recovered)];
+    assert_eq!(orphaned(139, ill_for_a_while.clone()), [""; 0]);
+    assert_eq!(orphaned(141, ill_for_a_while), [stuck::STUCK]);
+    let ended = vec![(6, "world", row(0, "a", None, 9, Checkpoint::ShardEnd))];
+    assert_eq!(orphaned(200, ended), [""; 0]);
+}
+
+#[test]
+fn a_processor_in_a_worker_that_cannot_renew_serves_nobody() {
+    let opened = What::ShardOpened {
+        shard: shard(0),
+        parents: vec![],
+    };
+    let frozen = |recovers: Option<u64>, end| {
+        let mut events = vec![
+            (0, "world", opened.clone()),
+            (0, "a", starts("a")),
+            (0, "b", starts("b")),
+            (1, "a", initialized(0, 2)),
+            (2, "a", What::Impaired),
+        ];
+        events.extend(recovers.map(|at| (at, "a", What::Recovered)));
+        events.push((end, "world", What::Disturbed("time passes".to_owned())));
+        broken(events)
+    };
+    assert_eq!(frozen(None, 100), [stuck::STUCK]);
+    assert_eq!(frozen(Some(60), 100), [""; 0]);
+}
+
+#[test]
+fn a_worker_that_asks_more_than_its_work_takes_is_found() {
+    let spent = |requests, faults| What::Spent {
+        over: Duration::from_secs(10),
+        requests,
+        faults,
+    };
+    let judged = |requests, faults, batches: u64| {
+        let mut events = vec![(0, "a", starts("a"))];
+        events.extend((0..batches).map(|call| (1, "a", ended(0, 2, call, true))));
+        events.push((10, "a", spent(requests, faults)));
+        broken(events)
+    };
+    assert_eq!(judged(60, 0, 0), [""; 0]);
+    assert_eq!(judged(100, 0, 0), [cost::DEAR]);
+    assert_eq!(judged(100, 10, 0), [""; 0]);
+    assert_eq!(judged(100, 0, 10), [""; 0]);
 }

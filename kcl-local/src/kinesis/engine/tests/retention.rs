@@ -94,3 +94,17 @@ fn a_shorter_period_lets_records_go_at_once() {
     world.engine.retain(STREAM, 24, world.now).unwrap();
     assert!(world.contents(0, StartingPosition::TrimHorizon).is_empty());
 }
+
+#[test]
+fn a_shard_can_be_trimmed_by_hand_and_goes_on() {
+    let mut world = World::new(1);
+    let number = world.put("a");
+    world.put("b");
+    let id = world.stream().shards().next().unwrap().id();
+    assert!(world.stream().trim_all(id));
+    world.put("c");
+    assert_eq!(
+        world.contents(0, StartingPosition::AtSequenceNumber(number)),
+        ["c"]
+    );
+}

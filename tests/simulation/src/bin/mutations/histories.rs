@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use kcl_simulation::faults::Without;
+use kcl_simulation::faults::Wanted;
 use kcl_simulation::world::{self, Size};
 use serde::Deserialize;
 
@@ -76,7 +76,7 @@ impl Histories {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs(self.minutes * 60),
-            without: Without::default(),
+            wanted: Wanted::default(),
         };
         for seed in 1..=self.seeds {
             let outcome = world::run(seed, &size);

@@ -1,5 +1,9 @@
 //! Proves that the simulator finds mistakes: makes them on purpose, one at a time, in a copy of the library.
 
+/// As in the simulator itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod copy;
 mod histories;
 mod list;

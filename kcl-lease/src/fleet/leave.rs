@@ -1,0 +1,117 @@
+//! Leaving in good order: nothing in the table names this worker any more.
+
+use std::sync::PoisonError;
+
+use super::Fleet;
+use crate::ids::LeaseKey;
+use crate::plan::name_successors;
+use crate::store::{LeaseChange, StoreError, TableSnapshot};
+
+impl Fleet {
+    /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
+    /// to drain, each with the successor that it shall be handed to. Renewals go on.
+    pub async fn prepare_to_leave(&self) {
+        self.shared.leaving.cancel();
+        let mut announcing = self.announcing.clone();
+        // An error means that the loop is gone already.
+        let _ = announcing.wait_for(|announces| !announces).await;
+        let successors = match self.shared.store.scan().await {
+            Ok(snapshot) => {
+                self.remember_unfinished(&snapshot);
+                let dead = self
+                    .shared
+                    .fleet
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .dead
+                    .clone();
+                let (me, max) = (self.shared.me(), self.shared.options.max_leases);
+                name_successors(&snapshot, me, &dead, self.shared.epoch_seconds(), max)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no successors can be named; the leader will assign the leases");
+                Default::default()
+            }
+        };
+        for held in self.held() {
+            held.ask_to_leave(successors.get(held.key()).cloned());
+        }
+        self.decline().await;
+    }
+
+    /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
+    /// last assignment. Failures are logged; what could not be released expires.
+    pub async fn leave(&self) {
+        self.shared.leaving.cancel();
+        for held in self.held() {
+            if let Err(error) = held.give_up().await {
+                tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
+            }
+        }
+        if let Err(error) = self.finish_hand_offs().await {
+            tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
+        }
+        self.decline().await;
+        self.shared.resigning.cancel();
+        let mut leading = self.leading.clone();
+        let _ = leading.wait_for(|leads| !leads).await;
+        self.abandon();
+    }
+
+    /// Leases that the table says this worker still processes for the next owner, although it has lost them meanwhile:
+    /// only the end of its processors makes sure that they are free.
+    fn remember_unfinished(&self, snapshot: &TableSnapshot) {
+        let me = Some(self.shared.me());
+        let lost = snapshot
+            .leases
+            .iter()
+            .filter(|lease| lease.checkpoint_owner.as_ref() == me && !self.shared.keeper.holds(&lease.key));
+        let mut knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        knowledge.unfinished = lost.map(|lease| lease.key.clone()).collect();
+    }
+
+    async fn finish_hand_offs(&self) -> Result<(), StoreError> {
+        let me = Some(self.shared.me());
+        let keys: Vec<LeaseKey> = {
+            let mut knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut knowledge.unfinished)
+        };
+        for key in keys {
+            let lease = self.shared.store.get(&key).await?;
+            if let Some(lease) = lease.filter(|lease| lease.checkpoint_owner.as_ref() == me) {
+                self.shared.store.write(&lease, &LeaseChange::Release).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn decline(&self) {
+        if let Err(error) = self.decline_unclaimed().await {
+            tracing::warn!(%error, "leases assigned to this leaving worker could not be declined; they will expire");
+        }
+    }
+
+    /// Gives back what was assigned to this worker but not taken up: releases leases, and returns hand-offs under way to
+    /// their processors.
+    async fn decline_unclaimed(&self) -> Result<(), StoreError> {
+        let me = self.shared.me();
+        for key in self.shared.store.assigned_to(me).await? {
+            if self.shared.keeper.holds(&key) {
+                continue;
+            }
+            let lease = self.shared.store.get(&key).await?;
+            let Some(lease) = lease.filter(|lease| lease.owner.as_ref() == Some(me)) else {
+                continue;
+            };
+            let change = match &lease.checkpoint_owner {
+                Some(processor) => LeaseChange::Assign {
+                    to: processor.clone(),
+                    unless_renewed: false,
+                },
+                None => LeaseChange::Release,
+            };
+            self.shared.store.write(&lease, &change).await?;
+        }
+        Ok(())
+    }
+}

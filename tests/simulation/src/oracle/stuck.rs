@@ -1,0 +1,172 @@
+//! Shards that nobody serves although somebody could.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Rule, Times};
+use crate::history::{Event, Name, What};
+
+pub(super) const STUCK: &str =
+    "while a worker is well, no shard stands still for longer than six fail-over times and 30 s";
+
+/// How often shards are looked at.
+const PERIOD: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+struct Life {
+    id: String,
+    troubles: u32,
+    /// Since when it has been well; `None` while it is not, or is leaving.
+    well_since: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    parents: Vec<Name>,
+    has_ended: bool,
+    /// The worker that its row names.
+    owner: Option<String>,
+    /// The life whose processor is at work.
+    server: Option<Name>,
+    /// Since when it could be served; what went wrong later starts it anew.
+    since: Duration,
+}
+
+/// Watches over every shard.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    limit: Duration,
+    lives: BTreeMap<Name, Life>,
+    shards: BTreeMap<Name, Shard>,
+    looked_at: Duration,
+}
+
+impl Stuck {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            limit: times.failover * 6 + Duration::from_secs(30),
+            lives: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            looked_at: Duration::ZERO,
+        }
+    }
+
+    /// A worker is in trouble, or gone: what it served or was to serve has to find somebody else from now on.
+    fn fails(&mut self, who: &Name, at: Duration, for_good: bool) {
+        let Some(life) = self.lives.get_mut(who) else {
+            return;
+        };
+        life.troubles += 1;
+        life.well_since = None;
+        let id = life.id.clone();
+        if for_good {
+            self.lives.remove(who);
+        }
+        for shard in self.shards.values_mut() {
+            if shard.server.as_ref() == Some(who) || shard.owner.as_ref() == Some(&id) {
+                shard.since = at;
+            }
+            if for_good && shard.server.as_ref() == Some(who) {
+                shard.server = None;
+            }
+        }
+    }
+
+    fn shard(&mut self, shard: &Name) -> &mut Shard {
+        self.shards.entry(shard.clone()).or_default()
+    }
+
+    fn look(&mut self, at: Duration) -> Option<String> {
+        let well_since = self.lives.values().filter_map(|life| life.well_since).min()?;
+        let is_stuck = |shard: &Shard| {
+            let served = shard.server.as_ref().and_then(|who| self.lives.get(who));
+            let waits = |parent: &Name| self.shards.get(parent).is_some_and(|parent| !parent.has_ended);
+            !shard.has_ended
+                && served.is_none_or(|life| life.troubles > 0)
+                && !shard.parents.iter().any(waits)
+                && at - shard.since.max(well_since) > self.limit
+        };
+        let (name, shard) = self.shards.iter().find(|(_, shard)| is_stuck(shard))?;
+        let seen = format!(
+            "{name}, which belongs to {}, stands still since {:.1} s",
+            shard.owner.as_deref().unwrap_or("nobody"),
+            shard.since.as_secs_f64()
+        );
+        self.shard(&name.clone()).since = at;
+        Some(seen)
+    }
+}
+
+impl Rule for Stuck {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        let at = event.at;
+        match &event.what {
+            What::Started { id } => {
+                let life = Life {
+                    id: id.clone(),
+                    troubles: 0,
+                    well_since: Some(at),
+                };
+                self.lives.insert(event.who.clone(), life);
+            }
+            What::Impaired => self.fails(&event.who, at, false),
+            What::Recovered => {
+                if let Some(life) = self.lives.get_mut(&event.who) {
+                    life.troubles = life.troubles.saturating_sub(1);
+                    life.well_since = (life.troubles == 0).then_some(at);
+                }
+            }
+            What::Killed { .. } | What::Stopping { .. } | What::Ended { .. } => {
+                self.fails(&event.who, at, true)
+            }
+            What::ShardOpened { shard, parents } => {
+                let shard = self.shard(shard);
+                shard.parents.clone_from(parents);
+                shard.since = at;
+            }
+            What::Row { shard, row } => {
+                let (name, ended) = (shard, row.checkpoint.is_shard_end());
+                let shard = self.shard(name);
+                let ends_now = ended && !shard.has_ended;
+                shard.has_ended |= ended;
+                shard.owner = row.actual_owner().map(ToOwned::to_owned);
+                if ends_now {
+                    let children = self
+                        .shards
+                        .values_mut()
+                        .filter(|child| child.parents.contains(name));
+                    children.for_each(|child| child.since = at);
+                }
+            }
+            What::RowDeletedByHand { shard } => {
+                let shard = self.shard(shard);
+                shard.has_ended = false;
+                shard.since = at;
+            }
+            What::ShardEnded { of } => {
+                let ended = of.shard.clone();
+                let shard = self.shard(&ended);
+                shard.server = None;
+                shard.since = at;
+            }
+            What::Initialized { of } | What::BatchBegan { of, .. } => {
+                let who = event.who.clone();
+                self.shard(&of.shard).server = Some(who);
+            }
+            What::LeaseLost { of } | What::ShutdownRequested { of } => {
+                let who = event.who.clone();
+                let shard = self.shard(&of.shard);
+                if shard.server.as_ref() == Some(&who) {
+                    shard.server = None;
+                    shard.since = at;
+                }
+            }
+            _ => {}
+        }
+        if at < self.looked_at + PERIOD {
+            return None;
+        }
+        self.looked_at = at;
+        self.look(at).map(|seen| (STUCK, seen))
+    }
+}
