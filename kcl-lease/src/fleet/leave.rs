@@ -58,16 +58,14 @@ impl Fleet {
         self.abandon();
     }
 
-    /// Leases that the table says this worker still processes for the next owner, although it has lost them meanwhile:
-    /// only the end of its processors makes sure that they are free.
+    /// Leases that the table says this worker still processes for the next owner. Those that it loses before it has handed
+    /// them over are free only once its processors have ended.
     fn remember_unfinished(&self, snapshot: &TableSnapshot) {
         let me = Some(self.shared.me());
-        let lost = snapshot
-            .leases
-            .iter()
-            .filter(|lease| lease.checkpoint_owner.as_ref() == me && !self.shared.keeper.holds(&lease.key));
+        let leases = snapshot.leases.iter();
+        let handed_over = leases.filter(|lease| lease.checkpoint_owner.as_ref() == me);
         let mut knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
-        knowledge.unfinished = lost.map(|lease| lease.key.clone()).collect();
+        knowledge.unfinished = handed_over.map(|lease| lease.key.clone()).collect();
     }
 
     async fn finish_hand_offs(&self) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The workers of a world: started, killed, stopped.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +61,7 @@ struct State {
     started: usize,
     lives: usize,
     stopping: usize,
+    ids: BTreeMap<Name, String>,
 }
 
 impl Fleet {
@@ -78,6 +80,7 @@ impl Fleet {
             started: 0,
             lives: 0,
             stopping: 0,
+            ids: BTreeMap::new(),
         };
         Self {
             stage,
@@ -106,6 +109,11 @@ impl Fleet {
     /// The number of workers that are stopping.
     pub fn stopping(&self) -> usize {
         self.state().stopping
+    }
+
+    /// The ids of all lives, by their names.
+    pub fn ids(&self) -> BTreeMap<Name, String> {
+        self.state().ids.clone()
     }
 
     /// Looks at every worker.
@@ -160,6 +168,7 @@ impl Fleet {
         .build()
         .expect("a valid configuration");
         self.stage.history.record(&who, What::Started { id: id.clone() });
+        self.state().ids.insert(who.clone(), id.clone());
         let member = Member {
             id,
             who,

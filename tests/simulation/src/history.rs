@@ -109,6 +109,13 @@ pub enum What {
         /// Whether it returned `Ok`.
         is_ok: bool,
     },
+    /// A checkpoint was acknowledged.
+    Checkpointed {
+        /// Whose.
+        of: Ownership,
+        /// Where.
+        to: Checkpoint,
+    },
     /// The library accepted what it must refuse.
     Misled(String),
     /// The library said that records of a shard may have been trimmed before they were read.
@@ -134,6 +141,13 @@ pub enum What {
     ShutdownRequested {
         /// Whose.
         of: Ownership,
+    },
+    /// A processor believes that it owns a shard that is somebody else's, as its row says.
+    Mistaken {
+        /// The shard.
+        shard: Name,
+        /// Whom the row names.
+        owner: Option<String>,
     },
     /// More than one processor believes that it owns the shard.
     SeveralValid {

@@ -41,7 +41,11 @@ enum Manner {
     Good,
     FailsFirst,
     FailsLast,
+    /// Fails this call and all that follow for a while.
+    Stubborn,
     Panics,
+    /// Panics before it took the last records.
+    PanicsEarly,
     /// Does not checkpoint.
     Forgets,
     /// Checkpoints in the middle of the batch.
@@ -62,7 +66,9 @@ impl Manner {
             Self::Good => "good",
             Self::FailsFirst => "processor fails first",
             Self::FailsLast => "processor fails last",
+            Self::Stubborn => "processor fails for long",
             Self::Panics => "processor panics",
+            Self::PanicsEarly => "processor panics midway",
             Self::Forgets => "no checkpoint",
             Self::Halves => "half a checkpoint",
             Self::Prepares => "prepared checkpoint",
@@ -113,6 +119,26 @@ impl Stage {
             .collect()
     }
 
+    /// Shards and lives whose processors believe to own them.
+    pub fn believers(&self) -> Vec<(Name, Name)> {
+        let owners = self.shared.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let valid = owners
+            .iter()
+            .filter(|(_, checkpointer)| checkpointer.is_lease_valid());
+        valid
+            .map(|((shard, _, who), _)| (shard.clone(), who.clone()))
+            .collect()
+    }
+
+    fn is_calm(&self) -> bool {
+        self.shared.is_calm.load(Ordering::Relaxed)
+    }
+
+    fn roll(&self, sides: u64) -> u64 {
+        let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        dice.roll(sides)
+    }
+
     fn manner(&self) -> (Manner, Duration) {
         let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shared.is_calm.load(Ordering::Relaxed) {
@@ -121,7 +147,9 @@ impl Stage {
         let manner = match dice.roll(100) {
             0..=1 => Manner::FailsFirst,
             2..=3 => Manner::FailsLast,
-            4..=5 => Manner::Panics,
+            4 => Manner::Panics,
+            5 => Manner::PanicsEarly,
+            35 => Manner::Stubborn,
             6..=15 => Manner::Forgets,
             16..=20 => Manner::Halves,
             21..=25 => Manner::Prepares,
@@ -166,6 +194,7 @@ pub struct Actor {
     who: Name,
     of: Ownership,
     is_known: bool,
+    fails_until: Option<Instant>,
 }
 
 impl Actor {
@@ -180,6 +209,7 @@ impl Actor {
             who,
             of,
             is_known: false,
+            fails_until: None,
         }
     }
 
@@ -226,20 +256,24 @@ impl Actor {
                     .map(|record| record.sequence_number().clone()),
             });
         }
-        if manner == Manner::FailsFirst {
+        if matches!(manner, Manner::FailsFirst | Manner::Stubborn) {
             return Err("not today".into());
         }
         if !time.is_zero() {
             sleep(time).await;
             self.thawed().await;
         }
-        for record in batch {
+        let taken = match manner {
+            Manner::PanicsEarly => batch.len() / 2,
+            _ => batch.len(),
+        };
+        for record in batch.records().iter().take(taken) {
             self.deliver(record)?;
         }
         match manner {
             Manner::FailsLast => return Err("at the last moment".into()),
             // Like a panic, without its message on the screen.
-            Manner::Panics => std::panic::resume_unwind(Box::new("on purpose")),
+            Manner::Panics | Manner::PanicsEarly => std::panic::resume_unwind(Box::new("on purpose")),
             Manner::Forgets => {}
             Manner::Halves => {
                 if let Some(record) = batch.records().get(batch.len() / 2) {
@@ -290,19 +324,22 @@ impl Actor {
 }
 
 /// Writes the end of a call down, however it ends.
-struct Calling<'a> {
-    actor: &'a Actor,
+struct Calling {
+    stage: Stage,
+    who: Name,
+    of: Ownership,
     call: u64,
     is_ok: bool,
 }
 
-impl Drop for Calling<'_> {
+impl Drop for Calling {
     fn drop(&mut self) {
-        self.actor.note(What::BatchEnded {
-            of: self.actor.of.clone(),
+        let what = What::BatchEnded {
+            of: self.of.clone(),
             call: self.call,
             is_ok: self.is_ok,
-        });
+        };
+        self.stage.history.record(&self.who, what);
     }
 }
 
@@ -335,7 +372,9 @@ impl RecordProcessor for Actor {
                 .insert(self.me(), checkpointer.clone());
         }
         let mut calling = Calling {
-            actor: self,
+            stage: self.stage.clone(),
+            who: self.who.clone(),
+            of: self.of.clone(),
             call: self.stage.shared.calls.fetch_add(1, Ordering::Relaxed),
             is_ok: false,
         };
@@ -345,8 +384,24 @@ impl RecordProcessor for Actor {
             is_valid,
             records: batch.len(),
         });
-        let manner = self.stage.manner();
+        let mut manner = self.stage.manner();
+        if manner.0 == Manner::Stubborn {
+            let time = Duration::from_millis(self.stage.roll(25_000));
+            self.fails_until = Some(Instant::now() + time);
+        } else if self.stage.is_calm() {
+            self.fails_until = None;
+        } else if self.fails_until.is_some_and(|until| Instant::now() < until) {
+            manner.0 = Manner::Stubborn;
+        }
+        let checkpoint = checkpointer.last_checkpoint();
         let result = self.work(batch, checkpointer, manner).await;
+        let to = checkpointer.last_checkpoint();
+        if to != checkpoint {
+            self.note(What::Checkpointed {
+                of: self.of.clone(),
+                to,
+            });
+        }
         calling.is_ok = result.is_ok();
         result
     }

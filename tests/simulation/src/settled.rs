@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_kinesis::types::Shard;
+use kcl_core::Checkpoint;
 use tokio::sync::Mutex;
 
 use crate::faults::Wanted;
@@ -27,6 +29,27 @@ pub async fn what_is_wrong(
         wrong.push(format!("{} workers are still stopping", fleet.stopping()));
     }
     let rows = watcher.rows();
+    let shards = workload.lock().await.shards().await;
+    for (shard, row) in rows.iter().filter(|(_, row)| row.checkpoint.is_shard_end()) {
+        let is_started = |child: &Shard| {
+            let row = rows.get(child.shard_id());
+            row.is_some_and(|row| matches!(row.checkpoint, Checkpoint::At(_) | Checkpoint::ShardEnd))
+        };
+        let mut children = shards
+            .iter()
+            .filter(|child| parents(child).any(|id| id == &**shard))
+            .peekable();
+        let me = shards.iter().find(|it| it.shard_id() == &**shard);
+        let has_parents = me.is_some_and(|me| parents(me).any(|id| rows.contains_key(id)));
+        if children.peek().is_some() && children.all(is_started) && !has_parents {
+            wrong.push(format!("the lease of {shard} is kept: {}", row.checkpoint));
+        }
+    }
+    let leaders = fleet.each(|member| member.handle.status().is_leader);
+    match leaders.into_iter().filter(|leads| *leads).count() {
+        1 => {}
+        leaders => wrong.push(format!("{leaders} workers lead")),
+    }
     for shard in workload.lock().await.open_shards().await {
         if !rows.contains_key(shard.shard_id()) {
             wrong.push(format!("{} has no lease", shard.shard_id()));
@@ -66,4 +89,9 @@ pub async fn what_is_wrong(
         }
     }
     wrong
+}
+
+fn parents(shard: &Shard) -> impl Iterator<Item = &str> {
+    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+    parents.into_iter().flatten()
 }

@@ -20,7 +20,7 @@ pub fn whole(outcome: &Outcome, records: bool) -> String {
         records
             || !matches!(
                 event.what,
-                What::Put { .. } | What::Delivered { .. } | What::Spent { .. }
+                What::Put { .. } | What::Delivered { .. } | What::Spent { .. } | What::Checkpointed { .. }
             )
     };
     let mut text = String::new();
@@ -52,7 +52,7 @@ pub fn report(outcome: &Outcome, replay: &str) -> String {
     for event in outcome.events.iter().rev() {
         if matches!(
             event.what,
-            What::Put { .. } | What::Delivered { .. } | What::Spent { .. }
+            What::Put { .. } | What::Delivered { .. } | What::Spent { .. } | What::Checkpointed { .. }
         ) {
             continue;
         }
@@ -101,6 +101,11 @@ fn sentence(what: &What) -> String {
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
+        }
+        What::Checkpointed { of, to } => format!("checkpointed {} at {to}", owner(of)),
+        What::Mistaken { shard, owner } => {
+            let owner = owner.as_deref().unwrap_or("nobody");
+            format!("believes to own {shard}, which belongs to {owner}")
         }
         What::Misled(what) => what.clone(),
         What::GapReported { of, after, before } => {

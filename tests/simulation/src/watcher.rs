@@ -121,11 +121,27 @@ impl Watcher {
                 let open = workload.lock().await.open_shards().await;
                 self.delete(&open, &mut dice);
             }
+            self.look_for_the_mistaken(&fleet);
             for (shard, holders) in self.stage.contested() {
                 self.note(What::SeveralValid { shard, holders });
             }
             fleet.look_for_the_dead();
             sleep(PERIOD).await;
+        }
+    }
+
+    /// Whoever believes to own a shard must be the one that its row names.
+    fn look_for_the_mistaken(&self, fleet: &Fleet) {
+        let ids: BTreeMap<Name, String> = fleet.ids();
+        let rows = self.rows();
+        for (shard, who) in self.stage.believers() {
+            let (Some(row), Some(id)) = (rows.get(&shard), ids.get(&who)) else {
+                continue;
+            };
+            if row.actual_owner() != Some(id) {
+                let owner = row.actual_owner().map(ToOwned::to_owned);
+                self.stage.history.record(&who, What::Mistaken { shard, owner });
+            }
         }
     }
 

@@ -336,7 +336,15 @@ impl FaultInjector for Network {
         let now = Instant::now();
         let single = state.strike(call);
         let fault = if let Some(until) = condition.frozen.filter(|until| *until > now) {
-            Fault::none().after(until - now)
+            if is_write(call) {
+                // It was under way when the process stood still, and arrives when it goes on.
+                drop(state);
+                self.send_late(call, until - now);
+                state = self.state();
+                Fault::drop_request(Loss::Hang)
+            } else {
+                Fault::none().after(until - now)
+            }
         } else if match call.service {
             Some(Service::Kinesis) => condition.no_kinesis,
             _ => condition.no_dynamodb,
@@ -351,7 +359,9 @@ impl FaultInjector for Network {
         } else if let Some((kind, fault)) = single {
             *state.counts.entry(kind).or_default() += 1;
             if kind == "late" && is_write(call) {
-                let delay = Duration::from_millis(state.dice.between(200, 5_000));
+                // Some so late that somebody else owns what they were to change.
+                let most = if state.dice.happens(300) { 30_000 } else { 5_000 };
+                let delay = Duration::from_millis(state.dice.between(200, most));
                 drop(state);
                 self.send_late(call, delay);
                 state = self.state();

@@ -8,6 +8,7 @@ mod ownership;
 mod rest;
 mod stuck;
 mod table;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +85,7 @@ impl Oracle {
                 Box::new(ownership::Overlaps::new(times)),
                 Box::new(leaving::Leaving::default()),
                 Box::new(stuck::Stuck::new(times)),
+                Box::new(telling::Telling::default()),
                 Box::new(cost::Cost::new(times)),
             ],
             rest: rest::Rest::default(),

@@ -9,6 +9,7 @@ use crate::history::{Event, Name, Ownership, Row, What};
 pub(super) const INVALID: &str = "no batch is begun without a valid lease";
 pub(super) const STALE: &str = "no batch is begun by a stale owner once its successor has begun";
 pub(super) const SAME_TOKEN: &str = "no two owners of a shard have the same fencing token";
+pub(super) const MISTAKEN: &str = "whoever believes to own a shard is its owner";
 pub(super) const SEVERAL: &str = "at most one lease of a shard is valid at a time";
 pub(super) const OVERLAP: &str = "two processors of a shard never work at once, unless the older one's lease expired or its time to drain is over";
 
@@ -75,6 +76,13 @@ impl Rule for Owners {
                         ),
                     )
                 })
+            }
+            What::Mistaken { shard, owner } if !self.orphans.iter().any(|(_, of)| of.shard == *shard) => {
+                let owner = owner.as_deref().unwrap_or("nobody");
+                Some((
+                    MISTAKEN,
+                    format!("{} believes to own {shard}, which belongs to {owner}", event.who),
+                ))
             }
             What::SeveralValid { shard, holders }
                 if !self.orphans.iter().any(|(_, of)| of.shard == *shard) =>

@@ -1,0 +1,135 @@
+//! What processors are told, and what they are promised.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use kcl_core::Checkpoint;
+
+use super::Rule;
+use crate::history::{Event, Name, Ownership, What};
+
+pub(super) const UNTOLD: &str = "a processor whose shard is somebody else's was told so, if its worker lives";
+pub(super) const LEFT_ALONE: &str = "a processor at rest is asked to shut down before its worker has stopped";
+pub(super) const FORGOTTEN: &str = "a checkpoint that was acknowledged is in the table";
+pub(super) const AGAIN: &str = "an owner does not begin with what its lease says is done";
+
+/// The table is looked at ten times a second.
+const SLACK: Duration = Duration::from_millis(300);
+
+type Processor = (Name, Ownership);
+
+#[derive(Debug, Default)]
+struct State {
+    is_told: bool,
+    is_busy: bool,
+    has_begun: bool,
+    /// The checkpoint of its lease when it was initialized.
+    start: Option<Checkpoint>,
+}
+
+/// Follows every processor from its beginning to its end.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    processors: BTreeMap<Processor, State>,
+    /// Lives that ended, in whatever way.
+    ended: BTreeSet<Name>,
+    rows: BTreeMap<Name, Checkpoint>,
+    acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
+}
+
+impl Telling {
+    /// A processor; `None` if its row was deleted by hand since it was initialized.
+    fn processor(&mut self, who: &Name, of: &Ownership) -> Option<&mut State> {
+        self.processors.get_mut(&(who.clone(), of.clone()))
+    }
+
+    /// Processors that were followed by another one and never heard of it.
+    fn untold(&self) -> Option<String> {
+        let followed = |(who, of): &Processor| {
+            let mut others = self.processors.keys();
+            others.any(|(other, it)| it.shard == of.shard && it.token > of.token && (other, it) != (who, of))
+        };
+        let (processor, _) = self.processors.iter().find(|(processor, state)| {
+            !state.is_told && !self.ended.contains(&processor.0) && followed(processor)
+        })?;
+        let (who, of) = processor;
+        Some(format!("{who} on {} with {}", of.shard, of.token))
+    }
+
+    fn forgotten(&mut self, at: Duration) -> Option<String> {
+        let mut seen = None;
+        while let Some((_, shard, to)) = self
+            .acknowledged
+            .pop_front_if(|(acknowledged, _, _)| *acknowledged + SLACK < at)
+        {
+            if let Some(row) = self.rows.get(&shard)
+                && *row < to
+            {
+                seen = Some(format!("{shard} at {to}; the table says {row}"));
+            }
+        }
+        seen
+    }
+}
+
+impl Rule for Telling {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        let who = &event.who;
+        match &event.what {
+            What::Initialized { of } => {
+                let start = self.rows.get(&of.shard).cloned();
+                let state = self.processors.entry((who.clone(), of.clone())).or_default();
+                if state.start.is_none() {
+                    state.start = start;
+                }
+            }
+            What::BatchBegan { of, .. } => {
+                self.processor(who, of)?.is_busy = true;
+            }
+            What::BatchEnded { of, .. } => {
+                self.processor(who, of)?.is_busy = false;
+            }
+            What::Delivered { of, sequence, .. } => {
+                let state = self.processor(who, of)?;
+                if !std::mem::replace(&mut state.has_begun, true)
+                    && let Some(Checkpoint::At(done)) = &state.start
+                    && *sequence <= done.sequence
+                {
+                    return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
+                }
+            }
+            What::LeaseLost { of } | What::ShutdownRequested { of } | What::ShardEnded { of } => {
+                self.processor(who, of)?.is_told = true;
+            }
+            What::Killed { .. } | What::Ended { .. } => {
+                self.ended.insert(who.clone());
+            }
+            What::Stopped { faults, .. } => {
+                self.ended.insert(who.clone());
+                let alone = self
+                    .processors
+                    .iter()
+                    .find(|((life, _), state)| life == who && !state.is_told && !state.is_busy);
+                if let Some(((_, of), _)) = alone.filter(|_| *faults == 0) {
+                    return Some((LEFT_ALONE, format!("{who} on {} with {}", of.shard, of.token)));
+                }
+            }
+            What::Row { shard, row } => {
+                self.rows.insert(shard.clone(), row.checkpoint.clone());
+            }
+            What::Checkpointed { of, to } => {
+                self.acknowledged
+                    .push_back((event.at, of.shard.clone(), to.clone()));
+            }
+            What::Settled => return self.untold().map(|seen| (UNTOLD, seen)),
+            _ => {}
+        }
+        self.forgotten(event.at).map(|seen| (FORGOTTEN, seen))
+    }
+
+    fn forget(&mut self, shard: &Name) {
+        self.rows.remove(shard);
+        self.acknowledged.retain(|(_, of, _)| of != shard);
+        self.processors.retain(|(_, of), _| of.shard != *shard);
+    }
+}
