@@ -14,15 +14,20 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Brings the copy up to date. Files that are the same keep their times, so that little has to be built again.
+    /// Brings the copy of this number up to date. Files that are the same keep their times, so that little has to be
+    /// built again.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn of(root: &Path) -> io::Result<Self> {
+    pub(crate) fn of(root: &Path, number: usize) -> io::Result<Self> {
         let home = root.join("target").join("mutations");
+        let name = |name: &str| match number {
+            1 => name.to_owned(),
+            _ => format!("{name}-{number}"),
+        };
         let copy = Self {
-            workspace: home.join("workspace"),
-            target: home.join("target"),
+            workspace: home.join(name("workspace")),
+            target: home.join(name("target")),
         };
         follow(root, &copy.workspace)?;
         Ok(copy)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,10 +12,17 @@ use kcl_simulation::faults::Wanted;
 use kcl_simulation::world::{self, Size};
 use serde::Deserialize;
 
-/// Which histories, from seed 1 on.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize)]
+/// What is said when the same seed gives two histories.
+const SAME: &str = "the same seed gives the same history";
+
+/// Which histories.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Histories {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    #[serde(default = "one")]
+    pub(crate) from: u64,
     /// How many.
     #[arg(long)]
     pub(crate) seeds: u64,
@@ -27,6 +35,14 @@ pub(crate) struct Histories {
     /// Shards at first.
     #[arg(long)]
     pub(crate) shards: i32,
+    /// Runs each a second time, which must be the same.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) twice: bool,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// A broken rule.
@@ -48,39 +64,48 @@ impl fmt::Display for Histories {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "--seeds {} --minutes {} --workers {} --shards {}",
-            self.seeds, self.minutes, self.workers, self.shards
+            "--from {} --seeds {} --minutes {} --workers {} --shards {}{}",
+            self.from,
+            self.seeds,
+            self.minutes,
+            self.workers,
+            self.shards,
+            if self.twice { " --twice" } else { "" }
         )
     }
 }
 
 impl Histories {
-    /// Minutes, workers and shards.
-    pub(crate) fn size(&self) -> (u64, usize, i32) {
-        (self.minutes, self.workers, self.shards)
-    }
-
-    /// The histories of so many seeds.
-    pub(crate) fn of((minutes, workers, shards): (u64, usize, i32), seeds: u64) -> Self {
+    /// The same of other seeds.
+    pub(crate) fn of(&self, from: u64, seeds: u64) -> Self {
         Self {
+            from,
             seeds,
-            minutes,
-            workers,
-            shards,
+            ..self.clone()
         }
     }
 
-    /// Says of each seed in turn which rule its history broke, if any, and ends with the first that did.
-    pub(crate) fn judge(&self) {
-        let size = Size {
+    /// How large each of them is.
+    pub(crate) fn size(&self) -> Size {
+        Size {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs(self.minutes * 60),
             wanted: Wanted::default(),
-        };
-        for seed in 1..=self.seeds {
-            let outcome = world::run(seed, &size);
-            let rule = outcome.violations.first().map_or("", |violation| violation.rule);
+        }
+    }
+
+    /// The first rule that the history of a seed breaks.
+    pub(crate) fn broken_by(&self, seed: u64) -> Option<&'static str> {
+        let outcome = world::run(seed, &self.size());
+        let rule = outcome.violations.first().map(|violation| violation.rule);
+        rule.or_else(|| (self.twice && world::run(seed, &self.size()) != outcome).then_some(SAME))
+    }
+
+    /// Says of each seed in turn which rule its history broke, if any, and ends with the first that did.
+    pub(crate) fn judge(&self) {
+        for seed in self.each() {
+            let rule = self.broken_by(seed).unwrap_or_default();
             println!("{rule}");
             // Whoever reads has gone.
             if io::stdout().flush().is_err() || !rule.is_empty() {
@@ -108,6 +133,10 @@ impl Histories {
         Ok(finding)
     }
 
+    fn each(&self) -> Range<u64> {
+        self.from..self.from + self.seeds
+    }
+
     fn listen(&self, child: &mut Child, patience: Duration) -> Option<Finding> {
         let (said, answers) = mpsc::channel();
         let stdout = child.stdout.take();
@@ -119,7 +148,7 @@ impl Histories {
                 }
             }
         });
-        for seed in 1..=self.seeds {
+        for seed in self.each() {
             let rule = match answers.recv_timeout(patience) {
                 Ok(rule) => rule,
                 Err(RecvTimeoutError::Timeout) => "(the history does not come to an end)".to_owned(),

@@ -1,6 +1,6 @@
 //! The list of deliberate mistakes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
 
@@ -32,6 +32,10 @@ pub(crate) struct Mutation {
     pub(crate) edits: Vec<Edit>,
     /// Why the simulator does not find it, as far as is known.
     pub(crate) blind_spot: Option<String>,
+    /// What was wrong when the library really made this mistake, and the simulator found it.
+    pub(crate) was_real: Option<String>,
+    /// A seed that finds it. Tried before all others; the library as it is keeps every rule in its history.
+    pub(crate) seed: Option<u64>,
     /// Other histories than those of the list.
     #[serde(default)]
     pub(crate) histories: Wishes,
@@ -57,6 +61,7 @@ pub(crate) struct Wishes {
     minutes: Option<u64>,
     workers: Option<usize>,
     shards: Option<i32>,
+    twice: Option<bool>,
 }
 
 impl List {
@@ -66,16 +71,37 @@ impl List {
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(toml::from_str(&text)?)
     }
+
+    /// The histories in which the library as it is must hold before anything can be said of its mutations.
+    pub(crate) fn tried(&self) -> Vec<Histories> {
+        let mut most: BTreeMap<Histories, u64> = BTreeMap::new();
+        for mutation in &self.mutations {
+            let histories = mutation.histories(&self.histories);
+            let seeds = most.entry(histories.of(1, 0)).or_default();
+            *seeds = histories.seeds.max(*seeds);
+        }
+        let singles = self.mutations.iter().filter_map(|mutation| {
+            let histories = mutation.histories(&self.histories);
+            let seed = mutation.seed?;
+            let is_among = most.get(&histories.of(1, 0)).is_some_and(|most| seed <= *most);
+            (!is_among).then(|| histories.of(seed, 1))
+        });
+        let singles: BTreeSet<_> = singles.collect();
+        let many = most.iter().map(|(histories, seeds)| histories.of(1, *seeds));
+        many.chain(singles).collect()
+    }
 }
 
 impl Mutation {
     /// The histories that it is tried in.
     pub(crate) fn histories(&self, usual: &Histories) -> Histories {
         Histories {
+            from: usual.from,
             seeds: self.histories.seeds.unwrap_or(usual.seeds),
             minutes: self.histories.minutes.unwrap_or(usual.minutes),
             workers: self.histories.workers.unwrap_or(usual.workers),
             shards: self.histories.shards.unwrap_or(usual.shards),
+            twice: self.histories.twice.unwrap_or(usual.twice),
         }
     }
 
@@ -119,6 +145,16 @@ mod tests {
                 edit.applied_to(&text)
                     .unwrap_or_else(|problem| panic!("{:?}: {problem}", mutation.name));
             }
+        }
+    }
+
+    #[test]
+    fn every_bug_that_was_found_has_its_seed_or_a_reason_why_nothing_finds_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let list = List::load(&root).unwrap();
+        for mutation in &list.mutations {
+            let wanted = mutation.was_real.is_some() && mutation.blind_spot.is_none();
+            assert_eq!(mutation.seed.is_some(), wanted, "{:?}", mutation.name);
         }
     }
 

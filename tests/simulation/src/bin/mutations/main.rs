@@ -6,10 +6,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod copy;
 mod histories;
+mod jobs;
 mod list;
+#[cfg(test)]
+mod regressions;
 mod table;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +39,9 @@ struct Args {
     /// A history that takes longer than this, in seconds of real time, does not come to an end.
     #[arg(long, default_value_t = 100)]
     patience: u64,
+    /// Tries so many mutations at a time, each in a copy of the library with build products of its own (2 GB).
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Writes the table to MUTATIONS.md.
     #[arg(long)]
     write: bool,
@@ -82,45 +87,45 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn try_all(args: &Args, root: &Path, list: &List) -> Result<ExitCode, Box<dyn Error>> {
     let patience = Duration::from_secs(args.patience);
-    let copy = Copy::of(root)?;
-    let mut bounds: BTreeMap<_, u64> = BTreeMap::new();
-    for mutation in &list.mutations {
-        let wanted = mutation.histories(&list.histories);
-        let most = bounds.entry(wanted.size()).or_default();
-        *most = wanted.seeds.max(*most);
-    }
-    let sound = copy.build()?;
-    let mut unsound = Vec::new();
-    for (size, seeds) in bounds {
-        let histories = Histories::of(size, seeds);
+    let copies = (1..=args.jobs.max(1))
+        .map(|number| Copy::of(root, number))
+        .collect::<Result<Vec<_>, _>>()?;
+    let sound = copies.first().ok_or("no copy to work in")?.build()?;
+    let unsound = jobs::run(&copies, &list.tried(), |_, _, histories| {
+        let finding = histories
+            .first_broken(&sound, patience)
+            .map_err(|error| error.to_string())?;
         println!("the library as it is: {histories}");
-        if let Some(finding) = histories.first_broken(&sound, patience)? {
+        if let Some(finding) = &finding {
             println!("  {finding}");
-            unsound.push(finding);
         }
-    }
-    if !unsound.is_empty() {
+        Ok::<_, String>(finding.is_some())
+    });
+    if unsound
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .contains(&true)
+    {
         println!("the library as it is breaks rules: nothing can be said of its mutations");
         return Ok(ExitCode::FAILURE);
     }
 
-    let mut rows = Vec::new();
-    for (number, mutation) in list.mutations.iter().enumerate() {
-        let finding = try_one(&copy, mutation, list, patience)?;
-        let told = finding
-            .as_ref()
-            .map_or_else(|| "SURVIVES".to_owned(), Finding::to_string);
+    let findings = jobs::run(&copies, &list.mutations, |copy, number, mutation| {
+        let finding = try_one(copy, mutation, list, patience);
+        let told = tell(mutation, &finding);
         println!(
-            "{:>2} of {}: {}\n  {told}",
+            "{:>2} of {}: {}\n{told}",
             number + 1,
             list.mutations.len(),
             mutation.name
         );
-        if finding.is_some() && mutation.blind_spot.is_some() {
-            println!("  no longer a blind spot: remove the mark");
-        }
-        rows.push(Row { mutation, finding });
-    }
+        finding
+    });
+    let findings = findings.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let rows = list.mutations.iter().zip(findings);
+    let rows: Vec<_> = rows
+        .map(|(mutation, finding)| Row { mutation, finding })
+        .collect();
     let markdown = table::markdown(list, &rows);
     println!("\n{markdown}");
     if args.write {
@@ -136,25 +141,51 @@ fn try_all(args: &Args, root: &Path, list: &List) -> Result<ExitCode, Box<dyn Er
     })
 }
 
+/// What came of a mutation, and what is to be done in the list.
+fn tell(mutation: &Mutation, finding: &Result<Option<Finding>, String>) -> String {
+    let finding = match finding {
+        Ok(Some(finding)) => finding,
+        Ok(None) => return "  SURVIVES".to_owned(),
+        Err(problem) => return format!("  {problem}"),
+    };
+    let mut told = format!("  {finding}");
+    if mutation.blind_spot.is_some() {
+        told.push_str("\n  no longer a blind spot: remove the mark");
+    }
+    if mutation.was_real.is_some() && mutation.seed != Some(finding.seed) {
+        told.push_str(&format!("\n  now found by seed {}: note it", finding.seed));
+    }
+    told
+}
+
 fn try_one(
     copy: &Copy,
     mutation: &Mutation,
     list: &List,
     patience: Duration,
-) -> Result<Option<Finding>, Box<dyn Error>> {
+) -> Result<Option<Finding>, String> {
+    let text = |error: std::io::Error| error.to_string();
     let mut originals = Vec::new();
     for edit in &mutation.edits {
-        let original = copy.read(&edit.file)?;
-        copy.write(&edit.file, &edit.applied_to(&original)?)?;
+        let original = copy.read(&edit.file).map_err(text)?;
+        copy.write(&edit.file, &edit.applied_to(&original)?)
+            .map_err(text)?;
         originals.push((&edit.file, original));
     }
     let built = copy.build();
     while let Some((file, original)) = originals.pop() {
-        copy.write(file, &original)?;
+        copy.write(file, &original).map_err(text)?;
     }
     let program = built.map_err(|error| format!("{:?} cannot be built: {error}", mutation.name))?;
-    let finding = mutation
-        .histories(&list.histories)
-        .first_broken(&program, patience)?;
-    Ok(finding)
+    let histories = mutation.histories(&list.histories);
+    if let Some(seed) = mutation.seed {
+        let finding = histories
+            .of(seed, 1)
+            .first_broken(&program, patience)
+            .map_err(text)?;
+        if finding.is_some() {
+            return Ok(finding);
+        }
+    }
+    histories.first_broken(&program, patience).map_err(text)
 }
