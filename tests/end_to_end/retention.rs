@@ -60,8 +60,7 @@ async fn consume(world: &World, id: &str, records: usize) -> Vec<Seen> {
     .await;
     handle.shutdown().await;
     running.await.unwrap().unwrap();
-    let batches = seen.lock().unwrap().clone();
-    batches
+    seen.lock().unwrap().clone()
 }
 
 fn gaps(seen: &[Seen]) -> Vec<&Gap> {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use kcl_lease::Checkpoint;
 use tokio::time::Instant;
+
+use crate::positions::Positions;
 
 /// One record handed to a processor.
 #[derive(Debug, Clone)]
@@ -17,8 +20,10 @@ pub struct Delivery {
     pub worker: String,
     /// The shard it was read from.
     pub shard: String,
-    /// The fencing token of that ownership.
+    /// The fencing token of that ownership; for a worker that has none, a number that grows with its ownerships.
     pub token: u64,
+    /// The sequence number.
+    pub sequence: String,
     /// When.
     pub at: Instant,
 }
@@ -44,6 +49,7 @@ struct Books {
     put: BTreeMap<String, u64>,
     deliveries: Vec<Delivery>,
     calls: Vec<Call>,
+    positions: Positions,
 }
 
 /// The bottom line.
@@ -57,14 +63,16 @@ pub struct Tally {
     pub duplicates: u64,
     /// First deliveries of a key out of order, and any disorder within one ownership, as sentences.
     pub disorder: Vec<String>,
+    /// Checkpoints that were not respected by a later owner, as sentences.
+    pub rewinds: Vec<String>,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "put {}, lost {:?}, duplicates {}, disorder {:?}",
-            self.put, self.lost, self.duplicates, self.disorder
+            "put {}, lost {:?}, duplicates {}, disorder {:?}, rewinds {:?}",
+            self.put, self.lost, self.duplicates, self.disorder, self.rewinds
         )
     }
 }
@@ -89,11 +97,30 @@ impl Ledger {
         std::mem::take(&mut self.books().put)
     }
 
-    pub(crate) fn deliver(&self, delivery: Delivery) {
-        self.books().deliveries.push(delivery);
+    /// A processor was given a record.
+    pub fn deliver(&self, delivery: Delivery) {
+        let at = position(&delivery.sequence);
+        let mut books = self.books();
+        books
+            .positions
+            .delivered(&delivery.worker, &delivery.shard, delivery.token, &at);
+        books.deliveries.push(delivery);
     }
 
-    pub(crate) fn call(&self, worker: &str, shard: &str, name: &'static str) {
+    /// An ownership began behind `start`, a sequence number or a sentinel.
+    pub fn begin(&self, worker: &str, shard: &str, token: u64, start: &str) {
+        let start = position(start);
+        self.books().positions.began(worker, shard, token, start);
+    }
+
+    /// A processor was told that its checkpoint at this sequence number, or at `SHARD_END`, was written.
+    pub fn confirm(&self, shard: &str, sequence: &str) {
+        let at = position(sequence);
+        self.books().positions.confirmed(shard, at);
+    }
+
+    /// A processor was called otherwise than with records.
+    pub fn call(&self, worker: &str, shard: &str, name: &'static str) {
         let mut books = self.books();
         let after = books.deliveries.len();
         books.calls.push(Call {
@@ -148,6 +175,26 @@ impl Ledger {
         usize::try_from(self.books().put.values().sum::<u64>()).expect("fits")
     }
 
+    /// How many records of each key were put.
+    pub fn puts(&self) -> BTreeMap<String, u64> {
+        self.books().put.clone()
+    }
+
+    /// How many of these records, the first so many of each key, were not delivered yet.
+    pub fn missing(&self, of: &BTreeMap<String, u64>) -> usize {
+        let books = self.books();
+        let mut missing: BTreeMap<&str, BTreeSet<u64>> = of
+            .iter()
+            .map(|(key, count)| (key.as_str(), (0..*count).collect()))
+            .collect();
+        for d in &books.deliveries {
+            if let Some(missing) = missing.get_mut(d.key.as_str()) {
+                missing.remove(&d.counter);
+            }
+        }
+        missing.values().map(BTreeSet::len).sum()
+    }
+
     /// The first delivery of a record at or after `since` on one of `shards`.
     pub fn first_since(&self, since: Instant, accept: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
         self.books()
@@ -172,9 +219,10 @@ impl Ledger {
         let books = self.books();
         let mut seen: BTreeSet<(&str, u64)> = BTreeSet::new();
         let mut next_first: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut in_ownership: BTreeMap<(&str, &str, u64), u64> = BTreeMap::new();
+        let mut in_ownership: BTreeMap<(&str, &str, &str, u64), u64> = BTreeMap::new();
         let mut tally = Tally {
             put: books.put.values().sum(),
+            rewinds: books.positions.violations().to_vec(),
             ..Tally::default()
         };
         for d in &books.deliveries {
@@ -192,7 +240,7 @@ impl Ledger {
             } else {
                 tally.duplicates += 1;
             }
-            let last = in_ownership.insert((&d.key, &d.shard, d.token), d.counter);
+            let last = in_ownership.insert((&d.worker, &d.key, &d.shard, d.token), d.counter);
             if last.is_some_and(|last| last > d.counter) {
                 tally.disorder.push(format!(
                     "{}:{} went backwards within one ownership of {}",
@@ -208,4 +256,8 @@ impl Ledger {
         }
         tally
     }
+}
+
+fn position(text: &str) -> Checkpoint {
+    Checkpoint::parse(text, 0).expect("a sequence number or a sentinel")
 }

@@ -7,6 +7,7 @@
 )]
 
 mod ledger;
+mod positions;
 mod processor;
 mod world;
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kcl_core::{
     Checkpointer, LossReason, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::ledger::{Delivery, Ledger};
 
@@ -20,6 +21,8 @@ pub type Hook =
 pub struct Behaviour {
     /// Called with the shard id before each batch.
     pub before_batch: Hook,
+    /// How long it works on a batch once that is in the ledger.
+    pub work: Duration,
     /// Whether to checkpoint after each batch.
     pub checkpoints: bool,
 }
@@ -28,6 +31,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             before_batch: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            work: Duration::ZERO,
             checkpoints: true,
         }
     }
@@ -71,7 +75,9 @@ impl LedgerProcessor {
 
 #[async_trait]
 impl RecordProcessor for LedgerProcessor {
-    async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+        self.ledger
+            .begin(&self.worker, &self.shard, self.token, shard.start.as_str());
         self.note("initialize");
         Ok(())
     }
@@ -90,11 +96,18 @@ impl RecordProcessor for LedgerProcessor {
                 worker: self.worker.clone(),
                 shard: self.shard.clone(),
                 token: self.token,
+                sequence: record.sequence_number().to_string(),
                 at: Instant::now(),
             });
         }
+        if !self.behaviour.work.is_zero() {
+            sleep(self.behaviour.work).await;
+        }
         if self.behaviour.checkpoints {
             checkpointer.checkpoint().await?;
+            if let Some(last) = batch.records().last() {
+                self.ledger.confirm(&self.shard, last.sequence_number().as_str());
+            }
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ pub struct WorldOptions {
     pub enforce_limits: bool,
     /// The workers' fail-over time.
     pub failover_time: Duration,
+    /// Whether the backend shows the machine's time instead of a fixed date: other processes know no other.
+    pub machine_time: bool,
 }
 
 impl Default for WorldOptions {
@@ -33,6 +35,7 @@ impl Default for WorldOptions {
             shards: 4,
             enforce_limits: false,
             failover_time: Duration::from_secs(10),
+            machine_time: false,
         }
     }
 }
@@ -107,7 +110,7 @@ impl World {
         .await
     }
 
-    /// A world with an active stream named `clicks`. Time starts at a fixed date and follows tokio's clock.
+    /// A world with an active stream named `clicks`. Time follows tokio's clock, from a fixed date unless otherwise said.
     pub async fn new(options: WorldOptions) -> Self {
         // RUST_LOG shows what happens; a second world in the process finds the subscriber set.
         let _ = tracing_subscriber::fmt()
@@ -115,10 +118,13 @@ impl World {
             .with_test_writer()
             .try_init();
         let faults = FaultScript::new();
+        let clock = if options.machine_time {
+            Clock::system()
+        } else {
+            Clock::starting_at(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+        };
         let backend = Backend::builder()
-            .clock(Clock::starting_at(
-                UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-            ))
+            .clock(clock)
             .kinesis(KinesisOptions {
                 enforce_limits: options.enforce_limits,
                 ..KinesisOptions::default()
@@ -305,7 +311,10 @@ impl World {
     /// Panics unless every record was delivered, in order.
     pub fn assert_nothing_lost(&self) {
         let tally = self.ledger.tally();
-        assert!(tally.lost.is_empty() && tally.disorder.is_empty(), "{tally}");
+        assert!(
+            tally.lost.is_empty() && tally.disorder.is_empty() && tally.rewinds.is_empty(),
+            "{tally}"
+        );
     }
 
     /// As [`World::assert_nothing_lost`], and none was delivered twice.

@@ -117,6 +117,21 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether leases of the Java KCL 2.x are taken over. Its workers fail once this worker has joined, so stop them for
+    /// good before. Default: no, joining is refused.
+    pub fn takes_over_from_2x(mut self, takes_over: bool) -> Self {
+        self.options.table.takes_over_from_2x = takes_over;
+        self
+    }
+
+    /// Whether this worker moves from the three tables of the Java KCL 3.0 to 3.4 to the single one, as Java workers of 3.5
+    /// do with `migrateAllEntitiesToLeaseTable`. See [`TableOptions`](kcl_lease::TableOptions::moves_to_single_table).
+    /// Default: no.
+    pub fn moves_to_single_table(mut self, moves: bool) -> Self {
+        self.options.table.moves_to_single_table = moves;
+        self
+    }
+
     /// Where a new application starts to read. Default: with the oldest retained record.
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.options.initial_position = position;

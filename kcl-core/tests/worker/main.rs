@@ -2,7 +2,6 @@
 
 #![allow(clippy::expect_used, reason = "also in the helpers of tests")]
 
-mod chaos;
 mod checkpoints;
 mod failures;
 mod fleets;

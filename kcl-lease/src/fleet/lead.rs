@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::shared::Shared;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
-use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, plan_moves};
-use crate::store::{StoreError, WriteOutcome};
+use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, leftovers, plan_moves};
+use crate::store::{StoreError, TableSnapshot, WriteOutcome};
 
 const STANDING: &str = "looking at the leader lock";
 const ASSIGNING: &str = "scanning the lease table as leader";
@@ -172,6 +172,7 @@ async fn assign_once(
     }
     remember(shared, &view);
     let next = next_scan(shared, &view, snapshot.read_units, now);
+    forget_leftovers(shared, &snapshot, &view).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
     let moves = plan_moves(
         &view,
@@ -185,6 +186,19 @@ async fn assign_once(
         })
         .await;
     Ok(next)
+}
+
+async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &FleetView) {
+    for row in leftovers(snapshot, view, shared.epoch_seconds()) {
+        match shared.store.forget(row).await {
+            Ok(is_gone) => {
+                tracing::info!(worker = %row.id, is_gone, "the row of a worker that is long gone is deleted")
+            }
+            Err(error) => {
+                tracing::warn!(worker = %row.id, %error, "the row of a worker that is long gone could not be deleted");
+            }
+        }
+    }
 }
 
 async fn carry_out(shared: &Shared, planned: Move) {

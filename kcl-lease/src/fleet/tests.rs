@@ -10,7 +10,7 @@ use crate::ids::LeaseKey;
 use crate::keeper::{LossReason, Standing};
 use crate::lease::Lease;
 use crate::store::flaky::FlakyStore;
-use crate::store::{LeaseChange, MemoryLeaseStore, WriteOutcome};
+use crate::store::{LeaseChange, MemoryLeaseStore, WorkerRow, WriteOutcome};
 
 const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -291,6 +291,27 @@ async fn at_no_moment_do_two_workers_believe_that_they_own_a_lease() {
         );
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
+    let store = table_of(2).await;
+    for (id, age) in [("old", 86_500), ("recent", 3600)] {
+        let row = WorkerRow {
+            id: id.into(),
+            reported_at: 1_800_000_000 - age,
+            report_number: 0,
+            report_period: None,
+            has_failing_metric: false,
+        };
+        store.report(&row).await.unwrap();
+    }
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[2], Duration::from_secs(1)).await;
+    sleep(FAILOVER).await;
+    let workers = store.scan().await.unwrap().workers;
+    let ids: Vec<_> = workers.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["a", "recent"]);
 }
 
 #[tokio::test(start_paused = true)]

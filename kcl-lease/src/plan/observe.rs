@@ -18,6 +18,10 @@ const PAUSE: u32 = 6;
 /// After this part of the fail-over time without a sign of life a worker is given nothing more.
 const OVERDUE: f64 = 0.7;
 
+/// In so many fail-over times a Java worker that is given a lease writes to it for the first time: by default it looks
+/// for its leases every fail-over time, and then renews with the others, every third of one.
+const JAVA_START: u32 = 2;
+
 /// What an observer must know of the rules.
 #[derive(Debug, Clone)]
 pub struct ObserverOptions {
@@ -111,6 +115,8 @@ struct LeaseHistory {
     changed_at: Instant,
     hand_off_since: Option<Instant>,
     claim: Claim,
+    /// The owner changed, and nothing was written since.
+    is_untouched: bool,
 }
 
 impl LeaseHistory {
@@ -188,8 +194,22 @@ impl Observer {
         self.leases = leases;
         self.follow_workers(snapshot, now, epoch_seconds, &renewed_by);
         self.has_observed = true;
-        self.note_unresponsive(now);
-        self.view(snapshot, now)
+        self.note_unresponsive(snapshot, now);
+        let view = self.view(snapshot, now);
+        self.forget_java_life(snapshot, &view.leases);
+        view
+    }
+
+    /// The row of a dead Java worker looks alive for two of its report periods. Once its leases are somebody else's,
+    /// nothing but a new report or renewal may count for it, or it would be given leases again.
+    fn forget_java_life(&mut self, snapshot: &TableSnapshot, leases: &[LeaseView]) {
+        for row in snapshot.workers.iter().filter(|row| row.report_period.is_none()) {
+            if lost_all_leases(&row.id, leases)
+                && let Some(history) = self.workers.get_mut(&row.id)
+            {
+                history.alive_at = None;
+            }
+        }
     }
 
     fn follow_workers(
@@ -232,17 +252,20 @@ impl Observer {
     }
 
     /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
-    fn note_unresponsive(&mut self, now: Instant) {
+    fn note_unresponsive(&mut self, snapshot: &TableSnapshot, now: Instant) {
         let (failover_time, pause) = (self.options.failover_time, self.options.failover_time * PAUSE);
+        let java = java_workers(snapshot);
         self.unresponsive
             .retain(|_, since| now.saturating_duration_since(*since) < pause);
         for history in self
             .leases
             .values()
-            .filter(|history| history.claim == Claim::No && history.checkpoint_owner.is_none())
+            .filter(|history| history.is_untouched && history.checkpoint_owner.is_none())
         {
             if let Some(owner) = &history.owner
-                && now.saturating_duration_since(history.changed_at) >= failover_time
+                && (history.claim == Claim::No || java.contains(owner))
+                && now.saturating_duration_since(history.changed_at)
+                    >= patience(history, &java, failover_time)
             {
                 self.unresponsive.entry(owner.clone()).or_insert(now);
             }
@@ -252,6 +275,7 @@ impl Observer {
     fn view(&self, snapshot: &TableSnapshot, now: Instant) -> FleetView {
         let mut dead = self.known_dead(snapshot, now);
         dead.extend(&self.departed);
+        let java = java_workers(snapshot);
         // A Java worker begins some seconds before its first write.
         let ours: BTreeSet<_> = snapshot
             .workers
@@ -263,11 +287,11 @@ impl Observer {
         let mut next_expiry: Option<Instant> = None;
         let mut leases = Vec::with_capacity(snapshot.leases.len());
         for lease in &snapshot.leases {
-            let state = self.judge(lease, &dead, now);
+            let state = self.judge(lease, &dead, &java, now);
             if matches!(state, LeaseState::Live | LeaseState::HandOff { .. })
                 && let Some(history) = self.leases.get(&lease.key)
             {
-                let expiry = history.changed_at + self.options.failover_time;
+                let expiry = history.changed_at + patience(history, &java, self.options.failover_time);
                 next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
             }
             let is_ours = lease.owner.as_ref().is_some_and(|owner| ours.contains(owner));
@@ -297,7 +321,13 @@ impl Observer {
         }
     }
 
-    fn judge(&self, lease: &Lease, dead: &BTreeSet<&WorkerId>, now: Instant) -> LeaseState {
+    fn judge(
+        &self,
+        lease: &Lease,
+        dead: &BTreeSet<&WorkerId>,
+        java: &BTreeSet<&WorkerId>,
+        now: Instant,
+    ) -> LeaseState {
         let Some(history) = self.leases.get(&lease.key) else {
             return LeaseState::Unowned;
         };
@@ -308,7 +338,8 @@ impl Observer {
             return LeaseState::Unowned;
         };
         let silent_for = now.saturating_duration_since(history.changed_at);
-        if silent_for >= self.options.failover_time || (dead.contains(owner) && history.claim == Claim::No) {
+        let patience = patience(history, java, self.options.failover_time);
+        if silent_for >= patience || (dead.contains(owner) && history.claim == Claim::No) {
             return LeaseState::Expired;
         }
         match history.hand_off_since {
@@ -354,6 +385,21 @@ impl Observer {
             eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
         }
+    }
+}
+
+fn java_workers(snapshot: &TableSnapshot) -> BTreeSet<&WorkerId> {
+    let java = snapshot.workers.iter().filter(|row| row.report_period.is_none());
+    java.map(|row| &row.id).collect()
+}
+
+/// How long a lease may stand still before it is expired.
+fn patience(history: &LeaseHistory, java: &BTreeSet<&WorkerId>, failover_time: Duration) -> Duration {
+    let is_java_s = history.actual_owner().is_some_and(|owner| java.contains(owner));
+    if history.is_untouched && is_java_s {
+        failover_time * JAVA_START
+    } else {
+        failover_time
     }
 }
 
@@ -410,6 +456,10 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         Some(before) if before.counter != lease.counter => Claim::Yes,
         Some(before) => before.claim,
     };
+    let is_untouched = before.as_ref().is_some_and(|before| {
+        before.actual_owner() != lease.actual_owner()
+            || (before.is_untouched && before.counter == lease.counter)
+    });
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
             .as_ref()
@@ -424,6 +474,7 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         changed_at,
         hand_off_since,
         claim,
+        is_untouched,
     }
 }
 

@@ -1,6 +1,6 @@
 //! To whom a leaving worker leaves its leases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::ids::{LeaseKey, WorkerId};
@@ -11,6 +11,9 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// Names the next owner of each lease that `leaver` processes, spreading them over the workers that reported lately
 /// and are not `known_dead`. Leases without successor are not in the answer.
+///
+/// A Java worker without leases is named only if there is nobody else. It may be one that stopped a moment ago: it leaves
+/// its row behind, which looks alive for a minute, and a Java leader would leave to it what it is given.
 ///
 /// A wrong guess costs time but no safety: the leader takes leases back from workers that it knows to be dead.
 pub fn name_successors(
@@ -32,6 +35,16 @@ pub fn name_successors(
         if let Some(count) = counts.get_mut(count) {
             *count += 1;
         }
+    }
+    let ours: BTreeSet<_> = snapshot
+        .workers
+        .iter()
+        .filter(|row| row.report_period.is_some())
+        .map(|row| &row.id)
+        .collect();
+    let is_trusted = |id: &WorkerId, count: usize| count > 0 || ours.contains(id);
+    if counts.iter().any(|(id, count)| is_trusted(id, *count)) {
+        counts.retain(|id, count| is_trusted(id, *count));
     }
     let mut successors = BTreeMap::new();
     for lease in open().filter(|lease| lease.actual_owner() == Some(leaver) && !lease.is_in_hand_off()) {
@@ -65,8 +78,15 @@ mod tests {
             id: id.into(),
             reported_at: NOW - age,
             report_number: 0,
-            report_period: None,
+            report_period: Some(Duration::from_secs(3)),
             has_failing_metric: false,
+        }
+    }
+
+    fn java_worker(id: &str, age: u64) -> WorkerRow {
+        WorkerRow {
+            report_period: None,
+            ..worker(id, age)
         }
     }
 
@@ -101,6 +121,23 @@ mod tests {
         assert!(named(leases(), vec![worker("a", 61)], &[]).is_empty());
         assert!(named(leases(), vec![worker("a", 1)], &["a".into()]).is_empty());
         assert!(named(leases(), vec![worker("me", 1)], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_java_worker_without_leases_is_the_last_resort() {
+        let leases = || vec![lease("1", "me"), lease("2", "java2")];
+        let peers = || vec![java_worker("java1", 20), java_worker("java2", 20)];
+        assert_eq!(
+            named(leases(), peers(), &[]),
+            ["1=java2"],
+            "java1 may have stopped"
+        );
+        assert_eq!(
+            named(vec![lease("1", "me")], vec![java_worker("java1", 20)], &[]),
+            ["1=java1"]
+        );
+        let ours = vec![java_worker("java1", 0), worker("idle", 0)];
+        assert_eq!(named(vec![lease("1", "me")], ours, &[]), ["1=idle"]);
     }
 
     #[test]

@@ -338,6 +338,20 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
     assert_eq!(stored(store, &"w".into()).await, None, "nor is it read as one");
     assert!(store.is_announced(&"w".into()).await.expect("answered"));
     assert!(!store.is_announced(&"x".into()).await.expect("answered"));
+    assert!(
+        !store.forget(&row(1)).await.expect("answered"),
+        "it reported since"
+    );
+    assert!(store.is_announced(&"w".into()).await.expect("answered"));
+    assert!(store.forget(&row(2)).await.expect("answered"));
+    assert!(!store.is_announced(&"w".into()).await.expect("answered"));
+    assert!(
+        store
+            .forget(&row(2))
+            .await
+            .expect("forgetting twice does no harm")
+    );
+    store.report(&row(3)).await.expect("reported");
     store.retire(&"w".into()).await.expect("retired");
     assert!(!store.is_announced(&"w".into()).await.expect("answered"));
     store

@@ -16,6 +16,8 @@ pub enum StoreErrorKind {
     AccessDenied,
     /// The request or the stored data is wrong; trying again does not help.
     Invalid,
+    /// Other workers use the tables in a way that this version cannot take part in.
+    Incompatible,
 }
 
 /// A failed call to the lease table.
@@ -88,6 +90,7 @@ impl StoreError {
                  DeleteItem on the table and its indexes"
             }
             StoreErrorKind::Invalid => "check the table's schema and the row named here",
+            StoreErrorKind::Incompatible => "nothing was written",
         }
     }
 }

@@ -167,6 +167,11 @@ impl LeaseStore for FlakyStore {
         self.inner.retire(worker).await
     }
 
+    async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.forget(seen).await
+    }
+
     async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
         self.reach()?;
         self.inner.is_announced(worker).await

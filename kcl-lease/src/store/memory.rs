@@ -148,6 +148,18 @@ impl LeaseStore for MemoryLeaseStore {
         Ok(())
     }
 
+    async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_unchanged = rows
+            .workers
+            .get(&seen.id)
+            .is_none_or(|row| row.reported_at == seen.reported_at);
+        if is_unchanged {
+            rows.workers.remove(&seen.id);
+        }
+        Ok(is_unchanged)
+    }
+
     async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
         Ok(self.rows().workers.contains_key(worker))
     }

@@ -76,6 +76,9 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Deletes a worker's own row: it is no longer a target for assignments.
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
 
+    /// Deletes a worker's row unless it was written since it was `seen`; true if it is gone.
+    async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError>;
+
     /// Whether a worker's row exists, as of now (strongly consistent).
     async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError>;
 

@@ -6,6 +6,10 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(super) const LEASE_KEY: &str = "leaseKey";
+/// Hash key of the table `APPLICATION-CoordinatorState`.
+pub(super) const STATE_KEY: &str = "key";
+/// Hash key of the table `APPLICATION-WorkerMetricStats`.
+pub(super) const WORKER_KEY: &str = "wid";
 pub(super) const ENTITY_TYPE: &str = "entityType";
 pub(super) const LEASE_OWNER: &str = "leaseOwner";
 pub(super) const LEASE_COUNTER: &str = "leaseCounter";
@@ -29,6 +33,9 @@ pub(super) const LEADER_ENTITY: &str = "LEADER";
 pub(super) const WORKER_ENTITY: &str = "WORKER_METRIC_STATS";
 pub(super) const CLIENT_VERSION_ENTITY: &str = "CLIENT_VERSION_MIGRATION";
 
+/// When a worker reported, in seconds since the Unix epoch.
+pub(super) const REPORTED_AT: &str = "lut";
+
 pub(super) const LEADER_KEY: &str = "Leader";
 pub(super) const LOCK_OWNER: &str = "ownerName";
 pub(super) const LOCK_DURATION: &str = "leaseDuration";
@@ -37,6 +44,8 @@ pub(super) const LOCK_RELEASED: &str = "isReleased";
 pub(super) const LOCK_HELD_DIGEST: &str = "heldDigest";
 
 pub(super) const CLIENT_VERSION_KEY: &str = "Migration3.0";
+pub(super) const TABLE_MIGRATION_KEY: &str = "TableMigration3.5";
+pub(super) const TABLE_MIGRATION_STATUS: &str = "tm";
 pub(super) const OWNER_INDEX: &str = "LeaseOwnerToLeaseKeyIndex";
 
 /// One row.

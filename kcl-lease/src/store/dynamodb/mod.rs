@@ -1,14 +1,18 @@
-//! The lease table in DynamoDB, in the single-table format of the Java KCL 3.5.
+//! The lease table in DynamoDB, in the single-table format of the Java KCL 3.5, or in that of 3.0 to 3.4 where its
+//! tables exist.
 
 mod attributes;
 mod codec;
 mod expression;
 mod failure;
+mod layout;
 mod rows;
+mod survey;
 mod table;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -22,6 +26,7 @@ use self::attributes::*;
 use self::codec::Entity;
 use self::expression::Expression;
 use self::failure::classify;
+use self::layout::{Layout, Migration, Place, Tables};
 pub use self::table::{Billing, TableCreation, TableOptions};
 use super::{
     ClientVersion, LeaderLock, LeaseChange, LeaseStore, StoreError, StoreErrorKind, TableSnapshot,
@@ -30,46 +35,92 @@ use super::{
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 
-/// A [`LeaseStore`] on one DynamoDB table.
+/// A [`LeaseStore`] on one DynamoDB table, or on the three of the Java KCL 3.0 to 3.4 where those exist.
 ///
 /// Give the client time-outs well below the fail-over time: a renewal that hangs is a lease that expires.
 #[derive(Debug, Clone)]
 pub struct DynamoDbLeaseStore {
     client: Client,
     options: TableOptions,
+    tables: Tables,
+    /// Found out at first use.
+    layout: Arc<Mutex<Option<Layout>>>,
 }
 
 impl DynamoDbLeaseStore {
     /// A store on the table that `options` names.
     pub fn new(client: Client, options: TableOptions) -> Self {
-        Self { client, options }
+        Self {
+            client,
+            tables: Tables::of(&options.application, &options.name),
+            options,
+            layout: Arc::default(),
+        }
     }
 
     fn table(&self) -> &str {
         &self.options.name
     }
 
+    async fn layout(&self) -> Result<Layout, StoreError> {
+        let known = *self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(layout) => Ok(layout),
+            None => {
+                let found = survey::layout(&self.client, &self.options, &self.tables).await?;
+                self.use_layout(found);
+                Ok(found)
+            }
+        }
+    }
+
+    fn use_layout(&self, layout: Layout) {
+        let before = self
+            .layout
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(layout);
+        if before != Some(layout) {
+            tracing::debug!(?layout, table = self.table(), "tables in use");
+        }
+    }
+
+    /// The layout, once it is known whether a Java leader has completed the move to the single table meanwhile: from that
+    /// moment on the lock is in the lease table.
+    async fn layout_of_lock(&self) -> Result<Layout, StoreError> {
+        let layout = self.layout().await?;
+        if layout != Layout::Single
+            && survey::migration(&self.client, &self.tables).await? == Some(Migration::Complete)
+        {
+            self.use_layout(Layout::Single);
+            return Ok(Layout::Single);
+        }
+        Ok(layout)
+    }
+
     fn unreadable(&self, operation: &'static str, problem: String) -> StoreError {
         StoreError::new(StoreErrorKind::Invalid, operation, self.table(), problem)
     }
 
-    fn put(&self, item: Item) -> PutItemFluentBuilder {
+    fn put(&self, place: Place<'_>, key: &str, mut item: Item) -> PutItemFluentBuilder {
+        item.insert(place.key.to_owned(), string(key));
         self.client
             .put_item()
-            .table_name(self.table())
+            .table_name(place.table)
             .set_item(Some(item))
     }
 
-    fn delete_row(&self, key: &str) -> DeleteItemFluentBuilder {
+    fn delete_row(&self, place: Place<'_>, key: &str) -> DeleteItemFluentBuilder {
         self.client
             .delete_item()
-            .table_name(self.table())
-            .key(LEASE_KEY, string(key))
+            .table_name(place.table)
+            .key(place.key, string(key))
     }
 
     /// Puts an item under a condition; false if the condition did not hold.
     async fn put_if(&self, operation: &'static str, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
-        self.unless_refused(operation, put.send().await)
+        let table = put.get_table_name().clone().unwrap_or_default();
+        unless_refused(operation, &table, put.send().await)
     }
 
     /// Deletes an item under a condition; false if the condition did not hold.
@@ -78,86 +129,112 @@ impl DynamoDbLeaseStore {
         operation: &'static str,
         delete: DeleteItemFluentBuilder,
     ) -> Result<bool, StoreError> {
-        self.unless_refused(operation, delete.send().await)
-    }
-
-    fn unless_refused<T, E, R>(
-        &self,
-        operation: &'static str,
-        answer: Result<T, SdkError<E, R>>,
-    ) -> Result<bool, StoreError>
-    where
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-        R: fmt::Debug + Send + Sync + 'static,
-    {
-        match answer {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-            Err(error) => Err(classify(operation, self.table(), error)),
-        }
+        let table = delete.get_table_name().clone().unwrap_or_default();
+        unless_refused(operation, &table, delete.send().await)
     }
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Item>, StoreError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(self.table())
-            .key(LEASE_KEY, string(key))
-            .consistent_read(true);
-        let output = request
-            .send()
-            .await
-            .map_err(|error| classify(operation, self.table(), error))?;
-        Ok(output.item)
+        self.read_at(operation, self.tables.leases(), key).await
     }
 
-    fn sort_into(&self, snapshot: &mut TableSnapshot, item: &Item) {
-        let read = match codec::entity(item) {
-            Entity::Lease => codec::decode(item).map(|lease| snapshot.leases.push(lease)),
-            Entity::Worker => rows::decode_worker(item).map(|worker| snapshot.workers.push(worker)),
-            Entity::Leader | Entity::ClientVersion | Entity::Foreign => Ok(()),
-        };
-        if let Err(problem) = read {
-            let key = item.text(LEASE_KEY).ok().flatten().unwrap_or_default().to_owned();
-            snapshot.unreadable.push(UnreadableRow { key, problem });
+    async fn read_at(
+        &self,
+        operation: &'static str,
+        place: Place<'_>,
+        key: &str,
+    ) -> Result<Option<Item>, StoreError> {
+        survey::read(&self.client, operation, place, key).await
+    }
+
+    /// Every row of a table, and the read capacity units that it took.
+    async fn scan_table(&self, table: &str, mut each: impl FnMut(&Item) + Send) -> Result<f64, StoreError> {
+        let (mut from, mut read_units) = (None, 0.0);
+        loop {
+            let request = self
+                .client
+                .scan()
+                .table_name(table)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .set_exclusive_start_key(from);
+            let page = request
+                .send()
+                .await
+                .map_err(|error| classify("scanning", table, error))?;
+            read_units += page
+                .consumed_capacity()
+                .and_then(|used| used.capacity_units())
+                .unwrap_or(0.5);
+            page.items().iter().for_each(&mut each);
+            from = page.last_evaluated_key;
+            if from.as_ref().is_none_or(|key| key.is_empty()) {
+                return Ok(read_units);
+            }
         }
+    }
+}
+
+fn unless_refused<T, E, R>(
+    operation: &'static str,
+    table: &str,
+    answer: Result<T, SdkError<E, R>>,
+) -> Result<bool, StoreError>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(error) => Err(classify(operation, table, error)),
+    }
+}
+
+fn sort_into(snapshot: &mut TableSnapshot, item: &Item) {
+    let read = match codec::entity(item) {
+        Entity::Lease => codec::decode(item).map(|lease| snapshot.leases.push(lease)),
+        Entity::Worker => rows::decode_worker(item, LEASE_KEY).map(|worker| snapshot.workers.push(worker)),
+        Entity::Leader | Entity::ClientVersion | Entity::Foreign => Ok(()),
+    };
+    note_unreadable(snapshot, item, LEASE_KEY, read);
+}
+
+fn note_unreadable(snapshot: &mut TableSnapshot, item: &Item, key: &str, read: Result<(), String>) {
+    if let Err(problem) = read {
+        let key = item.text(key).ok().flatten().unwrap_or_default().to_owned();
+        snapshot.unreadable.push(UnreadableRow { key, problem });
     }
 }
 
 #[async_trait]
 impl LeaseStore for DynamoDbLeaseStore {
     async fn prepare(&self) -> Result<(), StoreError> {
+        table::check_shape(&self.client, &self.options).await?;
+        let layout = self.layout().await?;
+        survey::check_generation(&self.client, &self.options, &self.tables, layout).await?;
+        survey::check_workers_table(&self.client, &self.tables, layout).await?;
         table::prepare(&self.client, &self.options).await
     }
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
         let mut snapshot = TableSnapshot::default();
-        let mut from = None;
-        loop {
-            let request = self
-                .client
-                .scan()
-                .table_name(self.table())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .set_exclusive_start_key(from);
-            let page = request
-                .send()
-                .await
-                .map_err(|error| classify("scanning", self.table(), error))?;
-            snapshot.read_units += page
-                .consumed_capacity()
-                .and_then(|used| used.capacity_units())
-                .unwrap_or(0.5);
-            for item in page.items() {
-                self.sort_into(&mut snapshot, item);
-            }
-            from = page.last_evaluated_key;
-            if from.as_ref().is_none_or(|key| key.is_empty()) {
-                break;
-            }
+        let layout = self.layout().await?;
+        let mut read_units = self
+            .scan_table(self.table(), |item| sort_into(&mut snapshot, item))
+            .await?;
+        if let Some(place) = self.tables.other_workers(layout) {
+            let read = self.scan_table(place.table, |item| {
+                let read = rows::decode_worker(item, place.key).map(|worker| snapshot.workers.push(worker));
+                note_unreadable(&mut snapshot, item, place.key, read);
+            });
+            read_units += read.await?;
         }
+        snapshot.read_units = read_units;
         snapshot.leases.sort_by(|a, b| a.key.cmp(&b.key));
-        snapshot.workers.sort_by(|a, b| a.id.cmp(&b.id));
+        // A worker that moved to the single table left its last report in the other.
+        snapshot
+            .workers
+            .sort_by(|a, b| a.id.cmp(&b.id).then(b.reported_at.cmp(&a.reported_at)));
+        snapshot.workers.dedup_by(|a, b| a.id == b.id);
         Ok(snapshot)
     }
 
@@ -203,7 +280,7 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     async fn create(&self, lease: &Lease) -> Result<bool, StoreError> {
         let put = self
-            .put(codec::encode(lease))
+            .put(self.tables.leases(), lease.key.as_str(), codec::encode(lease))
             .condition_expression("attribute_not_exists(#key)");
         self.put_if(
             "creating a lease",
@@ -252,7 +329,7 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     async fn delete(&self, seen: &Lease) -> Result<bool, StoreError> {
         let delete = self
-            .delete_row(seen.key.as_str())
+            .delete_row(self.tables.leases(), seen.key.as_str())
             .condition_expression("attribute_not_exists(#key) OR #counter = :counter")
             .expression_attribute_names("#key", LEASE_KEY)
             .expression_attribute_names("#counter", LEASE_COUNTER)
@@ -262,15 +339,17 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     async fn read_leader(&self) -> Result<Option<LeaderLock>, StoreError> {
         const READING: &str = "reading the leader lock";
-        let item = self.read(READING, LEADER_KEY).await?;
+        let place = self.tables.lock(self.layout_of_lock().await?);
+        let item = self.read_at(READING, place, LEADER_KEY).await?;
         item.map(|item| rows::decode_lock(&item).map_err(|problem| self.unreadable(READING, problem)))
             .transpose()
     }
 
     async fn take_leader(&self, lock: &LeaderLock, seen: Option<&str>) -> Result<bool, StoreError> {
+        let place = self.tables.lock(self.layout().await?);
         let put = self
-            .put(rows::encode_lock(lock))
-            .expression_attribute_names("#key", LEASE_KEY);
+            .put(place, LEADER_KEY, rows::encode_lock(lock))
+            .expression_attribute_names("#key", place.key);
         let put = match seen {
             None => put.condition_expression("attribute_not_exists(#key)"),
             Some(version) => put
@@ -282,8 +361,9 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     async fn beat_leader(&self, lock: &LeaderLock, seen: &str) -> Result<bool, StoreError> {
+        let place = self.tables.lock(self.layout().await?);
         let put = self
-            .put(rows::encode_lock(lock))
+            .put(place, LEADER_KEY, rows::encode_lock(lock))
             .condition_expression("#version = :version AND #owner = :owner")
             .expression_attribute_names("#version", LOCK_VERSION)
             .expression_attribute_names("#owner", LOCK_OWNER)
@@ -293,8 +373,9 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     async fn release_leader(&self, lock: &LeaderLock) -> Result<bool, StoreError> {
+        let place = self.tables.lock(self.layout().await?);
         let delete = self
-            .delete_row(LEADER_KEY)
+            .delete_row(place, LEADER_KEY)
             .condition_expression("#version = :version AND #owner = :owner")
             .expression_attribute_names("#version", LOCK_VERSION)
             .expression_attribute_names("#owner", LOCK_OWNER)
@@ -305,8 +386,12 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
         const REPORTING: &str = "reporting the worker";
-        let put = self
-            .put(rows::encode_worker(worker))
+        let place = self.tables.own_worker(self.layout().await?);
+        let put = self.put(place, worker.id.as_str(), rows::encode_worker(worker));
+        if place != self.tables.leases() {
+            return self.put_if(REPORTING, put).await.map(|_| ());
+        }
+        let put = put
             .condition_expression("attribute_not_exists(#key) OR #entity = :worker")
             .expression_attribute_names("#key", LEASE_KEY)
             .expression_attribute_names("#entity", ENTITY_TYPE)
@@ -322,36 +407,64 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
-        let delete = self
-            .delete_row(worker.as_str())
-            .condition_expression("#entity = :worker")
-            .expression_attribute_names("#entity", ENTITY_TYPE)
-            .expression_attribute_values(":worker", string(WORKER_ENTITY));
+        let place = self.tables.own_worker(self.layout().await?);
+        let mut delete = self.delete_row(place, worker.as_str());
+        if place == self.tables.leases() {
+            delete = delete
+                .condition_expression("#entity = :worker")
+                .expression_attribute_names("#entity", ENTITY_TYPE)
+                .expression_attribute_values(":worker", string(WORKER_ENTITY));
+        }
         self.delete_if("retiring the worker", delete).await.map(|_| ())
     }
 
+    async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
+        let layout = self.layout().await?;
+        let places = [Some(self.tables.leases()), self.tables.other_workers(layout)];
+        let mut is_gone = true;
+        for place in places.into_iter().flatten() {
+            let delete = self
+                .delete_row(place, seen.id.as_str())
+                .condition_expression("attribute_not_exists(#key) OR #at = :seen")
+                .expression_attribute_names("#key", place.key)
+                .expression_attribute_names("#at", REPORTED_AT)
+                .expression_attribute_values(":seen", number(seen.reported_at));
+            is_gone &= self.delete_if("forgetting a worker", delete).await?;
+        }
+        Ok(is_gone)
+    }
+
     async fn is_announced(&self, worker: &WorkerId) -> Result<bool, StoreError> {
-        let item = self.read("looking for a worker", worker.as_str()).await?;
+        const LOOKING: &str = "looking for a worker";
+        let layout = self.layout().await?;
+        if let Some(place) = self.tables.other_workers(layout)
+            && self.read_at(LOOKING, place, worker.as_str()).await?.is_some()
+        {
+            return Ok(true);
+        }
+        let item = self.read(LOOKING, worker.as_str()).await?;
         Ok(item.is_some_and(|item| codec::entity(&item) == Entity::Worker))
     }
 
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
         const AGREEING: &str = "reading the client version";
-        let found = match self.read(AGREEING, CLIENT_VERSION_KEY).await? {
-            Some(item) => item,
-            None => {
-                let put = self
-                    .put(rows::encode_version(ours))
-                    .condition_expression("attribute_not_exists(#key)")
-                    .expression_attribute_names("#key", LEASE_KEY);
-                if self.put_if(AGREEING, put).await? {
-                    return Ok(ours.clone());
+        let (home, places) = self.tables.version(self.layout().await?);
+        // Twice, because another worker may write the row between the look and the write.
+        for _ in 0..2 {
+            for place in &places {
+                if let Some(found) = self.read_at(AGREEING, *place, CLIENT_VERSION_KEY).await? {
+                    return rows::decode_version(&found)
+                        .map_err(|problem| self.unreadable(AGREEING, problem));
                 }
-                self.read(AGREEING, CLIENT_VERSION_KEY)
-                    .await?
-                    .unwrap_or_else(|| rows::encode_version(ours))
             }
-        };
-        rows::decode_version(&found).map_err(|problem| self.unreadable(AGREEING, problem))
+            let put = self
+                .put(home, CLIENT_VERSION_KEY, rows::encode_version(ours))
+                .condition_expression("attribute_not_exists(#key)")
+                .expression_attribute_names("#key", home.key);
+            if self.put_if(AGREEING, put).await? {
+                break;
+            }
+        }
+        Ok(ours.clone())
     }
 }

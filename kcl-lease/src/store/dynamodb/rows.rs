@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::*;
 use crate::store::{ClientVersion, LeaderLock, WorkerRow};
 
-const REPORTED_AT: &str = "lut";
 const METRICS: &str = "sts";
 const OPERATING_RANGE: &str = "opr";
 const SUPPORT_CODE: &str = "sup";
@@ -24,9 +23,9 @@ const HISTORY: &str = "h";
 /// "Understands the single table", without which a Java fleet's table migration never advances.
 const SINGLE_TABLE_SUPPORT: u8 = 1;
 
+/// All but the key, as with the other rows.
 pub(super) fn encode_lock(lock: &LeaderLock) -> Item {
     let mut item = Item::from([
-        (LEASE_KEY.into(), string(LEADER_KEY)),
         (ENTITY_TYPE.into(), string(LEADER_ENTITY)),
         (LOCK_OWNER.into(), string(lock.owner.as_str())),
         (
@@ -64,7 +63,6 @@ pub(super) fn decode_lock(item: &Item) -> Result<LeaderLock, String> {
 /// The row of a worker that reports no metrics: the Java leader then balances it by throughput alone.
 pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
     let mut item = Item::from([
-        (LEASE_KEY.into(), string(worker.id.as_str())),
         (ENTITY_TYPE.into(), string(WORKER_ENTITY)),
         (REPORTED_AT.into(), number(worker.reported_at)),
         (METRICS.into(), AttributeValue::M(HashMap::new())),
@@ -79,8 +77,8 @@ pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
     item
 }
 
-pub(super) fn decode_worker(item: &Item) -> Result<WorkerRow, String> {
-    let id = item.text(LEASE_KEY)?.ok_or("leaseKey is missing")?;
+pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String> {
+    let id = item.text(key)?.ok_or_else(|| format!("{key} is missing"))?;
     let reported_at = item
         .unsigned(REPORTED_AT)?
         .ok_or_else(|| format!("{REPORTED_AT} is missing"))?;
@@ -116,7 +114,6 @@ pub(super) fn encode_version(ours: &ClientVersion) -> Item {
         ])
     };
     let mut item: Item = entry(&ours.version);
-    item.insert(LEASE_KEY.into(), string(CLIENT_VERSION_KEY));
     item.insert(ENTITY_TYPE.into(), string(CLIENT_VERSION_ENTITY));
     // What the Java KCL writes for a new application: one entry for the state before the first.
     item.insert(
@@ -164,7 +161,9 @@ mod tests {
             report_period: Some(Duration::from_millis(3333)),
             has_failing_metric: false,
         };
-        assert_eq!(decode_worker(&encode_worker(&worker)), Ok(worker));
+        let mut item = encode_worker(&worker);
+        item.insert(WORKER_KEY.into(), string("w1"));
+        assert_eq!(decode_worker(&item, WORKER_KEY), Ok(worker));
 
         let version = ClientVersion {
             version: ClientVersion::CURRENT.into(),
@@ -185,6 +184,7 @@ mod tests {
         };
         let with_samples = |samples: &[&str]| {
             let mut item = encode_worker(&worker);
+            item.insert(LEASE_KEY.into(), string("w"));
             let samples = samples
                 .iter()
                 .map(|s| AttributeValue::N((*s).to_owned()))
@@ -193,7 +193,7 @@ mod tests {
                 METRICS.into(),
                 AttributeValue::M([("C".to_owned(), AttributeValue::L(samples))].into()),
             );
-            decode_worker(&item).unwrap().has_failing_metric
+            decode_worker(&item, LEASE_KEY).unwrap().has_failing_metric
         };
         assert!(with_samples(&["31.25", "-1"]));
         assert!(!with_samples(&["-1", "31.25"]));

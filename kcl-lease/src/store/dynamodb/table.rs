@@ -41,11 +41,15 @@ pub enum Billing {
     },
 }
 
-/// Name and creation of the lease table. All but name and creation apply only when the table is created.
+/// Name and creation of the lease table, and how to get along with what older workers left. Billing, tags, protection
+/// and time-out apply only when the table is created.
 #[derive(Debug, Clone)]
 pub struct TableOptions {
     /// The table's name; the Java KCL's default is the application's name.
     pub name: String,
+    /// The application's name, after which the Java KCL 3.0 to 3.4 calls its other tables. They are used if they exist,
+    /// by the rules of the Java KCL 3.5.
+    pub application: String,
     /// Whether it may be created.
     pub creation: TableCreation,
     /// Billing of a new table.
@@ -56,18 +60,30 @@ pub struct TableOptions {
     pub deletion_protection: bool,
     /// How long to wait for a new table and index. (The Java KCL waits an hour for its index.)
     pub creation_timeout: Duration,
+    /// Where the tables of the Java KCL 3.0 to 3.4 exist: whether this worker moves to the single table. Like
+    /// `migrateAllEntitiesToLeaseTable` of the Java KCL 3.5, it must not be set before the row `TableMigration3.5` is in
+    /// state `TABLE_MIGRATION_STATUS_DEPLOYED`, and the move ends when it is set for all workers. Only a Java leader
+    /// takes the steps of the migration. Default: no.
+    pub moves_to_single_table: bool,
+    /// Whether leases without the row `Migration3.0` are taken over. They are those of the Java KCL 2.x, whose workers
+    /// fail once this worker has joined: stop them for good before. Default: no, joining is refused.
+    pub takes_over_from_2x: bool,
 }
 
 impl TableOptions {
-    /// An on-demand table of this name, created if missing.
+    /// An on-demand table of this name, created if missing, of an application of the same name.
     pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            application: name.clone(),
+            name,
             creation: TableCreation::default(),
             billing: Billing::default(),
             tags: Vec::new(),
             deletion_protection: false,
             creation_timeout: Duration::from_secs(600),
+            moves_to_single_table: false,
+            takes_over_from_2x: false,
         }
     }
 }
@@ -75,6 +91,14 @@ impl TableOptions {
 const PREPARE: &str = "preparing";
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(2);
+
+/// Refuses a table that is something else; it may be missing.
+pub(super) async fn check_shape(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
+    match describe(client, options).await? {
+        Some(table) => check_key(&table, options),
+        None => Ok(()),
+    }
+}
 
 /// Creates what is missing, if allowed, and waits until table and index can be used.
 pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
