@@ -63,6 +63,7 @@ fn build(version: &str) -> Result<String, String> {
             .map_err(|error| format!("mvn: {error}"))?;
         if !maven.status.success() {
             let said = String::from_utf8_lossy(&maven.stdout);
+            assert!(!said.contains("COMPILATION ERROR"), "{said}");
             let first = said
                 .lines()
                 .find(|line| line.contains("ERROR"))

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use kcl_core::{Environment, Error, InitialPosition, Worker, WorkerHandle, WorkerPhase};
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
@@ -250,7 +251,11 @@ impl Fleet {
         let dead = |member: &Member| member.task.is_finished();
         while let Some(index) = state.members.iter().position(dead) {
             let member = state.members.remove(index);
-            let reason = "its task ended".to_owned();
+            let reason = match member.task.now_or_never() {
+                Some(Ok(Err(error))) => error.to_string(),
+                Some(Err(error)) => error.to_string(),
+                _ => "its task ended".to_owned(),
+            };
             self.stage.history.record(&member.who, What::Ended { reason });
         }
     }

@@ -52,19 +52,15 @@ pub(super) async fn check_generation(
     tables: &Tables,
     layout: Layout,
 ) -> Result<(), StoreError> {
-    for place in tables.version(layout).1 {
-        match read(client, LOOKING, place, CLIENT_VERSION_KEY).await {
-            Ok(None) => {}
-            Ok(Some(item)) => {
-                let version = rows::decode_version(&item).map_err(|problem| refusal(place.table, problem))?;
-                return check_version(&version, place.table);
-            }
-            Err(error) if error.kind() == StoreErrorKind::TableMissing => {}
-            Err(error) => return Err(error),
-        }
+    if let Some((version, table)) = stored_version(client, tables, layout).await? {
+        return check_version(&version, table);
     }
     if options.takes_over_from_2x || !has_leases(client, &tables.leases).await? {
         return Ok(());
+    }
+    // Others may have started a new application meanwhile: who speaks our protocol says so before it makes leases.
+    if let Some((version, table)) = stored_version(client, tables, layout).await? {
+        return check_version(&version, table);
     }
     Err(refusal(
         &tables.leases,
@@ -75,6 +71,26 @@ pub(super) async fn check_generation(
              this worker to take over from 2.x"
         ),
     ))
+}
+
+/// The row that says which protocol the application's workers speak, and its table.
+async fn stored_version<'a>(
+    client: &Client,
+    tables: &'a Tables,
+    layout: Layout,
+) -> Result<Option<(ClientVersion, &'a str)>, StoreError> {
+    for place in tables.version(layout).1 {
+        match read(client, LOOKING, place, CLIENT_VERSION_KEY).await {
+            Ok(None) => {}
+            Ok(Some(item)) => {
+                let version = rows::decode_version(&item).map_err(|problem| refusal(place.table, problem))?;
+                return Ok(Some((version, place.table)));
+            }
+            Err(error) if error.kind() == StoreErrorKind::TableMissing => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn check_version(version: &ClientVersion, table: &str) -> Result<(), StoreError> {
