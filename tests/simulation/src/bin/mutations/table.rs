@@ -1,0 +1,147 @@
+//! What was found, as Markdown.
+
+use std::fmt::Write as _;
+
+use crate::histories::{Finding, Histories};
+use crate::list::{self, List, Mutation};
+
+/// The table's path in the workspace.
+pub(crate) const FILE: &str = "tests/simulation/MUTATIONS.md";
+
+/// What came of one mutation.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    /// The mistake.
+    pub(crate) mutation: &'a Mutation,
+    /// How it was found, if it was.
+    pub(crate) finding: Option<Finding>,
+}
+
+/// The whole document.
+pub(crate) fn markdown(list: &List, rows: &[Row<'_>]) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut text, list, rows);
+    text
+}
+
+fn write(text: &mut String, list: &List, rows: &[Row<'_>]) -> std::fmt::Result {
+    let found = rows
+        .iter()
+        .filter_map(|row| Some((row.mutation, row.finding.as_ref()?)));
+    let (real, made): (Vec<_>, Vec<_>) = found.partition(|(mutation, _)| mutation.was_real.is_some());
+    head(text, list, real.len() + made.len())?;
+    for (mutation, finding) in made {
+        writeln!(
+            text,
+            "| {} | {} | {} | {}{} |",
+            cell(&mutation.name),
+            files(mutation),
+            cell(&finding.rule),
+            finding.seed,
+            size(mutation, list)
+        )?;
+    }
+    write!(
+        text,
+        "
+## Bugs that the simulator found
+
+The library made these mistakes. Each is made again in a copy; the history of the seed that finds it is run with the library as it is
+among the tests.
+
+| what was wrong | file | rule that it breaks | seed |
+|---|---|---|---:|
+"
+    )?;
+    for (mutation, finding) in real {
+        writeln!(
+            text,
+            "| {} | {} | {} | {}{} |",
+            cell(mutation.was_real.as_deref().unwrap_or_default()),
+            files(mutation),
+            cell(&finding.rule),
+            finding.seed,
+            size(mutation, list)
+        )?;
+    }
+    let missed: Vec<_> = rows.iter().filter(|row| row.finding.is_none()).collect();
+    if !missed.is_empty() {
+        write!(
+            text,
+            "\n## Not caught\n\n| mutation | file | seeds tried | why |\n|---|---|---:|---|\n"
+        )?;
+    }
+    for row in missed {
+        let was_real = match &row.mutation.was_real {
+            Some(was_real) => format!(" (The library once did so: {was_real})"),
+            None => String::new(),
+        };
+        writeln!(
+            text,
+            "| {}{} | {} | {}{} | {} |",
+            cell(&row.mutation.name),
+            cell(&was_real),
+            files(row.mutation),
+            row.mutation.histories(&list.histories).seeds,
+            size(row.mutation, list),
+            cell(row.mutation.blind_spot.as_deref().unwrap_or("not known yet"))
+        )?;
+    }
+    Ok(())
+}
+
+fn head(text: &mut String, list: &List, found: usize) -> std::fmt::Result {
+    let is_real = |mutation: &&Mutation| mutation.was_real.is_some();
+    let (_, file) = list::FILE.rsplit_once('/').unwrap_or_default();
+    let usual = &list.histories;
+    write!(
+        text,
+        "# Deliberate mistakes, and what finds them
+
+Each line is a mistake that was made on purpose in a copy of the library, the rule of the simulator that it broke first, and how many
+seeds it took: histories of {minutes} min that start with {workers} workers and {shards} shards, one after another from seed 1, at most
+{seeds}. The library as it is keeps every rule in all of them. Where a mistake needs other histories, they stand beside the number.
+{found} of {all} are found. {real} of the {all} the library really made, until the simulator found them.
+
+The mistakes are listed in [{file}]({file}); a test checks that each still applies. This table is written by
+
+```
+cargo run --release -p kcl-simulation --bin mutations -- --write --jobs 2
+```
+
+| mutation | file | rule that it broke | seeds |
+|---|---|---|---:|
+",
+        minutes = usual.minutes,
+        workers = usual.workers,
+        shards = usual.shards,
+        seeds = usual.seeds,
+        all = list.mutations.len(),
+        real = list.mutations.iter().filter(is_real).count(),
+    )
+}
+
+fn size(mutation: &Mutation, list: &List) -> String {
+    let histories = mutation.histories(&list.histories);
+    let twice = if histories.twice { ", each twice" } else { "" };
+    if histories.size() == list.histories.size() {
+        return twice.to_owned();
+    }
+    let Histories {
+        minutes,
+        workers,
+        shards,
+        ..
+    } = histories;
+    format!(" ({minutes} min, {workers} workers, {shards} shards{twice})")
+}
+
+fn files(mutation: &Mutation) -> String {
+    let files: Vec<_> = mutation.files().iter().map(|file| format!("`{file}`")).collect();
+    files.join(", ")
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
