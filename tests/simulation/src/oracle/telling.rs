@@ -56,7 +56,8 @@ impl Telling {
             others.any(|(other, it)| it.shard == of.shard && it.token > of.token && (other, it) != (who, of))
         };
         let (processor, _) = self.processors.iter().find(|(processor, state)| {
-            !state.is_told && !self.ended.contains(&processor.0) && followed(processor)
+            // A call that is still under way is not interrupted.
+            !state.is_told && !state.is_busy && !self.ended.contains(&processor.0) && followed(processor)
         })?;
         let (who, of) = processor;
         Some(format!("{who} on {} with {}", of.shard, of.token))
