@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::shared::Shared;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
@@ -29,6 +29,7 @@ pub(super) async fn keep_leading(shared: &Shared) {
             Ok(None) => shared.health.succeeded(STANDING),
             Ok(Some(leadership)) => {
                 shared.health.succeeded(STANDING);
+                say_which_protocol(shared).await;
                 let outcome = lead(shared, leadership, observer.take(), &election).await;
                 election = Election::default();
                 if outcome == Outcome::SteppedDown {
@@ -76,6 +77,24 @@ async fn stand(
             let (store, env, me) = (Arc::clone(&shared.store), shared.env.clone(), shared.me().clone());
             Leadership::take(store, env, me, timers.clone(), seen.as_deref()).await
         }
+    }
+}
+
+/// Leases in a table that does not say so look like those of older workers, and whoever starts is refused. Workers say it
+/// when they start; but the table may have been deleted since, and made anew by one that has not come so far.
+async fn say_which_protocol(shared: &Shared) {
+    let version = super::our_version(&shared.options, &shared.env);
+    // The lock is not refreshed meanwhile.
+    let limit = shared.options.min_scan_interval;
+    match timeout(limit, shared.store.agree_on_version(&version)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the protocol of this application's workers could not be recorded");
+        }
+        Err(_) => tracing::warn!(
+            ?limit,
+            "the protocol of this application's workers was not recorded in time"
+        ),
     }
 }
 

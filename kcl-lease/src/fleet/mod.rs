@@ -212,15 +212,19 @@ impl Fleet {
     }
 }
 
-/// Prepares the table, and agrees with the other workers on the protocol.
-async fn enter(store: &dyn LeaseStore, options: &FleetOptions, env: &Environment) -> Result<(), JoinError> {
-    store.prepare().await?;
-    let version = ClientVersion {
+/// The protocol that this worker speaks, as a row says it.
+fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
+    ClientVersion {
         version: ClientVersion::CURRENT.to_owned(),
         modified_by: options.worker_id.to_string(),
         modified_at: u64::try_from(env.since_epoch().as_millis()).unwrap_or(u64::MAX),
-    };
-    let agreed = store.agree_on_version(&version).await?;
+    }
+}
+
+/// Prepares the table, and agrees with the other workers on the protocol.
+async fn enter(store: &dyn LeaseStore, options: &FleetOptions, env: &Environment) -> Result<(), JoinError> {
+    store.prepare().await?;
+    let agreed = store.agree_on_version(&our_version(options, env)).await?;
     if !agreed.is_current() {
         return Err(JoinError::OtherProtocol {
             found: agreed.version,

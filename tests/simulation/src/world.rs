@@ -22,8 +22,9 @@ use crate::settled;
 use crate::watcher::Watcher;
 use crate::workload::{STREAM, Workload};
 
-/// How long the fleet may take to come to rest once nothing is disturbed any more.
-pub const SETTLE: Duration = Duration::from_secs(60);
+/// How long the fleet may take to come to rest once nothing is disturbed any more, besides six fail-over times: for so long a
+/// worker that did not take leases up is given none.
+pub const SETTLE: Duration = Duration::from_secs(30);
 /// Records are put for this long after the last disturbance.
 const PUT_ON: Duration = Duration::from_secs(5);
 /// Where reading starts, after the beginning of the world, in a history that starts at a time.
@@ -213,7 +214,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             }
         } else {
             calm_since = None;
-            if healed.elapsed() > SETTLE {
+            if healed.elapsed() > SETTLE + failover * 6 {
                 history.record(&world, What::Unsettled { because: wrong });
             }
         }

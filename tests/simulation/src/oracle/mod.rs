@@ -1,6 +1,7 @@
 //! What must hold, as rules over a history: events in, violations out. Pure.
 
 mod cost;
+mod deleted;
 mod family;
 mod leaving;
 mod order;
@@ -85,7 +86,7 @@ impl Oracle {
                 Box::new(ownership::Overlaps::new(times)),
                 Box::new(leaving::Leaving::default()),
                 Box::new(stuck::Stuck::new(times)),
-                Box::new(telling::Telling::default()),
+                Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
             ],
             rest: rest::Rest::default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::deleted::Deleted;
 use super::{Rule, Times};
 use crate::history::{Event, Name, Ownership, Row, What};
 
@@ -20,29 +21,25 @@ pub(super) struct Owners {
     /// Owners whose rows were deleted by hand: their tokens say nothing any more.
     orphans: BTreeSet<(Name, Ownership)>,
     known: BTreeSet<(Name, Ownership)>,
-    /// Shards whose rows were deleted by hand: whoever begins with one does not know it yet.
-    rowless: BTreeSet<Name>,
+    deleted: Deleted,
 }
 
 impl Owners {
-    pub(super) fn new(_: Times) -> Self {
+    pub(super) fn new(times: Times) -> Self {
         Self {
             current: BTreeMap::new(),
             orphans: BTreeSet::new(),
             known: BTreeSet::new(),
-            rowless: BTreeSet::new(),
+            deleted: Deleted::new(times),
         }
     }
 }
 
 impl Rule for Owners {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        self.deleted.see(event);
         match &event.what {
-            What::Row { shard, .. } => {
-                self.rowless.remove(shard);
-                None
-            }
-            What::Initialized { of } if self.rowless.contains(&of.shard) => {
+            What::Initialized { of } if self.deleted.is_recent(&of.shard, event.at) => {
                 self.orphans.insert((event.who.clone(), of.clone()));
                 None
             }
@@ -105,7 +102,6 @@ impl Rule for Owners {
     }
 
     fn forget(&mut self, shard: &Name) {
-        self.rowless.insert(shard.clone());
         self.current.remove(shard);
         let owners = self.known.iter().filter(|(_, of)| of.shard == *shard);
         self.orphans.extend(owners.cloned());

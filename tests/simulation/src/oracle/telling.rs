@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kcl_core::Checkpoint;
 
-use super::Rule;
+use super::deleted::Deleted;
+use super::{Rule, Times};
 use crate::history::{Event, Name, Ownership, What};
 
 pub(super) const UNTOLD: &str = "a processor whose shard is somebody else's was told so, if its worker lives";
@@ -30,20 +31,30 @@ struct State {
 }
 
 /// Follows every processor from its beginning to its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Telling {
     processors: BTreeMap<Processor, State>,
     /// Lives that ended, in whatever way.
     ended: BTreeSet<Name>,
     /// When lives were told to stop.
     stopping: BTreeMap<Name, Duration>,
-    /// Shards whose rows were deleted by hand: whoever begins with one does not know it yet.
-    rowless: BTreeSet<Name>,
+    deleted: Deleted,
     rows: BTreeMap<Name, Checkpoint>,
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
 }
 
 impl Telling {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            processors: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            stopping: BTreeMap::new(),
+            deleted: Deleted::new(times),
+            rows: BTreeMap::new(),
+            acknowledged: VecDeque::new(),
+        }
+    }
+
     /// A processor; `None` if its row was deleted by hand since it was initialized.
     fn processor(&mut self, who: &Name, of: &Ownership) -> Option<&mut State> {
         self.processors.get_mut(&(who.clone(), of.clone()))
@@ -82,8 +93,9 @@ impl Telling {
 impl Rule for Telling {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         let who = &event.who;
+        self.deleted.see(event);
         match &event.what {
-            What::Initialized { of } if !self.rowless.contains(&of.shard) => {
+            What::Initialized { of } if !self.deleted.is_recent(&of.shard, event.at) => {
                 let start = self.rows.get(&of.shard).cloned();
                 let state = self.processors.entry((who.clone(), of.clone())).or_default();
                 if state.start.is_none() {
@@ -130,7 +142,6 @@ impl Rule for Telling {
                 self.stopping.insert(who.clone(), event.at);
             }
             What::Row { shard, row } => {
-                self.rowless.remove(shard);
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
             }
             What::Checkpointed { of, to } => {
@@ -144,7 +155,6 @@ impl Rule for Telling {
     }
 
     fn forget(&mut self, shard: &Name) {
-        self.rowless.insert(shard.clone());
         self.rows.remove(shard);
         self.acknowledged.retain(|(_, of, _)| of != shard);
         self.processors.retain(|(_, of), _| of.shard != *shard);
