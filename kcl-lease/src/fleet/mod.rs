@@ -21,7 +21,7 @@ use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
-use crate::store::{ClientVersion, LeaseStore, StoreError, TableSnapshot};
+use crate::store::{ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
 
 /// Why a worker cannot join its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -90,18 +90,12 @@ impl Fleet {
         if RESERVED.contains(&options.worker_id.as_str()) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
         }
-        store.prepare().await?;
-        let version = ClientVersion {
-            version: ClientVersion::CURRENT.to_owned(),
-            modified_by: options.worker_id.to_string(),
-            modified_at: u64::try_from(env.since_epoch().as_millis()).unwrap_or(u64::MAX),
-        };
-        let agreed = store.agree_on_version(&version).await?;
-        if !agreed.is_current() {
-            return Err(JoinError::OtherProtocol {
-                found: agreed.version,
-                modified_by: agreed.modified_by,
-            });
+        match enter(&*store, &options, &env).await {
+            // Deleted between its preparation and its use. A table that must exist is missed once more.
+            Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
+                enter(&*store, &options, &env).await?;
+            }
+            entered => entered?,
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let keeper = Keeper::new(
@@ -216,6 +210,24 @@ impl Fleet {
             .unwrap_or_else(PoisonError::into_inner)
             .abort_all();
     }
+}
+
+/// Prepares the table, and agrees with the other workers on the protocol.
+async fn enter(store: &dyn LeaseStore, options: &FleetOptions, env: &Environment) -> Result<(), JoinError> {
+    store.prepare().await?;
+    let version = ClientVersion {
+        version: ClientVersion::CURRENT.to_owned(),
+        modified_by: options.worker_id.to_string(),
+        modified_at: u64::try_from(env.since_epoch().as_millis()).unwrap_or(u64::MAX),
+    };
+    let agreed = store.agree_on_version(&version).await?;
+    if !agreed.is_current() {
+        return Err(JoinError::OtherProtocol {
+            found: agreed.version,
+            modified_by: agreed.modified_by,
+        });
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Fleet {

@@ -20,6 +20,8 @@ pub(super) struct Owners {
     /// Owners whose rows were deleted by hand: their tokens say nothing any more.
     orphans: BTreeSet<(Name, Ownership)>,
     known: BTreeSet<(Name, Ownership)>,
+    /// Shards whose rows were deleted by hand: whoever begins with one does not know it yet.
+    rowless: BTreeSet<Name>,
 }
 
 impl Owners {
@@ -28,6 +30,7 @@ impl Owners {
             current: BTreeMap::new(),
             orphans: BTreeSet::new(),
             known: BTreeSet::new(),
+            rowless: BTreeSet::new(),
         }
     }
 }
@@ -35,6 +38,14 @@ impl Owners {
 impl Rule for Owners {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
+            What::Row { shard, .. } => {
+                self.rowless.remove(shard);
+                None
+            }
+            What::Initialized { of } if self.rowless.contains(&of.shard) => {
+                self.orphans.insert((event.who.clone(), of.clone()));
+                None
+            }
             What::Initialized { of } => {
                 let me = (event.who.clone(), of.clone());
                 if !self.known.insert(me) {
@@ -94,6 +105,7 @@ impl Rule for Owners {
     }
 
     fn forget(&mut self, shard: &Name) {
+        self.rowless.insert(shard.clone());
         self.current.remove(shard);
         let owners = self.known.iter().filter(|(_, of)| of.shard == *shard);
         self.orphans.extend(owners.cloned());

@@ -22,6 +22,8 @@ type Processor = (Name, Ownership);
 struct State {
     is_told: bool,
     is_busy: bool,
+    /// When its last call was over.
+    idle_since: Duration,
     has_begun: bool,
     /// The checkpoint of its lease when it was initialized.
     start: Option<Checkpoint>,
@@ -33,6 +35,10 @@ pub(super) struct Telling {
     processors: BTreeMap<Processor, State>,
     /// Lives that ended, in whatever way.
     ended: BTreeSet<Name>,
+    /// When lives were told to stop.
+    stopping: BTreeMap<Name, Duration>,
+    /// Shards whose rows were deleted by hand: whoever begins with one does not know it yet.
+    rowless: BTreeSet<Name>,
     rows: BTreeMap<Name, Checkpoint>,
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
 }
@@ -50,7 +56,8 @@ impl Telling {
             others.any(|(other, it)| it.shard == of.shard && it.token > of.token && (other, it) != (who, of))
         };
         let (processor, _) = self.processors.iter().find(|(processor, state)| {
-            !state.is_told && !self.ended.contains(&processor.0) && followed(processor)
+            // A call that is still under way is not interrupted.
+            !state.is_told && !state.is_busy && !self.ended.contains(&processor.0) && followed(processor)
         })?;
         let (who, of) = processor;
         Some(format!("{who} on {} with {}", of.shard, of.token))
@@ -76,7 +83,7 @@ impl Rule for Telling {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         let who = &event.who;
         match &event.what {
-            What::Initialized { of } => {
+            What::Initialized { of } if !self.rowless.contains(&of.shard) => {
                 let start = self.rows.get(&of.shard).cloned();
                 let state = self.processors.entry((who.clone(), of.clone())).or_default();
                 if state.start.is_none() {
@@ -87,7 +94,9 @@ impl Rule for Telling {
                 self.processor(who, of)?.is_busy = true;
             }
             What::BatchEnded { of, .. } => {
-                self.processor(who, of)?.is_busy = false;
+                let at = event.at;
+                let state = self.processor(who, of)?;
+                (state.is_busy, state.idle_since) = (false, at);
             }
             What::Delivered { of, sequence, .. } => {
                 let state = self.processor(who, of)?;
@@ -106,15 +115,22 @@ impl Rule for Telling {
             }
             What::Stopped { faults, .. } => {
                 self.ended.insert(who.clone());
+                let told_at = self.stopping.get(who).copied().unwrap_or_default();
+                let is_alone =
+                    |state: &State| !state.is_told && !state.is_busy && state.idle_since <= told_at;
                 let alone = self
                     .processors
                     .iter()
-                    .find(|((life, _), state)| life == who && !state.is_told && !state.is_busy);
+                    .find(|((life, _), state)| life == who && is_alone(state));
                 if let Some(((_, of), _)) = alone.filter(|_| *faults == 0) {
                     return Some((LEFT_ALONE, format!("{who} on {} with {}", of.shard, of.token)));
                 }
             }
+            What::Stopping { .. } => {
+                self.stopping.insert(who.clone(), event.at);
+            }
             What::Row { shard, row } => {
+                self.rowless.remove(shard);
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
             }
             What::Checkpointed { of, to } => {
@@ -128,6 +144,7 @@ impl Rule for Telling {
     }
 
     fn forget(&mut self, shard: &Name) {
+        self.rowless.insert(shard.clone());
         self.rows.remove(shard);
         self.acknowledged.retain(|(_, of, _)| of != shard);
         self.processors.retain(|(_, of), _| of.shard != *shard);

@@ -543,6 +543,7 @@ fn a_processor_that_is_followed_and_was_never_told_is_found() {
     assert_eq!(history(vec![What::LeaseLost { of: of(0, 2) }]), [""; 0]);
     assert_eq!(history(vec![What::ShutdownRequested { of: of(0, 2) }]), [""; 0]);
     assert_eq!(history(vec![What::Killed { id: "a".to_owned() }]), [""; 0]);
+    assert_eq!(history(vec![began(0, 2, 1)]), [""; 0], "a call is under way");
 }
 
 #[test]
