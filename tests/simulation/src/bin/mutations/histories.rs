@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
-use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -39,6 +38,10 @@ pub(crate) struct Histories {
     #[arg(long)]
     #[serde(default)]
     pub(crate) twice: bool,
+    /// Leaves out this seed; may be repeated.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) except: Vec<u64>,
 }
 
 fn one() -> u64 {
@@ -71,7 +74,10 @@ impl fmt::Display for Histories {
             self.workers,
             self.shards,
             if self.twice { " --twice" } else { "" }
-        )
+        )?;
+        self.except
+            .iter()
+            .try_for_each(|seed| write!(f, " --except {seed}"))
     }
 }
 
@@ -133,8 +139,8 @@ impl Histories {
         Ok(finding)
     }
 
-    fn each(&self) -> Range<u64> {
-        self.from..self.from + self.seeds
+    fn each(&self) -> impl Iterator<Item = u64> {
+        (self.from..self.from + self.seeds).filter(|seed| !self.except.contains(seed))
     }
 
     fn listen(&self, child: &mut Child, patience: Duration) -> Option<Finding> {

@@ -102,6 +102,7 @@ impl Mutation {
             workers: self.histories.workers.unwrap_or(usual.workers),
             shards: self.histories.shards.unwrap_or(usual.shards),
             twice: self.histories.twice.unwrap_or(usual.twice),
+            except: Vec::new(),
         }
     }
 
@@ -149,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn every_bug_that_was_found_has_its_seed_or_a_reason_why_nothing_finds_it() {
+    fn what_has_a_seed_was_real_and_is_found() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let list = List::load(&root).unwrap();
-        for mutation in &list.mutations {
-            let wanted = mutation.was_real.is_some() && mutation.blind_spot.is_none();
-            assert_eq!(mutation.seed.is_some(), wanted, "{:?}", mutation.name);
+        for mutation in list.mutations.iter().filter(|mutation| mutation.seed.is_some()) {
+            assert!(mutation.was_real.is_some(), "{:?}", mutation.name);
+            assert_eq!(mutation.blind_spot, None, "{:?}", mutation.name);
         }
     }
 

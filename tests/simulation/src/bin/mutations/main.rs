@@ -42,6 +42,9 @@ struct Args {
     /// Tries so many mutations at a time, each in a copy of the library with build products of its own (2 GB).
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Goes on although the library as it is breaks rules, without the seeds that show it.
+    #[arg(long)]
+    despite: bool,
     /// Writes the table to MUTATIONS.md.
     #[arg(long)]
     write: bool,
@@ -91,27 +94,33 @@ fn try_all(args: &Args, root: &Path, list: &List) -> Result<ExitCode, Box<dyn Er
         .map(|number| Copy::of(root, number))
         .collect::<Result<Vec<_>, _>>()?;
     let sound = copies.first().ok_or("no copy to work in")?.build()?;
-    let unsound = jobs::run(&copies, &list.tried(), |_, _, histories| {
-        let finding = histories
-            .first_broken(&sound, patience)
-            .map_err(|error| error.to_string())?;
+    let tried = list.tried();
+    let unsound = jobs::run(&copies, &tried, |_, _, histories| {
+        let unsound = unsound(&sound, histories, patience).map_err(|error| error.to_string());
         println!("the library as it is: {histories}");
-        if let Some(finding) = &finding {
+        for finding in unsound.iter().flatten() {
             println!("  {finding}");
         }
-        Ok::<_, String>(finding.is_some())
+        unsound
     });
-    if unsound
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?
-        .contains(&true)
-    {
+    let unsound = unsound.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if !args.despite && unsound.iter().any(|findings| !findings.is_empty()) {
         println!("the library as it is breaks rules: nothing can be said of its mutations");
         return Ok(ExitCode::FAILURE);
     }
+    let wanted = |mutation: &Mutation| {
+        let mut histories = mutation.histories(&list.histories);
+        for (tried, findings) in tried.iter().zip(&unsound) {
+            if tried.of(1, 0) == mutation.histories(&list.histories).of(1, 0) {
+                let seeds = findings.iter().map(|finding| finding.seed);
+                histories.except.extend(seeds);
+            }
+        }
+        histories
+    };
 
     let findings = jobs::run(&copies, &list.mutations, |copy, number, mutation| {
-        let finding = try_one(copy, mutation, list, patience);
+        let finding = try_one(copy, mutation, &wanted(mutation), patience);
         let told = tell(mutation, &finding);
         println!(
             "{:>2} of {}: {}\n{told}",
@@ -158,10 +167,22 @@ fn tell(mutation: &Mutation, finding: &Result<Option<Finding>, String>) -> Strin
     told
 }
 
+/// All findings in the library as it is.
+fn unsound(program: &Path, histories: &Histories, patience: Duration) -> std::io::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut rest = histories.clone();
+    while let Some(finding) = rest.first_broken(program, patience)? {
+        rest.seeds -= finding.seed + 1 - rest.from;
+        rest.from = finding.seed + 1;
+        findings.push(finding);
+    }
+    Ok(findings)
+}
+
 fn try_one(
     copy: &Copy,
     mutation: &Mutation,
-    list: &List,
+    histories: &Histories,
     patience: Duration,
 ) -> Result<Option<Finding>, String> {
     let text = |error: std::io::Error| error.to_string();
@@ -177,7 +198,6 @@ fn try_one(
         copy.write(file, &original).map_err(text)?;
     }
     let program = built.map_err(|error| format!("{:?} cannot be built: {error}", mutation.name))?;
-    let histories = mutation.histories(&list.histories);
     if let Some(seed) = mutation.seed {
         let finding = histories
             .of(seed, 1)

@@ -19,7 +19,7 @@ fn what_was_wrong_once_is_not_wrong_again() {
             Some((histories, mutation.seed?, mutation.was_real.as_deref()?))
         })
         .collect();
-    assert!(regressions.len() > 10, "{}", regressions.len());
+    assert!(!regressions.is_empty());
     // The longest first, so that no thread is alone with one at the end.
     regressions.sort_by_key(|(histories, ..)| std::cmp::Reverse(histories.minutes));
     let threads = vec![(); crew::cores()];
