@@ -24,6 +24,9 @@ pub(crate) const FAILOVER: Duration = Duration::from_secs(5);
 /// How long anything may take that a Java worker's timers decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Enough partition keys for the shards that two rounds of splits leave.
+const KEYS: usize = 160;
+
 /// The fleet of one scenario.
 pub(crate) struct MixedFleet {
     pub(crate) world: World,
@@ -175,14 +178,14 @@ impl MixedFleet {
         aws_sdk_dynamodb::Client::new(&self.world.backend.sdk_config())
     }
 
-    /// Keeps records flowing on all shards.
+    /// Keeps records flowing on all shards, be they as narrow as a thirty-second of the hash keys.
     pub(crate) fn produce(&self) -> Producer {
         let (world, stop) = (self.world.clone(), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                world.put(40, 40).await;
-                sleep(Duration::from_millis(250)).await;
+                world.put(KEYS, KEYS).await;
+                sleep(Duration::from_millis(500)).await;
             }
         });
         Producer { task, stop }
