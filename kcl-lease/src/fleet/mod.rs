@@ -90,13 +90,6 @@ impl Fleet {
         if RESERVED.contains(&options.worker_id.as_str()) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
         }
-        match enter(&*store, &options, &env).await {
-            // Deleted between its preparation and its use. A table that must exist is missed once more.
-            Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
-                enter(&*store, &options, &env).await?;
-            }
-            entered => entered?,
-        }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let keeper = Keeper::new(
             Arc::clone(&store),
@@ -119,7 +112,13 @@ impl Fleet {
             acquired,
             fleet: Mutex::new(Knowledge::default()),
         });
-        announce::report(&shared).await?;
+        match enter(&shared).await {
+            // Deleted between its preparation and its use. A table that must exist is missed once more.
+            Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
+                enter(&shared).await?;
+            }
+            entered => entered?,
+        }
         Ok((Self::start(shared), acquisitions))
     }
 
@@ -221,16 +220,18 @@ fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
     }
 }
 
-/// Prepares the table, and agrees with the other workers on the protocol.
-async fn enter(store: &dyn LeaseStore, options: &FleetOptions, env: &Environment) -> Result<(), JoinError> {
-    store.prepare().await?;
-    let agreed = store.agree_on_version(&our_version(options, env)).await?;
+/// Prepares the table, agrees with the other workers on the protocol, and announces the worker to them.
+async fn enter(shared: &Shared) -> Result<(), JoinError> {
+    shared.store.prepare().await?;
+    let ours = our_version(&shared.options, &shared.env);
+    let agreed = shared.store.agree_on_version(&ours).await?;
     if !agreed.is_current() {
         return Err(JoinError::OtherProtocol {
             found: agreed.version,
             modified_by: agreed.modified_by,
         });
     }
+    announce::report(shared).await?;
     Ok(())
 }
 
