@@ -28,6 +28,11 @@ pub(crate) struct Keeper {
     lost: Arc<Mutex<Vec<HeldLease>>>,
 }
 
+/// How many of all these writes may be under way at once. However many there are, twenty round trips are enough.
+pub(crate) fn at_once(least: usize, all: usize) -> usize {
+    least.max(all.div_ceil(20))
+}
+
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, me: WorkerId, failover_time: Duration) -> Self {
         Self {
