@@ -30,8 +30,8 @@ pub enum JoinError {
     /// The lease table cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The worker id is the key of a row with another meaning.
-    #[error("worker id {0:?} is reserved or empty; choose another one")]
+    /// The worker id is, or may become, the key of a row with another meaning.
+    #[error("worker id {0:?} is reserved, looks like the key of a lease, or is empty; choose another one")]
     ReservedWorkerId(WorkerId),
     /// The other workers speak another protocol.
     #[error(
@@ -76,6 +76,12 @@ pub struct Fleet {
 
 const RESERVED: [&str; 4] = ["", "Leader", "Migration3.0", "TableMigration3.5"];
 
+/// Whether another row of the table has, or may get, this key. Leases are keyed by shard ids, with the stream in front if
+/// there are several.
+fn is_reserved(id: &WorkerId) -> bool {
+    RESERVED.contains(&id.as_str()) || id.as_str().contains("shardId-")
+}
+
 impl Fleet {
     /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
@@ -87,7 +93,7 @@ impl Fleet {
         options: FleetOptions,
         env: Environment,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
-        if RESERVED.contains(&options.worker_id.as_str()) {
+        if is_reserved(&options.worker_id) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();

@@ -333,7 +333,14 @@ async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
 async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_another_protocol() {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
     let join = |id: &str| Fleet::join(Arc::clone(&store), FleetOptions::new(id), Environment::system());
-    for id in ["", "Leader", "Migration3.0"] {
+    for id in [
+        "",
+        "Leader",
+        "Migration3.0",
+        "TableMigration3.5",
+        "shardId-000000000007",
+        "123456789012:clicks:1:shardId-000000000007",
+    ] {
         assert!(
             matches!(join(id).await, Err(JoinError::ReservedWorkerId(_))),
             "{id:?}"
