@@ -27,6 +27,21 @@ pub(crate) enum Place {
     Tcp,
 }
 
+/// How one run is set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) place: Place,
+    pub(crate) failover: Duration,
+    pub(crate) run: u64,
+}
+
+impl Setting {
+    /// A moment within the first ten seconds, another one in each run.
+    pub(crate) fn moment(self) -> Duration {
+        Duration::from_millis(fastrand::Rng::with_seed(self.run).u64(0..10_000))
+    }
+}
+
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) handle: WorkerHandle,
@@ -53,20 +68,20 @@ pub(crate) struct Fleet {
     pub(crate) members: Vec<Member>,
     server: Option<Server>,
     started: u64,
-    run: u64,
+    setting: Setting,
     _producer: JoinSet<()>,
 }
 
 impl Fleet {
-    pub(crate) async fn new(place: Place, run: u64, shards: i32) -> Self {
-        let is_virtual = place == Place::InProcess;
+    pub(crate) async fn new(setting: Setting, shards: i32) -> Self {
+        let is_virtual = setting.place == Place::InProcess;
         let world = World::new(WorldOptions {
             shards,
             machine_time: !is_virtual,
             ..WorldOptions::default()
         })
         .await;
-        let server = match place {
+        let server = match setting.place {
             Place::InProcess => {
                 world.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
                 None
@@ -81,17 +96,17 @@ impl Fleet {
             members: Vec::new(),
             server,
             started: 0,
-            run,
+            setting,
             _producer: producer,
         }
     }
 
     /// One on which this many workers share the shards, calm for as long as `moment`.
-    pub(crate) async fn at_work(place: Place, run: u64, shards: i32, workers: usize) -> Self {
-        let mut fleet = Self::new(place, run, shards).await;
+    pub(crate) async fn at_work(setting: Setting, shards: i32, workers: usize) -> Self {
+        let mut fleet = Self::new(setting, shards).await;
         (0..workers).for_each(|_| fleet.start());
         fleet.until_balanced().await;
-        sleep(Duration::from_secs(2) + crate::some_moment(run)).await;
+        sleep(Duration::from_secs(2) + setting.moment()).await;
         fleet
     }
 
@@ -117,9 +132,11 @@ impl Fleet {
         })
         .aws_config(&aws)
         .worker_id(name.as_str())
-        .environment(Environment::seeded(self.run * 1_000 + self.started, move || {
-            clock.now()
-        }))
+        .failover_time(self.setting.failover)
+        .environment(Environment::seeded(
+            self.setting.run * 1_000 + self.started,
+            move || clock.now(),
+        ))
         .build()
         .expect("a valid configuration");
         self.members.push(Member {

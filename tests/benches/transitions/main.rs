@@ -2,7 +2,8 @@
 //!
 //! In virtual time, with 64 shards, 4 workers, a fail-over time of 10 s and 5 ms for each request, 40 runs each; what is
 //! disturbed, is disturbed at another moment each time. `-- --runs 100` runs more, `-- --tcp` runs a few in real time
-//! over TCP instead, a word on the command line picks transitions whose names contain it.
+//! over TCP instead, `-- --failover 3` sets another fail-over time in seconds, and a word on the command line picks
+//! transitions whose names contain it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::fleet::Place;
+use crate::fleet::{Place, Setting};
 use crate::measures::{ALL, Took, Transition};
 
 const RUNS: u64 = 40;
@@ -27,6 +28,7 @@ const RUNS_OVER_TCP: u64 = 3;
 struct Request {
     runs: u64,
     place: Place,
+    failover: Duration,
     words: Vec<String>,
 }
 
@@ -34,11 +36,13 @@ impl Request {
     /// `None` unless measurements are wanted: `cargo test --benches` runs bench programs too.
     fn read() -> Option<Self> {
         let mut arguments = std::env::args().skip(1);
-        let (mut wanted, mut runs, mut place, mut words) = (false, None, Place::InProcess, Vec::new());
+        let (mut wanted, mut runs, mut failover) = (false, None, None);
+        let (mut place, mut words) = (Place::InProcess, Vec::new());
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--bench" => wanted = true,
                 "--tcp" => place = Place::Tcp,
+                "--failover" => failover = arguments.next().and_then(|seconds| seconds.parse().ok()),
                 "--runs" => runs = arguments.next().and_then(|runs| runs.parse().ok()),
                 _ => words.push(argument),
             }
@@ -50,6 +54,7 @@ impl Request {
         wanted.then_some(Self {
             runs: runs.unwrap_or(usual),
             place,
+            failover: Duration::from_secs(failover.unwrap_or(10)),
             words,
         })
     }
@@ -76,7 +81,10 @@ fn runtime(place: Place) -> Runtime {
 
 fn main() {
     let Some(request) = Request::read() else { return };
-    println!("seconds to records flowing again, {} runs each", request.runs);
+    println!(
+        "seconds to records flowing again, fail-over time {:?}, {} runs each",
+        request.failover, request.runs
+    );
     println!(
         "{:<60} {:>8} {:>8} {:>8} {:>10}  aim",
         "transition", "p50", "p99", "most", "duplicates"
@@ -85,8 +93,12 @@ fn main() {
         let mut all = Vec::new();
         let mut duplicates = 0;
         for run in 0..request.runs {
-            let Took { seconds, twice } =
-                runtime(request.place).block_on((transition.measure)(request.place, run));
+            let setting = Setting {
+                place: request.place,
+                failover: request.failover,
+                run,
+            };
+            let Took { seconds, twice } = runtime(request.place).block_on((transition.measure)(setting));
             all.push(seconds);
             duplicates += twice;
         }
@@ -107,9 +119,4 @@ fn main() {
 fn percentile(sorted: &[f64], part: f64) -> f64 {
     let rank = (sorted.len() as f64 * part).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
-}
-
-/// A moment within the first ten seconds, another one in each run.
-fn some_moment(run: u64) -> Duration {
-    Duration::from_millis(fastrand::Rng::with_seed(run).u64(0..10_000))
 }

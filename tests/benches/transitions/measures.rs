@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
-use crate::fleet::{Fleet, Place, open};
+use crate::fleet::{Fleet, Setting, open};
 
 const SHARDS: i32 = 64;
 const WORKERS: usize = 4;
@@ -19,7 +19,7 @@ pub(crate) struct Took {
 pub(crate) struct Transition {
     pub(crate) name: &'static str,
     pub(crate) aim: &'static str,
-    pub(crate) measure: fn(Place, u64) -> LocalBoxFuture<'static, Took>,
+    pub(crate) measure: fn(Setting) -> LocalBoxFuture<'static, Took>,
 }
 
 macro_rules! transition {
@@ -27,32 +27,30 @@ macro_rules! transition {
         Transition {
             name: $name,
             aim: $aim,
-            measure: |place, run| {
+            measure: |setting| {
                 let measure = $measure;
-                async move { measure(place, run).await }.boxed_local()
+                async move { measure(setting).await }.boxed_local()
             },
         }
     };
 }
 
 pub(crate) const ALL: &[Transition] = &[
-    transition!(
-        "fresh application to the first record",
-        "< 1",
-        |place, run| start(place, run, false)
-    ),
-    transition!("fresh application to records of every shard", "", |place, run| {
-        start(place, run, true)
+    transition!("fresh application to the first record", "< 1", |setting| start(
+        setting, false
+    )),
+    transition!("fresh application to records of every shard", "", |setting| {
+        start(setting, true)
     }),
     transition!("restart of the application to the first record", "< 1", restart),
-    transition!("worker killed, first shard", "", |place, run| kill(
-        place, run, false, false
+    transition!("worker killed, first shard", "", |setting| kill(
+        setting, false, false
     )),
-    transition!("worker killed, last shard", "p99 < 12.5", |place, run| kill(
-        place, run, false, true
+    transition!("worker killed, last shard", "p99 < 12.5", |setting| kill(
+        setting, false, true
     )),
-    transition!("leader killed, last shard", "p99 < 13.5", |place, run| kill(
-        place, run, true, true
+    transition!("leader killed, last shard", "p99 < 13.5", |setting| kill(
+        setting, true, true
     )),
     transition!(
         "lone worker killed, a new one starts at once, last shard",
@@ -62,22 +60,22 @@ pub(crate) const ALL: &[Transition] = &[
     transition!(
         "worker told to stop, last shard",
         "p50 < 1, p99 < 2, no duplicates",
-        |place, run| stop(place, run, false)
+        |setting| stop(setting, false)
     ),
     transition!(
         "leader told to stop, last shard",
         "p99 < 2.5, no duplicates",
-        |place, run| stop(place, run, true)
+        |setting| stop(setting, true)
     ),
     transition!(
         "worker joins, 8 shards balanced within one lease",
         "p99 < 10",
-        |place, run| join(place, run, false)
+        |setting| join(setting, false)
     ),
     transition!(
         "longest stall of a shard during a graceful hand-off",
         "p99 < 1, no duplicates",
-        |place, run| join(place, run, true)
+        |setting| join(setting, true)
     ),
     transition!("split to the last child's first record", "p99 < 1.5", split),
     transition!("merge to the child's first record", "p99 < 1.5", merge),
@@ -95,9 +93,9 @@ async fn all_shards(fleet: &Fleet) -> Vec<String> {
     open.iter().map(|shard| shard.shard_id().to_owned()).collect()
 }
 
-async fn start(place: Place, run: u64, to_the_last: bool) -> Took {
-    let mut fleet = Fleet::new(place, run, SHARDS).await;
-    tokio::time::sleep(crate::some_moment(run)).await;
+async fn start(setting: Setting, to_the_last: bool) -> Took {
+    let mut fleet = Fleet::new(setting, SHARDS).await;
+    tokio::time::sleep(setting.moment()).await;
     let shards = all_shards(&fleet).await;
     let since = Instant::now();
     (0..WORKERS).for_each(|_| fleet.start());
@@ -105,8 +103,8 @@ async fn start(place: Place, run: u64, to_the_last: bool) -> Took {
     took(&fleet, if to_the_last { last } else { first })
 }
 
-async fn restart(place: Place, run: u64) -> Took {
-    let mut fleet = Fleet::at_work(place, run, SHARDS, WORKERS).await;
+async fn restart(setting: Setting) -> Took {
+    let mut fleet = Fleet::at_work(setting, SHARDS, WORKERS).await;
     for stopping in fleet
         .members
         .drain(..)
@@ -115,7 +113,7 @@ async fn restart(place: Place, run: u64) -> Took {
     {
         stopping.await.expect("no panic");
     }
-    tokio::time::sleep(crate::some_moment(run)).await;
+    tokio::time::sleep(setting.moment()).await;
     let shards = all_shards(&fleet).await;
     let since = Instant::now();
     (0..WORKERS).for_each(|_| fleet.start());
@@ -123,8 +121,8 @@ async fn restart(place: Place, run: u64) -> Took {
     took(&fleet, first)
 }
 
-async fn kill(place: Place, run: u64, leader: bool, to_the_last: bool) -> Took {
-    let mut fleet = Fleet::at_work(place, run, SHARDS, WORKERS).await;
+async fn kill(setting: Setting, leader: bool, to_the_last: bool) -> Took {
+    let mut fleet = Fleet::at_work(setting, SHARDS, WORKERS).await;
     let killed = fleet.take(leader);
     let (name, since) = (killed.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
@@ -133,8 +131,8 @@ async fn kill(place: Place, run: u64, leader: bool, to_the_last: bool) -> Took {
     took(&fleet, if to_the_last { last } else { first })
 }
 
-async fn replace(place: Place, run: u64) -> Took {
-    let mut fleet = Fleet::at_work(place, run, SHARDS, 1).await;
+async fn replace(setting: Setting) -> Took {
+    let mut fleet = Fleet::at_work(setting, SHARDS, 1).await;
     let killed = fleet.take(true);
     let (name, since) = (killed.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
@@ -144,8 +142,8 @@ async fn replace(place: Place, run: u64) -> Took {
     took(&fleet, last)
 }
 
-async fn stop(place: Place, run: u64, leader: bool) -> Took {
-    let mut fleet = Fleet::at_work(place, run, SHARDS, WORKERS).await;
+async fn stop(setting: Setting, leader: bool) -> Took {
+    let mut fleet = Fleet::at_work(setting, SHARDS, WORKERS).await;
     let stopped = fleet.take(leader);
     let (name, since) = (stopped.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
@@ -155,8 +153,8 @@ async fn stop(place: Place, run: u64, leader: bool) -> Took {
     took(&fleet, last)
 }
 
-async fn join(place: Place, run: u64, is_stall: bool) -> Took {
-    let mut fleet = Fleet::at_work(place, run, 8, 1).await;
+async fn join(setting: Setting, is_stall: bool) -> Took {
+    let mut fleet = Fleet::at_work(setting, 8, 1).await;
     let since = Instant::now();
     fleet.start();
     let balanced_at = fleet.until_balanced().await;
@@ -169,16 +167,16 @@ async fn join(place: Place, run: u64, is_stall: bool) -> Took {
     took(&fleet, if is_stall { longest } else { balanced })
 }
 
-async fn split(place: Place, run: u64) -> Took {
-    let mut fleet = Fleet::at_work(place, run, SHARDS, WORKERS).await;
+async fn split(setting: Setting) -> Took {
+    let mut fleet = Fleet::at_work(setting, SHARDS, WORKERS).await;
     let owner = fleet.take(false);
     let parent = fleet.shards_of(&owner.name).await.remove(0);
     fleet.world.split(&parent).await;
     flows_in_children(fleet, &parent).await
 }
 
-async fn merge(place: Place, run: u64) -> Took {
-    let fleet = Fleet::at_work(place, run, SHARDS, WORKERS).await;
+async fn merge(setting: Setting) -> Took {
+    let fleet = Fleet::at_work(setting, SHARDS, WORKERS).await;
     let mut shards = open(fleet.world.shards().await);
     shards.sort_by_key(|shard| {
         let start = shard
