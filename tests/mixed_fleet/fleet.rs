@@ -8,10 +8,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use kcl_core::WorkerBuilder;
 use kcl_lease::{Lease, LeaseStore, StoreErrorKind, TableSnapshot};
 use kcl_local::transport::tcp::Server;
-use kcl_tests::{Behaviour, Delivery, Running, World, WorldOptions};
-use tokio::task::JoinHandle;
+use kcl_tests::{Behaviour, Delivery, Producer, Running, World, WorldOptions};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::java::{JavaOptions, JavaWorker};
 
@@ -29,20 +27,6 @@ pub(crate) struct MixedFleet {
     pub(crate) world: World,
     scenario: &'static str,
     server: Server,
-}
-
-/// Puts records all the time, until it is stopped.
-pub(crate) struct Producer {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl Producer {
-    /// Ends between two puts: what the ledger says was put, was.
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("no panic");
-    }
 }
 
 impl MixedFleet {
@@ -177,15 +161,7 @@ impl MixedFleet {
 
     /// Keeps records flowing on all shards.
     pub(crate) fn produce(&self) -> Producer {
-        let (world, stop) = (self.world.clone(), CancellationToken::new());
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            while !stopped.is_cancelled() {
-                world.put(40, 40).await;
-                sleep(Duration::from_millis(250)).await;
-            }
-        });
-        Producer { task, stop }
+        Producer::start(&self.world, 40, Duration::from_millis(250))
     }
 
     /// The lease table; empty while there is none.

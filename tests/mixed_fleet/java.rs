@@ -1,13 +1,14 @@
 //! The Java worker: built once per version of the KCL, run as a child process, understood line by line.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_tests::process::{Process, Signal};
 use kcl_tests::{Delivery, Ledger, eventually};
 use tokio::time::Instant;
 
@@ -91,9 +92,8 @@ struct Said {
 #[derive(Debug)]
 pub(crate) struct JavaWorker {
     pub(crate) name: String,
-    child: Child,
+    process: Process,
     said: Arc<Mutex<Said>>,
-    log: PathBuf,
 }
 
 /// How a Java worker is started.
@@ -110,11 +110,10 @@ pub(crate) struct JavaOptions {
 impl JavaWorker {
     /// Starts a worker whose events go into the ledger. `scenario` names its log.
     pub(crate) fn start(name: &str, scenario: &str, options: &JavaOptions, ledger: &Ledger) -> Self {
-        let logs = out().join("logs");
-        fs::create_dir_all(&logs).expect("a folder for logs");
-        let log = logs.join(format!("{scenario}-{name}.log"));
+        let log = out().join("logs").join(format!("{scenario}-{name}.log"));
         let classpath = classpath(options.version).expect("the runner made sure");
-        let mut child = Command::new("java")
+        let mut command = Command::new("java");
+        command
             // Starts quickly and stays small; the tests measure nothing.
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
             .args([
@@ -131,12 +130,10 @@ impl JavaWorker {
                     .map(|(setting, value)| format!("{setting}={value}")),
             )
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("java starts");
+            .stdout(Stdio::piped());
+        let mut process = Process::start(name, &mut command, &log);
         let said = Arc::new(Mutex::new(Said::default()));
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let lines = BufReader::new(process.take_stdout().expect("piped")).lines();
         let (worker, ledger, hears) = (name.to_owned(), ledger.clone(), Arc::clone(&said));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -146,9 +143,8 @@ impl JavaWorker {
         });
         Self {
             name: name.to_owned(),
-            child,
+            process,
             said,
-            log,
         }
     }
 
@@ -163,16 +159,22 @@ impl JavaWorker {
         eventually(
             Duration::from_secs(60),
             || self.has_said("started").then_some(()),
-            || format!("{} does not start, see {}", self.name, self.log.display()),
+            || {
+                format!(
+                    "{} does not start, see {}",
+                    self.name,
+                    self.process.log().display()
+                )
+            },
         )
         .await;
-        self.signal("TERM");
-        let status = self.ended(Duration::from_secs(90)).await;
+        self.process.signal(Signal::TERM);
+        let status = self.process.ended(Duration::from_secs(90)).await;
         assert!(
             self.has_said("stopped"),
             "{} ended with {status} and no graceful shutdown, see {}",
             self.name,
-            self.log.display()
+            self.process.log().display()
         );
     }
 
@@ -181,50 +183,22 @@ impl JavaWorker {
     }
 
     /// Ends it without warning.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 
     /// Stops its clock, so to say: it does nothing until it is thawed.
     pub(crate) fn freeze(&self) {
-        self.signal("STOP");
+        self.process.signal(Signal::STOP);
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    /// Waits until it ended by itself.
-    pub(crate) async fn ended(&mut self, limit: Duration) -> ExitStatus {
-        let (child, name) = (&mut self.child, &self.name);
-        eventually(
-            limit,
-            || child.try_wait().expect("ours"),
-            || format!("{name} still runs"),
-        )
-        .await
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(self.child.id().to_string())
-            .status()
-            .expect("there is a kill");
-        assert!(sent.success(), "{} could not be sent SIG{signal}", self.name);
+        self.process.signal(Signal::CONT);
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for JavaWorker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -233,6 +233,25 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// The ids of shards that are neither split nor merged, in the order of their hash keys.
+    pub async fn open_shards(&self) -> Vec<String> {
+        let shards = self.shards().await;
+        let open = shards.iter().filter(|shard| {
+            shard
+                .sequence_number_range()
+                .is_some_and(|range| range.ending_sequence_number().is_none())
+        });
+        let mut open: Vec<(u128, String)> = open
+            .map(|shard| {
+                let range = shard.hash_key_range().expect("it has a range");
+                let start = range.starting_hash_key().parse().expect("a number");
+                (start, shard.shard_id().to_owned())
+            })
+            .collect();
+        open.sort();
+        open.into_iter().map(|(_, shard)| shard).collect()
+    }
+
     /// Splits a shard in the middle.
     pub async fn split(&self, shard_id: &str) {
         let shards = self.shards().await;

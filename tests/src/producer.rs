@@ -1,0 +1,37 @@
+//! Records that keep coming.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::World;
+
+/// Puts records of forty keys at an interval, until it is stopped.
+#[derive(Debug)]
+pub struct Producer {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Producer {
+    /// Keeps records flowing on all shards.
+    pub fn start(world: &World, records: usize, interval: Duration) -> Self {
+        let (world, stop) = (world.clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            while !stopped.is_cancelled() {
+                world.put(40, records).await;
+                sleep(interval).await;
+            }
+        });
+        Self { task, stop }
+    }
+
+    /// Ends between two puts: what the ledger says was put, was.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("no panic");
+    }
+}
