@@ -46,7 +46,12 @@ impl MixedFleet {
             ..WorldOptions::default()
         })
         .await;
-        let server = world.backend.listen("127.0.0.1:0").await.expect("a free port");
+        let server = world
+            .servers
+            .backend
+            .listen("127.0.0.1:0")
+            .await
+            .expect("a free port");
         Self {
             world,
             scenario,
@@ -95,6 +100,7 @@ impl MixedFleet {
     pub(crate) fn aws(&self, worker: &str) -> aws_types::SdkConfig {
         let credentials = Credentials::new(worker, "secret", None, None, "tests");
         self.world
+            .servers
             .backend
             .sdk_config()
             .into_builder()
@@ -156,7 +162,7 @@ impl MixedFleet {
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.world.backend.sdk_config())
+        aws_sdk_dynamodb::Client::new(&self.world.servers.backend.sdk_config())
     }
 
     /// Keeps records flowing on all shards.

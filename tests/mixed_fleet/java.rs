@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_tests::fetch;
 use kcl_tests::process::{Process, Signal};
 use kcl_tests::{Delivery, Ledger, eventually};
 use tokio::time::Instant;
@@ -31,16 +32,7 @@ pub(crate) fn classpath(version: &str) -> Result<String, String> {
 }
 
 fn build(version: &str) -> Result<String, String> {
-    for (tool, how) in [("java", "-version"), ("mvn", "--version")] {
-        let found = Command::new(tool)
-            .arg(how)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !found.is_ok_and(|status| status.success()) {
-            return Err(format!("there is no `{tool}` on this machine"));
-        }
-    }
+    fetch::require(&[("java", "-version"), ("mvn", "--version")])?;
     let home = out().join(version);
     let sources = [
         format!("{SOURCES}/pom.xml"),
@@ -50,31 +42,20 @@ fn build(version: &str) -> Result<String, String> {
         .iter()
         .map(|file| fs::read_to_string(file).expect("the sources are here"))
         .collect();
-    // Written last, so that a build that was interrupted is not taken for one.
-    let stamp = home.join("made-of");
-    if fs::read_to_string(&stamp).ok().as_ref() != Some(&made_of) {
-        fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let maven = Command::new("mvn")
-            .args(["-q", "-B", "-f", &sources[0]])
-            .arg(format!("-Dkcl.version={version}"))
-            .arg(format!("-Dout={}", home.display()))
-            .args(["compiler:compile", "dependency:copy-dependencies"])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("mvn: {error}"))?;
-        if !maven.status.success() {
-            let said = String::from_utf8_lossy(&maven.stdout);
-            assert!(!said.contains("COMPILATION ERROR"), "{said}");
-            let first = said
-                .lines()
-                .find(|line| line.contains("ERROR"))
-                .unwrap_or_default();
-            return Err(format!(
-                "Maven could not fetch or build with KCL {version}: {first}"
-            ));
-        }
-        fs::write(&stamp, made_of).map_err(|error| format!("{}: {error}", stamp.display()))?;
-    }
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["-q", "-B", "-f", &sources[0]])
+        .arg(format!("-Dkcl.version={version}"))
+        .arg(format!("-Dout={}", home.display()))
+        .args(["compiler:compile", "dependency:copy-dependencies"]);
+    fetch::fill(&home, &made_of, &mut maven).map_err(|said| {
+        assert!(!said.contains("COMPILATION ERROR"), "{said}");
+        let first = said
+            .lines()
+            .find(|line| line.contains("ERROR"))
+            .unwrap_or_default();
+        format!("Maven could not fetch or build with KCL {version}: {first}")
+    })?;
     let home = home.display();
     Ok(format!("{home}/classes:{home}/lib/*"))
 }

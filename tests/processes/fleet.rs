@@ -80,7 +80,12 @@ impl Fleet {
             ..WorldOptions::default()
         })
         .await;
-        let server = world.backend.listen("127.0.0.1:0").await.expect("a free port");
+        let server = world
+            .servers
+            .backend
+            .listen("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let (heard, tells) = std::io::pipe().expect("a pipe");
         let witness = Witness::new(&world.ledger);
         witness.listen(heard);

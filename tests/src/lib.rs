@@ -7,6 +7,7 @@
 )]
 
 mod fencing;
+pub mod fetch;
 mod ledger;
 mod link;
 mod positions;
@@ -14,6 +15,8 @@ pub mod process;
 mod processor;
 mod producer;
 pub mod runner;
+pub mod scenarios;
+mod servers;
 mod world;
 
 pub use fencing::Fencing;
@@ -21,4 +24,5 @@ pub use ledger::{Delivery, Ledger, Tally};
 pub use link::{Link, Weather};
 pub use processor::{Behaviour, Hook, LedgerProcessor};
 pub use producer::Producer;
+pub use servers::{Bundled, Remote, Servers};
 pub use world::{Running, World, WorldOptions, eventually};

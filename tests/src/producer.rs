@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::servers::Servers;
 use crate::world::World;
 
 /// Puts records of forty keys at an interval, until it is stopped.
@@ -17,7 +18,7 @@ pub struct Producer {
 
 impl Producer {
     /// Keeps records flowing on all shards.
-    pub fn start(world: &World, records: usize, interval: Duration) -> Self {
+    pub fn start(world: &World<impl Servers>, records: usize, interval: Duration) -> Self {
         let (world, stop) = (world.clone(), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {

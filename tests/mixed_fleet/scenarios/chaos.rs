@@ -149,9 +149,9 @@ impl Fleet {
                 let name = self.some_name();
                 let pause = Duration::from_millis(self.dice.u64(1000..9000));
                 println!("cut {name} off for {pause:?}");
-                self.fleet.world.faults.cut(&name);
+                self.fleet.world.servers.faults.cut(&name);
                 sleep(pause).await;
-                self.fleet.world.faults.heal(&name);
+                self.fleet.world.servers.faults.heal(&name);
             }
             13 => {
                 let (name, times) = (self.some_name(), self.dice.u64(1..8));
@@ -160,6 +160,7 @@ impl Fleet {
                     let rule = Rule::on(operation).by(&name).times(times);
                     self.fleet
                         .world
+                        .servers
                         .faults
                         .add(rule.fault(Fault::drop_answer(Loss::Reset)));
                 }
