@@ -22,9 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// Most processes, shards, and frozen workers or bad links at a time.
-const MOST: usize = 5;
+const MOST: usize = 6;
 const MOST_SHARDS: usize = 7;
 const MOST_TROUBLES: usize = 2;
+
+/// Fewest processes that were not told to leave: one of them has no trouble.
+const FEWEST: usize = MOST_TROUBLES + 1;
 
 /// What must be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +60,7 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
         met: BTreeMap::new(),
         calms: Vec::new(),
     };
-    for _ in 0..3 {
-        chaos.fleet.start().await;
-    }
+    chaos.replace_missing().await;
     chaos.until_caught_up().await;
     chaos.calms.clear();
     let began = Instant::now();
@@ -107,9 +108,7 @@ impl Chaos {
             self.end(trouble);
         }
         self.fleet.reap();
-        while self.stayers().len() < 2 {
-            self.fleet.start().await;
-        }
+        self.replace_missing().await;
         let (start, puts) = (Instant::now(), self.fleet.world.ledger.puts());
         loop {
             let missing = self.fleet.world.ledger.missing(&puts);
@@ -171,9 +170,7 @@ impl Chaos {
                     return false;
                 };
                 self.fleet.kill(index);
-                if self.stayers().is_empty() {
-                    self.fleet.start().await;
-                }
+                self.replace_missing().await;
                 true
             }
             Fault::Restarted => {
@@ -206,13 +203,18 @@ impl Chaos {
         (!able.is_empty()).then(|| able[self.dice.usize(..able.len())])
     }
 
-    /// Workers that were not told to leave.
-    fn stayers(&self) -> Vec<&str> {
-        let members = self.fleet.members.iter();
-        members
-            .filter(|member| !member.is_told_to_leave())
-            .map(|member| member.name.as_str())
-            .collect()
+    /// Starts workers in the place of those that are gone or going, as a supervisor would.
+    async fn replace_missing(&mut self) {
+        let stay = |fleet: &Fleet| {
+            fleet
+                .members
+                .iter()
+                .filter(|member| !member.is_told_to_leave())
+                .count()
+        };
+        while stay(&self.fleet) < FEWEST {
+            self.fleet.start().await;
+        }
     }
 
     async fn tell_to_leave(&mut self) -> bool {
@@ -221,9 +223,7 @@ impl Chaos {
         let chosen = self.choose(|member| !member.is_told_to_leave() && up.contains(&member.process()));
         let Some(index) = chosen else { return false };
         self.fleet.tell_to_leave(index);
-        if self.stayers().is_empty() {
-            self.fleet.start().await;
-        }
+        self.replace_missing().await;
         true
     }
 

@@ -20,7 +20,7 @@ pub(crate) const NAME: &str = "KCL_CHAOS_WORKER";
 pub(crate) const FAILOVER_MILLIS: &str = "KCL_CHAOS_FAILOVER_MILLIS";
 
 /// How long a batch takes, of so many records at most. Small ones queue up: whoever wakes up too late has one to go on with.
-const WORK: Duration = Duration::from_millis(80);
+const WORK: Duration = Duration::from_millis(40);
 const MOST_RECORDS: u32 = 10;
 
 /// A checkpoint is made after so many batches, so that a lost lease is not noticed by every batch.
