@@ -97,7 +97,7 @@ fn main() {
 
 async fn measure(leases: i32, workers: i32, is_busy: bool) -> Cost {
     let world = World::with_shards(leases).await;
-    world.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+    world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
     let running: Vec<Running> = (1..=workers)
         .map(|number| world.start(&format!("w{number}")))
         .collect();
@@ -156,10 +156,10 @@ struct Requests {
 
 impl Requests {
     fn counted(world: &World) -> Self {
-        world.faults.clear();
+        world.servers.faults.clear();
         let count = |operation: &str| {
             let rule = Rule::on(operation).matching(|call| !call.client.is_empty());
-            world.faults.add(rule.fault(Fault::none().after(LATENCY)))
+            world.servers.faults.add(rule.fault(Fault::none().after(LATENCY)))
         };
         let counts = Self {
             writes: WRITES.iter().copied().map(count).collect(),
@@ -167,13 +167,13 @@ impl Requests {
             queries: count("Query"),
             scans: count("Scan"),
         };
-        world.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+        world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
         counts
     }
 
     /// Rows are smaller than a unit of writing or reading; a scan says itself what it consumes.
     async fn cost(self, world: &World, watched: Duration) -> Cost {
-        let hits = |rule: &RuleId| world.faults.hits(*rule) as f64;
+        let hits = |rule: &RuleId| world.servers.faults.hits(*rule) as f64;
         let writes: f64 = self.writes.iter().map(hits).sum();
         let (gets, queries, pages) = (hits(&self.gets), hits(&self.queries), hits(&self.scans));
         let snapshot = world.store().scan().await.expect("scanned");

@@ -334,7 +334,7 @@ async fn drain_bare(world: &World) -> f64 {
     let start = Instant::now();
     let mut loops = JoinSet::new();
     for shard in shards {
-        let client = aws_sdk_kinesis::Client::new(&world.backend.sdk_config());
+        let client = aws_sdk_kinesis::Client::new(&world.servers.backend.sdk_config());
         loops.spawn(async move {
             let iterator = client
                 .get_shard_iterator()
@@ -372,7 +372,7 @@ async fn drain_worker(world: &World, round: usize) -> f64 {
         "clicks",
         move |_: &kcl_core::ShardContext| Counter(Arc::clone(&counter)),
     )
-    .aws_config(&world.backend.sdk_config())
+    .aws_config(&world.servers.backend.sdk_config())
     .min_read_interval(Duration::ZERO)
     .build()
     .unwrap();

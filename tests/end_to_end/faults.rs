@@ -8,7 +8,10 @@ use tokio::time::sleep;
 
 async fn survives(faults: impl IntoIterator<Item = Rule>, limit: Duration) -> World {
     let world = World::with_shards(4).await;
-    let rules: Vec<_> = faults.into_iter().map(|rule| world.faults.add(rule)).collect();
+    let rules: Vec<_> = faults
+        .into_iter()
+        .map(|rule| world.servers.faults.add(rule))
+        .collect();
     let workers = [world.start("w1"), world.start("w2")];
     for _ in 0..10 {
         world.put(40, 100).await;
@@ -16,7 +19,7 @@ async fn survives(faults: impl IntoIterator<Item = Rule>, limit: Duration) -> Wo
     }
     world.until_drained(limit).await;
     assert!(
-        rules.iter().all(|rule| world.faults.hits(*rule) > 0),
+        rules.iter().all(|rule| world.servers.faults.hits(*rule) > 0),
         "every fault was met"
     );
     world.assert_nothing_lost();
@@ -99,10 +102,10 @@ async fn expired_iterators_are_replaced() {
     let rule = Rule::on("GetRecords")
         .times(3)
         .fault(Fault::respond(400, "ExpiredIteratorException"));
-    let rule = world.faults.add(rule);
+    let rule = world.servers.faults.add(rule);
     world.put(5, 50).await;
     world.until_drained(Duration::from_secs(10)).await;
-    assert_eq!(world.faults.hits(rule), 3);
+    assert_eq!(world.servers.faults.hits(rule), 3);
     world.assert_exactly_once();
     worker.stop().await;
 }
@@ -119,6 +122,7 @@ async fn a_worker_cut_off_from_the_table_is_replaced_and_comes_back() {
         .into_iter()
         .map(|op| {
             world
+                .servers
                 .faults
                 .add(Rule::on(op).by("w1").fault(Fault::unreachable()))
         })
@@ -140,7 +144,7 @@ async fn a_worker_cut_off_from_the_table_is_replaced_and_comes_back() {
     assert_eq!(second.handle.status().problems, [""; 0]);
     world.until_drained(Duration::from_secs(5)).await;
     for rule in cut {
-        world.faults.remove(rule);
+        world.servers.faults.remove(rule);
     }
     world
         .until_processing(&[&first, &second], &[2, 2], Duration::from_secs(30))
@@ -164,7 +168,7 @@ async fn a_shard_s_read_rate_is_respected() {
     })
     .await;
     let throttled = Rule::on("GetRecords").by("w1");
-    let reads = world.faults.add(throttled.fault(Fault::none()));
+    let reads = world.servers.faults.add(throttled.fault(Fault::none()));
     let worker = world.start("w1");
     world
         .until_processing(&[&worker], &[2], Duration::from_secs(5))
@@ -178,7 +182,7 @@ async fn a_shard_s_read_rate_is_respected() {
     let status = worker.handle.status();
     assert!(status.shards.iter().all(|shard| !shard.is_failing), "{status:?}");
     assert!(
-        world.faults.hits(reads) <= 2 * 5 * 25,
+        world.servers.faults.hits(reads) <= 2 * 5 * 25,
         "more than five reads per second and shard"
     );
     worker.stop().await;
@@ -187,17 +191,20 @@ async fn a_shard_s_read_rate_is_respected() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_costs_few_calls() {
     let world = World::with_shards(8).await;
-    let count = |operation: &str| world.faults.add(Rule::on(operation).fault(Fault::none()));
+    let count = |operation: &str| world.servers.faults.add(Rule::on(operation).fault(Fault::none()));
     let (updates, reads) = (count("UpdateItem"), count("GetRecords"));
     let worker = world.run("w1", world.builder("w1", Behaviour::default()));
     world
         .until_processing(&[&worker], &[8], Duration::from_secs(5))
         .await;
-    let before = (world.faults.hits(updates), world.faults.hits(reads));
+    let before = (
+        world.servers.faults.hits(updates),
+        world.servers.faults.hits(reads),
+    );
     sleep(Duration::from_secs(100)).await;
     let used = (
-        world.faults.hits(updates) - before.0,
-        world.faults.hits(reads) - before.1,
+        world.servers.faults.hits(updates) - before.0,
+        world.servers.faults.hits(reads) - before.1,
     );
     assert!(
         used.0 <= 8 * 31,

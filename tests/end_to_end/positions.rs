@@ -64,7 +64,7 @@ async fn a_timestamp_starts_with_the_first_record_at_or_after_it() {
     let world = World::with_shards(3).await;
     world.put(10, 100).await;
     sleep(Duration::from_secs(60)).await;
-    let middle = world.backend.clock().now();
+    let middle = world.servers.backend.clock().now();
     sleep(Duration::from_secs(60)).await;
     world.put(10, 100).await;
     world.split("shardId-000000000001").await;
@@ -95,7 +95,7 @@ async fn the_trim_horizon_starts_with_closed_shards_that_still_hold_records() {
 #[tokio::test(start_paused = true)]
 async fn a_first_reader_whose_clock_is_a_day_ahead_does_not_keep_the_next_one_from_reading() {
     let world = World::with_shards(1).await;
-    let clock = world.backend.clock().clone();
+    let clock = world.servers.backend.clock().clone();
     let ahead = move || clock.now() + Duration::from_secs(86_400);
     let builder = world
         .builder("w1", Behaviour::default())

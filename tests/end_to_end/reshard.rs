@@ -2,71 +2,18 @@
 
 use std::time::Duration;
 
-use kcl_tests::{World, eventually};
+use kcl_tests::World;
+use kcl_tests::scenarios::{self, assert_after, shard};
 use tokio::time::Instant;
-
-fn shard(index: usize) -> String {
-    format!("shardId-{index:012}")
-}
-
-/// Asserts that no record of `child` was delivered before `parent` ended.
-fn assert_after(world: &World, parent: &str, child: &str) {
-    let ended = world
-        .ledger
-        .deliveries_before("shard_ended", parent)
-        .unwrap_or_else(|| panic!("{parent} did not end"));
-    let first = world.ledger.deliveries().iter().position(|d| d.shard == child);
-    assert!(
-        first.is_none_or(|first| first >= ended),
-        "{child} was read before {parent} ended"
-    );
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_split_is_followed_by_both_children_within_four_seconds() {
-    let world = World::with_shards(2).await;
-    let workers = [world.start("w1"), world.start("w2")];
-    world.put(40, 400).await;
-    world.until_drained(Duration::from_secs(10)).await;
-    world.split(&shard(0)).await;
-    let split_at = Instant::now();
-    world.put(40, 400).await;
-    let flows = || {
-        let first = |index| world.ledger.first_since(split_at, |d| d.shard == shard(index));
-        first(2).zip(first(3)).map(|_| ())
-    };
-    eventually(Duration::from_secs(4), flows, || {
-        "the children are not read".into()
-    })
-    .await;
-    world.until_drained(Duration::from_secs(5)).await;
-    world.assert_exactly_once();
-    assert_after(&world, &shard(0), &shard(2));
-    assert_after(&world, &shard(0), &shard(3));
-    let ended = world
-        .leases()
-        .await
-        .into_iter()
-        .find(|lease| lease.key.as_str() == shard(0));
-    if let Some(ended) = ended {
-        assert!(ended.has_ended());
-        assert_eq!(ended.children, [shard(2), shard(3)].into());
-    }
-    drop(workers);
+    scenarios::a_split_is_followed_by_both_children(World::with_shards(2).await).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_merged_shard_waits_for_both_parents() {
-    let world = World::with_shards(2).await;
-    world.put(40, 400).await;
-    world.merge(&shard(0), &shard(1)).await;
-    world.put(40, 400).await;
-    let workers = [world.start("w1"), world.start("w2")];
-    world.until_drained(Duration::from_secs(20)).await;
-    world.assert_exactly_once();
-    assert_after(&world, &shard(0), &shard(2));
-    assert_after(&world, &shard(1), &shard(2));
-    drop(workers);
+    scenarios::a_merged_shard_waits_for_both_parents(World::with_shards(2).await).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +102,7 @@ async fn a_lease_deleted_by_hand_comes_back() {
     let worker = world.start("w1");
     world.put(40, 400).await;
     world.until_drained(Duration::from_secs(5)).await;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&world.backend.sdk_config());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&world.servers.backend.sdk_config());
     let key = aws_sdk_dynamodb::types::AttributeValue::S(shard(2));
     dynamodb
         .delete_item()

@@ -38,12 +38,12 @@ impl RecordProcessor for Witness {
 async fn consume(world: &World, id: &str, records: usize) -> Vec<Seen> {
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let witness = Arc::clone(&seen);
-    let clock = world.backend.clock().clone();
+    let clock = world.servers.backend.clock().clone();
     let worker = Worker::builder("app", "clicks", move |shard: &ShardContext| Witness {
         shard: shard.shard_id.to_string(),
         seen: Arc::clone(&witness),
     })
-    .aws_config(&world.backend.sdk_config_named(id))
+    .aws_config(&world.servers.backend.sdk_config_named(id))
     .worker_id(id)
     .environment(Environment::seeded(7, move || clock.now()))
     .build()

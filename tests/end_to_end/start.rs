@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kcl_core::TableCreation;
 use kcl_local::faults::{Fault, Rule};
-use kcl_tests::{Behaviour, World, eventually};
+use kcl_tests::{Behaviour, World, eventually, scenarios};
 
 #[tokio::test(start_paused = true)]
 async fn one_worker_processes_many_shards_exactly_once_and_in_order() {
@@ -72,6 +72,7 @@ async fn however_many_workers_start_a_new_application_at_the_same_moment_all_com
     for (workers, shards) in [(2, 7), (5, 10), (50, 100)] {
         let world = World::with_shards(shards).await;
         world
+            .servers
             .faults
             .add(Rule::any().fault(Fault::none().after(Duration::from_millis(5))));
         world.put(200, 1_000).await;
@@ -94,16 +95,7 @@ async fn however_many_workers_start_a_new_application_at_the_same_moment_all_com
 
 #[tokio::test(start_paused = true)]
 async fn a_second_start_goes_on_where_the_first_stopped() {
-    let world = World::with_shards(4).await;
-    world.put(20, 400).await;
-    let first = world.start("w1");
-    world.until_drained(Duration::from_secs(5)).await;
-    first.stop().await;
-    world.put(20, 400).await;
-    let second = world.start("w2");
-    world.until_drained(Duration::from_secs(2)).await;
-    second.stop().await;
-    world.assert_exactly_once();
+    scenarios::a_second_start_goes_on_where_the_first_stopped(World::with_shards(4).await).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::{LeaseChange, LeaseStore};
-use kcl_tests::{Behaviour, Running, World, eventually};
+use kcl_tests::{Behaviour, Running, World, eventually, scenarios};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -137,22 +137,18 @@ async fn a_rolling_deploy_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_killed_worker_is_replaced_by_its_peer() {
+    scenarios::a_killed_worker_is_replaced_by_its_peer(World::with_shards(4).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_workers_share_a_stream_and_hand_it_on() {
+    scenarios::two_workers_share_a_stream_and_hand_it_on(World::with_shards(2).await).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lone_worker_that_is_killed_is_followed_by_a_new_one() {
-    let world = World::with_shards(4).await;
-    world.put(20, 200).await;
-    let first = world.start("w1");
-    world.until_drained(Duration::from_secs(5)).await;
-    first.kill().await;
-    let killed_at = Instant::now();
-    world.put(20, 200).await;
-    let second = world.start("w2");
-    world.until_drained(Duration::from_secs(13)).await;
-    assert!(
-        killed_at.elapsed() > Duration::from_secs(6),
-        "its leases were not free before"
-    );
-    second.stop().await;
-    world.assert_exactly_once();
+    scenarios::a_lone_worker_that_is_killed_is_followed_by_a_new_one(World::with_shards(4).await).await;
 }
 
 /// A worker whose every request and whose processor stand still, as in a frozen process, and that then goes on.
@@ -180,7 +176,7 @@ async fn a_worker_that_sleeps_through_its_lease_wakes_up_to_a_loss() {
     world.until_drained(Duration::from_secs(5)).await;
 
     is_frozen.store(true, std::sync::atomic::Ordering::SeqCst);
-    world.faults.cut_with(
+    world.servers.faults.cut_with(
         "sleeper",
         kcl_local::faults::Fault::drop_request(kcl_local::faults::Loss::Hang),
     );
@@ -196,7 +192,7 @@ async fn a_worker_that_sleeps_through_its_lease_wakes_up_to_a_loss() {
         .collect();
 
     is_frozen.store(false, std::sync::atomic::Ordering::SeqCst);
-    world.faults.heal("sleeper");
+    world.servers.faults.heal("sleeper");
     for _ in 0..4 {
         thaw.notify_waiters();
         sleep(Duration::from_millis(100)).await;

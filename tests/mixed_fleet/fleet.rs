@@ -8,10 +8,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use kcl_core::WorkerBuilder;
 use kcl_lease::{Lease, LeaseStore, StoreErrorKind, TableSnapshot};
 use kcl_local::transport::tcp::Server;
-use kcl_tests::{Behaviour, Delivery, Running, World, WorldOptions};
-use tokio::task::JoinHandle;
+use kcl_tests::{Behaviour, Delivery, Producer, Running, World, WorldOptions};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::java::{JavaOptions, JavaWorker};
 
@@ -34,20 +32,6 @@ pub(crate) struct MixedFleet {
     server: Server,
 }
 
-/// Puts records all the time, until it is stopped.
-pub(crate) struct Producer {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl Producer {
-    /// Ends between two puts: what the ledger says was put, was.
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("no panic");
-    }
-}
-
 impl MixedFleet {
     pub(crate) async fn new(scenario: &'static str, shards: i32) -> Self {
         Self::with_failover_time(scenario, shards, FAILOVER).await
@@ -65,7 +49,12 @@ impl MixedFleet {
             ..WorldOptions::default()
         })
         .await;
-        let server = world.backend.listen("127.0.0.1:0").await.expect("a free port");
+        let server = world
+            .servers
+            .backend
+            .listen("127.0.0.1:0")
+            .await
+            .expect("a free port");
         Self {
             world,
             scenario,
@@ -114,6 +103,7 @@ impl MixedFleet {
     pub(crate) fn aws(&self, worker: &str) -> aws_types::SdkConfig {
         let credentials = Credentials::new(worker, "secret", None, None, "tests");
         self.world
+            .servers
             .backend
             .sdk_config()
             .into_builder()
@@ -175,20 +165,12 @@ impl MixedFleet {
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.world.backend.sdk_config())
+        aws_sdk_dynamodb::Client::new(&self.world.servers.backend.sdk_config())
     }
 
     /// Keeps records flowing on all shards, be they as narrow as a thirty-second of the hash keys.
     pub(crate) fn produce(&self) -> Producer {
-        let (world, stop) = (self.world.clone(), CancellationToken::new());
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            while !stopped.is_cancelled() {
-                world.put(KEYS, KEYS).await;
-                sleep(Duration::from_millis(500)).await;
-            }
-        });
-        Producer { task, stop }
+        Producer::start(&self.world, KEYS, Duration::from_millis(500))
     }
 
     /// The lease table; empty while there is none.

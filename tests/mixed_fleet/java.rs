@@ -1,13 +1,15 @@
 //! The Java worker: built once per version of the KCL, run as a child process, understood line by line.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_tests::fetch;
+use kcl_tests::process::{Process, Signal};
 use kcl_tests::{Delivery, Ledger, eventually};
 use tokio::time::Instant;
 
@@ -30,16 +32,7 @@ pub(crate) fn classpath(version: &str) -> Result<String, String> {
 }
 
 fn build(version: &str) -> Result<String, String> {
-    for (tool, how) in [("java", "-version"), ("mvn", "--version")] {
-        let found = Command::new(tool)
-            .arg(how)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !found.is_ok_and(|status| status.success()) {
-            return Err(format!("there is no `{tool}` on this machine"));
-        }
-    }
+    fetch::require(&[("java", "-version"), ("mvn", "--version")])?;
     let home = out().join(version);
     let sources = [
         format!("{SOURCES}/pom.xml"),
@@ -49,31 +42,20 @@ fn build(version: &str) -> Result<String, String> {
         .iter()
         .map(|file| fs::read_to_string(file).expect("the sources are here"))
         .collect();
-    // Written last, so that a build that was interrupted is not taken for one.
-    let stamp = home.join("made-of");
-    if fs::read_to_string(&stamp).ok().as_ref() != Some(&made_of) {
-        fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let maven = Command::new("mvn")
-            .args(["-q", "-B", "-f", &sources[0]])
-            .arg(format!("-Dkcl.version={version}"))
-            .arg(format!("-Dout={}", home.display()))
-            .args(["compiler:compile", "dependency:copy-dependencies"])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("mvn: {error}"))?;
-        if !maven.status.success() {
-            let said = String::from_utf8_lossy(&maven.stdout);
-            assert!(!said.contains("COMPILATION ERROR"), "{said}");
-            let first = said
-                .lines()
-                .find(|line| line.contains("ERROR"))
-                .unwrap_or_default();
-            return Err(format!(
-                "Maven could not fetch or build with KCL {version}: {first}"
-            ));
-        }
-        fs::write(&stamp, made_of).map_err(|error| format!("{}: {error}", stamp.display()))?;
-    }
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["-q", "-B", "-f", &sources[0]])
+        .arg(format!("-Dkcl.version={version}"))
+        .arg(format!("-Dout={}", home.display()))
+        .args(["compiler:compile", "dependency:copy-dependencies"]);
+    fetch::fill(&home, &made_of, &mut maven).map_err(|said| {
+        assert!(!said.contains("COMPILATION ERROR"), "{said}");
+        let first = said
+            .lines()
+            .find(|line| line.contains("ERROR"))
+            .unwrap_or_default();
+        format!("Maven could not fetch or build with KCL {version}: {first}")
+    })?;
     let home = home.display();
     Ok(format!("{home}/classes:{home}/lib/*"))
 }
@@ -91,9 +73,8 @@ struct Said {
 #[derive(Debug)]
 pub(crate) struct JavaWorker {
     pub(crate) name: String,
-    child: Child,
+    process: Process,
     said: Arc<Mutex<Said>>,
-    log: PathBuf,
 }
 
 /// How a Java worker is started.
@@ -110,11 +91,10 @@ pub(crate) struct JavaOptions {
 impl JavaWorker {
     /// Starts a worker whose events go into the ledger. `scenario` names its log.
     pub(crate) fn start(name: &str, scenario: &str, options: &JavaOptions, ledger: &Ledger) -> Self {
-        let logs = out().join("logs");
-        fs::create_dir_all(&logs).expect("a folder for logs");
-        let log = logs.join(format!("{scenario}-{name}.log"));
+        let log = out().join("logs").join(format!("{scenario}-{name}.log"));
         let classpath = classpath(options.version).expect("the runner made sure");
-        let mut child = Command::new("java")
+        let mut command = Command::new("java");
+        command
             // Starts quickly and stays small; the tests measure nothing.
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
             .args([
@@ -131,12 +111,10 @@ impl JavaWorker {
                     .map(|(setting, value)| format!("{setting}={value}")),
             )
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("java starts");
+            .stdout(Stdio::piped());
+        let mut process = Process::start(name, &mut command, &log);
         let said = Arc::new(Mutex::new(Said::default()));
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let lines = BufReader::new(process.take_stdout().expect("piped")).lines();
         let (worker, ledger, hears) = (name.to_owned(), ledger.clone(), Arc::clone(&said));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -146,9 +124,8 @@ impl JavaWorker {
         });
         Self {
             name: name.to_owned(),
-            child,
+            process,
             said,
-            log,
         }
     }
 
@@ -163,16 +140,22 @@ impl JavaWorker {
         eventually(
             Duration::from_secs(60),
             || self.has_said("started").then_some(()),
-            || format!("{} does not start, see {}", self.name, self.log.display()),
+            || {
+                format!(
+                    "{} does not start, see {}",
+                    self.name,
+                    self.process.log().display()
+                )
+            },
         )
         .await;
-        self.signal("TERM");
-        let status = self.ended(Duration::from_secs(90)).await;
+        self.process.signal(Signal::TERM);
+        let status = self.process.ended(Duration::from_secs(90)).await;
         assert!(
             self.has_said("stopped"),
             "{} ended with {status} and no graceful shutdown, see {}",
             self.name,
-            self.log.display()
+            self.process.log().display()
         );
     }
 
@@ -181,50 +164,22 @@ impl JavaWorker {
     }
 
     /// Ends it without warning.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 
     /// Stops its clock, so to say: it does nothing until it is thawed.
     pub(crate) fn freeze(&self) {
-        self.signal("STOP");
+        self.process.signal(Signal::STOP);
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    /// Waits until it ended by itself.
-    pub(crate) async fn ended(&mut self, limit: Duration) -> ExitStatus {
-        let (child, name) = (&mut self.child, &self.name);
-        eventually(
-            limit,
-            || child.try_wait().expect("ours"),
-            || format!("{name} still runs"),
-        )
-        .await
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(self.child.id().to_string())
-            .status()
-            .expect("there is a kill");
-        assert!(sent.success(), "{} could not be sent SIG{signal}", self.name);
+        self.process.signal(Signal::CONT);
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for JavaWorker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

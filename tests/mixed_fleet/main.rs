@@ -7,11 +7,20 @@
 
 mod fleet;
 mod java;
-mod runner;
 mod scenarios;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use kcl_tests::runner::Suite;
 
 fn main() -> ExitCode {
-    runner::run(scenarios::ALL)
+    let suite = Suite {
+        scenarios: scenarios::ALL,
+        all: Some("KCL_MIXED_FLEET"),
+        // Each has two or three processes, most of which wait most of the time.
+        at_once: 4,
+        limit: Duration::from_secs(420),
+    };
+    suite.run()
 }

@@ -6,11 +6,23 @@
     reason = "a test harness panics"
 )]
 
+mod fencing;
+pub mod fetch;
 mod ledger;
+mod link;
 mod positions;
+pub mod process;
 mod processor;
+mod producer;
+pub mod runner;
+pub mod scenarios;
+mod servers;
 mod world;
 
+pub use fencing::Fencing;
 pub use ledger::{Delivery, Ledger, Tally};
+pub use link::{Link, Weather};
 pub use processor::{Behaviour, Hook, LedgerProcessor};
+pub use producer::Producer;
+pub use servers::{Bundled, Remote, Servers};
 pub use world::{Running, World, WorldOptions, eventually};

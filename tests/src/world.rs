@@ -1,24 +1,26 @@
-//! A backend with one stream, and workers on it.
+//! Servers with one stream, and workers on it.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
-use kcl_core::{Environment, Error, Worker, WorkerBuilder, WorkerHandle};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
+use kcl_core::{Error, Worker, WorkerBuilder, WorkerHandle};
 use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore, TableOptions};
-use kcl_local::faults::FaultScript;
-use kcl_local::kinesis::KinesisOptions;
-use kcl_local::{Backend, clock::Clock};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::ledger::Ledger;
 use crate::processor::{Behaviour, LedgerProcessor};
+use crate::servers::{Bundled, Servers};
 
 /// How a world is made.
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
+    /// The application, which names the lease table.
+    pub application: &'static str,
+    /// The stream.
+    pub stream: &'static str,
     /// Open shards of the stream at first.
     pub shards: i32,
     /// Whether the shards enforce the service's rates.
@@ -32,6 +34,8 @@ pub struct WorldOptions {
 impl Default for WorldOptions {
     fn default() -> Self {
         Self {
+            application: "app",
+            stream: "clicks",
             shards: 4,
             enforce_limits: false,
             failover_time: Duration::from_secs(10),
@@ -40,13 +44,11 @@ impl Default for WorldOptions {
     }
 }
 
-/// A backend, its stream, and the account of what happens on it.
+/// A stream, and the account of what happens on it.
 #[derive(Debug, Clone)]
-pub struct World {
-    /// The backend.
-    pub backend: Backend,
-    /// What goes wrong.
-    pub faults: FaultScript,
+pub struct World<S = Bundled> {
+    /// Where it is.
+    pub servers: S,
     /// Everything put and delivered.
     pub ledger: Ledger,
     /// A client that no fault is aimed at.
@@ -110,58 +112,70 @@ impl World {
         .await
     }
 
-    /// A world with an active stream named `clicks`. Time follows tokio's clock, from a fixed date unless otherwise said.
+    /// A world on a backend of its own.
     pub async fn new(options: WorldOptions) -> Self {
+        Self::on(Bundled::new(&options), options).await
+    }
+}
+
+impl<S: Servers> World<S> {
+    /// A world with a new, active stream.
+    pub async fn on(servers: S, options: WorldOptions) -> Self {
         // RUST_LOG shows what happens; a second world in the process finds the subscriber set.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let faults = FaultScript::new();
-        let clock = if options.machine_time {
-            Clock::system()
-        } else {
-            Clock::starting_at(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
-        };
-        let backend = Backend::builder()
-            .clock(clock)
-            .kinesis(KinesisOptions {
-                enforce_limits: options.enforce_limits,
-                ..KinesisOptions::default()
-            })
-            .faults(faults.clone())
-            .build();
-        let kinesis = Client::new(&backend.sdk_config());
-        kinesis
-            .create_stream()
-            .stream_name("clicks")
-            .shard_count(options.shards)
-            .send()
-            .await
-            .expect("created");
-        Self {
-            backend,
-            faults,
+        let world = Self {
+            kinesis: Client::new(&servers.aws("")),
+            servers,
             ledger: Ledger::default(),
-            kinesis,
             options,
+        };
+        let creation = world.kinesis.create_stream().stream_name(world.options.stream);
+        let created = creation.shard_count(world.options.shards).send().await;
+        created.expect("created");
+        world.until_active().await;
+        world
+    }
+
+    /// Waits until the stream takes requests to change it.
+    async fn until_active(&self) {
+        let start = Instant::now();
+        loop {
+            let summary = self.kinesis.describe_stream_summary();
+            let described = summary.stream_name(self.options.stream).send().await;
+            let described = described.expect("described").stream_description_summary;
+            if described.is_some_and(|stream| *stream.stream_status() == StreamStatus::Active) {
+                return;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "the stream does not become active"
+            );
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// A builder for a worker of this name on the stream.
     pub fn builder(&self, name: &str, behaviour: Behaviour) -> WorkerBuilder {
         let (ledger, worker) = (self.ledger.clone(), name.to_owned());
-        let clock = self.backend.clock().clone();
         let seed = name
             .bytes()
             .fold(7, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
-        Worker::builder("app", "clicks", move |shard: &kcl_core::ShardContext| {
+        let (application, stream) = (self.options.application, self.options.stream);
+        Worker::builder(application, stream, move |shard: &kcl_core::ShardContext| {
             LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, shard)
         })
-        .aws_config(&self.backend.sdk_config_named(name))
+        .aws_config(&self.servers.aws(name))
         .worker_id(name)
         .failover_time(self.options.failover_time)
-        .environment(Environment::seeded(seed, move || clock.now()))
+        .environment(self.servers.environment(seed))
+    }
+
+    /// The workers' fail-over time.
+    pub fn failover_time(&self) -> Duration {
+        self.options.failover_time
     }
 
     /// Starts a worker that checkpoints after each batch.
@@ -202,7 +216,7 @@ impl World {
                 let request = self
                     .kinesis
                     .put_records()
-                    .stream_name("clicks")
+                    .stream_name(self.options.stream)
                     .set_records(Some(left.clone()));
                 let answer = request.send().await.expect("put");
                 let failed = answer
@@ -225,12 +239,31 @@ impl World {
     pub async fn shards(&self) -> Vec<Shard> {
         self.kinesis
             .list_shards()
-            .stream_name("clicks")
+            .stream_name(self.options.stream)
             .send()
             .await
             .expect("listed")
             .shards
             .unwrap_or_default()
+    }
+
+    /// The ids of shards that are neither split nor merged, in the order of their hash keys.
+    pub async fn open_shards(&self) -> Vec<String> {
+        let shards = self.shards().await;
+        let open = shards.iter().filter(|shard| {
+            shard
+                .sequence_number_range()
+                .is_some_and(|range| range.ending_sequence_number().is_none())
+        });
+        let mut open: Vec<(u128, String)> = open
+            .map(|shard| {
+                let range = shard.hash_key_range().expect("it has a range");
+                let start = range.starting_hash_key().parse().expect("a number");
+                (start, shard.shard_id().to_owned())
+            })
+            .collect();
+        open.sort();
+        open.into_iter().map(|(_, shard)| shard).collect()
     }
 
     /// Splits a shard in the middle.
@@ -247,13 +280,14 @@ impl World {
         let request = self
             .kinesis
             .split_shard()
-            .stream_name("clicks")
+            .stream_name(self.options.stream)
             .shard_to_split(shard_id);
         request
             .new_starting_hash_key(middle.to_string())
             .send()
             .await
             .expect("split");
+        self.until_active().await;
     }
 
     /// Merges two adjacent shards.
@@ -261,18 +295,29 @@ impl World {
         let request = self
             .kinesis
             .merge_shards()
-            .stream_name("clicks")
+            .stream_name(self.options.stream)
             .shard_to_merge(shard_id);
         request
             .adjacent_shard_to_merge(adjacent)
             .send()
             .await
             .expect("merged");
+        self.until_active().await;
+    }
+
+    /// Waits for a condition; servers in real time are given some slack.
+    pub async fn until<T>(
+        &self,
+        limit: Duration,
+        check: impl FnMut() -> Option<T>,
+        describe: impl Fn() -> String,
+    ) -> T {
+        eventually(limit * self.servers.slack(), check, describe).await
     }
 
     /// Waits until every record put so far was delivered.
     pub async fn until_drained(&self, limit: Duration) {
-        eventually(
+        self.until(
             limit,
             || (self.ledger.unique() >= self.ledger.put()).then_some(()),
             || {
@@ -299,7 +344,7 @@ impl World {
             counts.sort_unstable();
             counts
         };
-        eventually(
+        self.until(
             limit,
             || (counts() == expected).then_some(()),
             || format!("the workers process {:?} shards, not {expected:?}", counts()),
@@ -325,8 +370,8 @@ impl World {
 
     /// The lease table, as an outsider reads it.
     pub fn store(&self) -> DynamoDbLeaseStore {
-        let client = aws_sdk_dynamodb::Client::new(&self.backend.sdk_config());
-        DynamoDbLeaseStore::new(client, TableOptions::new("app"))
+        let client = aws_sdk_dynamodb::Client::new(&self.servers.aws(""));
+        DynamoDbLeaseStore::new(client, TableOptions::new(self.options.application))
     }
 
     /// The leases now.

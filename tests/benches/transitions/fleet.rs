@@ -83,10 +83,10 @@ impl Fleet {
         .await;
         let server = match setting.place {
             Place::InProcess => {
-                world.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+                world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
                 None
             }
-            Place::Tcp => Some(world.backend.listen("127.0.0.1:0").await.expect("a free port")),
+            Place::Tcp => Some(world.servers.backend.listen("127.0.0.1:0").await.expect("a free port")),
         };
         let mut producer = JoinSet::new();
         producer.spawn(produce(world.clone()));
@@ -116,9 +116,9 @@ impl Fleet {
         let (flow, worker, clock) = (
             self.flow.clone(),
             name.clone(),
-            self.world.backend.clock().clone(),
+            self.world.servers.backend.clock().clone(),
         );
-        let mut aws = self.world.backend.sdk_config_named(name.as_str());
+        let mut aws = self.world.servers.backend.sdk_config_named(name.as_str());
         if let Some(server) = &self.server {
             let builder = aws.into_builder().endpoint_url(server.endpoint_url());
             aws = builder

@@ -149,9 +149,9 @@ impl Fleet {
                 let name = self.some_name();
                 let pause = Duration::from_millis(self.dice.u64(1000..9000));
                 println!("cut {name} off for {pause:?}");
-                self.fleet.world.faults.cut(&name);
+                self.fleet.world.servers.faults.cut(&name);
                 sleep(pause).await;
-                self.fleet.world.faults.heal(&name);
+                self.fleet.world.servers.faults.heal(&name);
             }
             13 => {
                 let (name, times) = (self.some_name(), self.dice.u64(1..8));
@@ -160,6 +160,7 @@ impl Fleet {
                     let rule = Rule::on(operation).by(&name).times(times);
                     self.fleet
                         .world
+                        .servers
                         .faults
                         .add(rule.fault(Fault::drop_answer(Loss::Reset)));
                 }
@@ -168,40 +169,21 @@ impl Fleet {
         }
     }
 
-    /// Open shards, by the stream itself.
-    async fn open_shards(&self) -> Vec<(u128, String)> {
-        let shards = self.fleet.world.shards().await;
-        let open = shards.iter().filter(|shard| {
-            shard
-                .sequence_number_range()
-                .is_some_and(|range| range.ending_sequence_number().is_none())
-        });
-        let mut open: Vec<_> = open
-            .map(|shard| {
-                let range = shard.hash_key_range().expect("it has a range");
-                let start = range.starting_hash_key().parse().expect("a number");
-                (start, shard.shard_id().to_owned())
-            })
-            .collect();
-        open.sort();
-        open
-    }
-
     async fn split(&mut self) {
-        let open = self.open_shards().await;
+        let open = self.fleet.world.open_shards().await;
         if open.len() < 7 {
-            let (_, shard) = &open[self.dice.usize(..open.len())];
+            let shard = &open[self.dice.usize(..open.len())];
             println!("split {shard}");
             self.fleet.world.split(shard).await;
         }
     }
 
     async fn merge(&mut self) {
-        let open = self.open_shards().await;
+        let open = self.fleet.world.open_shards().await;
         if open.len() > 3 {
             let pair = self.dice.usize(..open.len() - 1);
-            println!("merge {} and {}", open[pair].1, open[pair + 1].1);
-            self.fleet.world.merge(&open[pair].1, &open[pair + 1].1).await;
+            println!("merge {} and {}", open[pair], open[pair + 1]);
+            self.fleet.world.merge(&open[pair], &open[pair + 1]).await;
         }
     }
 }

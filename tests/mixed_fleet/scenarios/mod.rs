@@ -7,16 +7,25 @@ mod older;
 mod pending;
 mod reshards;
 
+use kcl_tests::runner::Scenario;
+
 use self::older::{SECOND, THREE_TABLES};
 use crate::fleet::CURRENT;
-use crate::runner::Scenario;
+use crate::java;
+
+/// Builds the worker with each of these versions of the KCL.
+fn prepare(versions: &[&str]) -> Result<(), String> {
+    versions
+        .iter()
+        .try_for_each(|version| java::classpath(version).map(drop))
+}
 
 macro_rules! scenario {
     ($part:ident :: $name:ident, $length:ident, $versions:expr) => {
         Scenario {
             name: stringify!($name),
             is_short: scenario!(@ $length),
-            versions: $versions,
+            prepare: || prepare($versions),
             run: || Box::pin($part::$name(stringify!($name))),
         }
     };

@@ -11,20 +11,30 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::java;
-
-/// A scenario that hangs fails after this.
-const LIMIT: Duration = Duration::from_secs(420);
-
 /// One scenario.
-#[derive(Clone, Copy)]
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
     /// Whether it runs in the ordinary test command.
-    pub(crate) is_short: bool,
-    /// Versions of the Java KCL that it starts.
-    pub(crate) versions: &'static [&'static str],
-    pub(crate) run: fn() -> LocalBoxFuture<'static, ()>,
+    pub is_short: bool,
+    /// Fetches what it needs beside this crate; why it cannot run.
+    pub prepare: fn() -> Result<(), String>,
+    /// The scenario.
+    pub run: fn() -> LocalBoxFuture<'static, ()>,
+}
+
+/// Scenarios and how they are run.
+#[derive(Debug)]
+pub struct Suite {
+    /// All of them.
+    pub scenarios: &'static [Scenario],
+    /// The environment variable that, set to `all`, asks for the long ones too; where there are none, nothing.
+    pub all: Option<&'static str>,
+    /// How many run at a time.
+    pub at_once: usize,
+    /// A scenario that hangs fails after this.
+    pub limit: Duration,
 }
 
 /// What `cargo test` was asked for.
@@ -36,12 +46,15 @@ struct Request {
 }
 
 impl Request {
-    fn read() -> Self {
+    fn read(suite: &Suite) -> Self {
         let mut request = Self {
             words: Vec::new(),
             exact: false,
             list: false,
-            all: std::env::var("KCL_MIXED_FLEET").is_ok_and(|part| part == "all"),
+            all: suite
+                .all
+                .and_then(|name| std::env::var(name).ok())
+                .is_some_and(|part| part == "all"),
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -75,22 +88,24 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Runs what was asked for.
-pub(crate) fn run(scenarios: &[Scenario]) -> ExitCode {
-    let request = Request::read();
-    let wanted: Vec<_> = scenarios
-        .iter()
-        .copied()
-        .filter(|scenario| request.wants(scenario))
-        .collect();
-    let left_out = scenarios.len() - wanted.len();
-    if request.list {
-        for scenario in wanted {
-            say(&format!("{}: test", scenario.name));
+impl Suite {
+    /// Runs what the command line asks for.
+    pub fn run(&self) -> ExitCode {
+        let request = Request::read(self);
+        let wanted: Vec<_> = self
+            .scenarios
+            .iter()
+            .copied()
+            .filter(|scenario| request.wants(scenario))
+            .collect();
+        if request.list {
+            for scenario in wanted {
+                say(&format!("{}: test", scenario.name));
+            }
+            return ExitCode::SUCCESS;
         }
-        return ExitCode::SUCCESS;
+        runtime().block_on(run_all(self, wanted))
     }
-    runtime().block_on(run_all(wanted, left_out))
 }
 
 fn runtime() -> Runtime {
@@ -102,29 +117,26 @@ fn runtime() -> Runtime {
 }
 
 /// In a runtime of its own, so that nothing of it outlives it.
-fn run_one(scenario: Scenario) -> Result<(), String> {
+fn run_one(scenario: Scenario, limit: Duration) -> Result<(), String> {
     let ended =
-        std::thread::spawn(move || runtime().block_on(async { timeout(LIMIT, (scenario.run)()).await }));
+        std::thread::spawn(move || runtime().block_on(async { timeout(limit, (scenario.run)()).await }));
     match ended.join() {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(format!("still running after {LIMIT:?}")),
+        Ok(Err(_)) => Err(format!("still running after {limit:?}")),
         Err(_) => Err("see the panic above".to_owned()),
     }
 }
 
-async fn run_all(wanted: Vec<Scenario>, left_out: usize) -> ExitCode {
-    let started = Instant::now();
+async fn run_all(suite: &Suite, wanted: Vec<Scenario>) -> ExitCode {
+    let (started, limit) = (Instant::now(), suite.limit);
+    let left_out = suite.scenarios.len() - wanted.len();
     say(&format!("\nrunning {} tests", wanted.len()));
-    // Each scenario has two or three processes, most of which wait most of the time.
-    let room = Arc::new(Semaphore::new(4));
+    let room = Arc::new(Semaphore::new(suite.at_once));
     let mut running = JoinSet::new();
     let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
     for scenario in wanted {
-        let versions = scenario.versions;
-        let missing = tokio::task::spawn_blocking(move || {
-            versions.iter().find_map(|version| java::classpath(version).err())
-        });
-        if let Some(reason) = missing.await.expect("no panic") {
+        let prepared = tokio::task::spawn_blocking(scenario.prepare);
+        if let Err(reason) = prepared.await.expect("no panic") {
             say(&format!("test {} ... skipped: {reason}", scenario.name));
             skipped += 1;
             continue;
@@ -133,7 +145,7 @@ async fn run_all(wanted: Vec<Scenario>, left_out: usize) -> ExitCode {
         running.spawn(async move {
             let _place = room.acquire_owned().await.expect("open");
             let started = Instant::now();
-            let ended = tokio::task::spawn_blocking(move || run_one(scenario)).await;
+            let ended = tokio::task::spawn_blocking(move || run_one(scenario, limit)).await;
             (scenario.name, ended.expect("no panic"), started.elapsed())
         });
     }
@@ -151,9 +163,9 @@ async fn run_all(wanted: Vec<Scenario>, left_out: usize) -> ExitCode {
             }
         }
     }
-    if left_out > 0 {
+    if let Some(name) = suite.all.filter(|_| left_out > 0) {
         say(&format!(
-            "{left_out} scenarios were left out; KCL_MIXED_FLEET=all runs all"
+            "{left_out} scenarios were left out; {name}=all runs all"
         ));
     }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };

@@ -1,0 +1,180 @@
+//! The worker process: an ordinary consumer, configured by the environment, that tells what it does.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use kcl_core::{
+    CheckpointError, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
+    ShardContext, Worker, WorkerPhase, async_trait,
+};
+use tokio::time::sleep;
+
+use crate::protocol::{Line, Step, Told};
+
+/// The environment variable that makes a worker of this program, and names it.
+pub(crate) const NAME: &str = "KCL_CHAOS_WORKER";
+
+/// The environment variable with the fail-over time in milliseconds.
+pub(crate) const FAILOVER_MILLIS: &str = "KCL_CHAOS_FAILOVER_MILLIS";
+
+/// How long a batch takes, of so many records at most. Small ones queue up: whoever wakes up too late has one to go on with.
+const WORK: Duration = Duration::from_millis(40);
+const MOST_RECORDS: u32 = 10;
+
+/// A checkpoint is made after so many batches, so that a lost lease is not noticed by every batch.
+const BATCHES: u32 = 3;
+
+pub(crate) fn run(name: &str) -> ExitCode {
+    std::thread::spawn(end_with_parent);
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match runtime.block_on(consume(name)) {
+        Ok(()) => {
+            tell(name, Told::Left);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Standard input ends with the test, however that ends.
+fn end_with_parent() {
+    let _ = std::io::stdin().read(&mut [0]);
+    std::process::exit(1);
+}
+
+fn tell(worker: &str, told: Told) {
+    let line = Line {
+        worker: worker.to_owned(),
+        process: std::process::id(),
+        told,
+    };
+    line.tell();
+}
+
+async fn consume(name: &str) -> Result<(), kcl_core::Error> {
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let failover = std::env::var(FAILOVER_MILLIS).expect("set with the name");
+    let worker = {
+        let name = name.to_owned();
+        Worker::builder("app", "clicks", move |shard: &ShardContext| Teller {
+            worker: name.clone(),
+            shard: shard.shard_id.to_string(),
+            token: shard.fencing_token.get(),
+            batches: 0,
+        })
+    };
+    let worker = worker
+        .aws_config(&aws)
+        .worker_id(name)
+        .failover_time(Duration::from_millis(failover.parse().expect("a number")))
+        .max_records(MOST_RECORDS)
+        .min_read_interval(Duration::from_millis(20))
+        .build()?;
+    let (handle, name) = (worker.handle(), name.to_owned());
+    tokio::spawn(async move {
+        while handle.status().phase == WorkerPhase::Starting {
+            sleep(Duration::from_millis(20)).await;
+        }
+        tell(&name, Told::Up);
+    });
+    worker.run_until_signal().await
+}
+
+/// Tells before and after whatever it does.
+struct Teller {
+    worker: String,
+    shard: String,
+    token: u64,
+    batches: u32,
+}
+
+impl Teller {
+    fn tell(&self, step: Step) {
+        let (shard, token) = (self.shard.clone(), self.token);
+        tell(&self.worker, Told::Of { shard, token, step });
+    }
+
+    fn tell_records(&self, records: &[Record]) -> Result<(), ProcessorError> {
+        for record in records {
+            self.tell(Step::Record {
+                key: record.partition_key().to_owned(),
+                counter: std::str::from_utf8(record.data())?.parse()?,
+                sequence: record.sequence_number().to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(
+        &self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let Some(last) = batch.records().last() else {
+            return Ok(());
+        };
+        self.tell(Step::Saving);
+        match checkpointer.checkpoint().await {
+            Ok(()) => self.tell(Step::Saved {
+                sequence: last.sequence_number().to_string(),
+            }),
+            Err(error @ CheckpointError::LeaseLost(_)) => {
+                self.tell(Step::Refused);
+                return Err(error.into());
+            }
+            Err(_) => self.tell(Step::Unsaved),
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RecordProcessor for Teller {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+        let start = shard.start.as_str().to_owned();
+        self.tell(Step::Began { start });
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        self.tell(Step::Entering);
+        let is_valid = checkpointer.is_lease_valid();
+        self.tell(Step::Entered { is_valid });
+        let (first, rest) = batch.records().split_at(batch.len() / 2);
+        self.tell_records(first)?;
+        sleep(WORK).await;
+        self.tell_records(rest)?;
+        self.batches += 1;
+        if self.batches.is_multiple_of(BATCHES) {
+            self.checkpoint(batch, checkpointer).await?;
+        }
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self, _: &LossReason) {
+        self.tell(Step::Lost);
+    }
+
+    async fn shard_ended(&mut self, _: &Checkpointer) -> Result<(), ProcessorError> {
+        self.tell(Step::Ended);
+        Ok(())
+    }
+}
