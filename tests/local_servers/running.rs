@@ -76,6 +76,8 @@ impl Running {
         let libraries = dynamodb.display();
         let mut command = Command::new("java");
         command
+            // It leaves a file where it is started.
+            .current_dir(out())
             .args(["-XX:+UseSerialGC", "-Xmx256m"])
             .arg(format!("-Dsqlite4java.library.path={libraries}"))
             .args(["-cp", &format!("{libraries}/*")])

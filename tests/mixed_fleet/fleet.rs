@@ -46,6 +46,7 @@ impl MixedFleet {
             shards,
             failover_time,
             machine_time: true,
+            is_policed: false,
             ..WorldOptions::default()
         })
         .await;

@@ -10,6 +10,7 @@ mod fencing;
 pub mod fetch;
 mod ledger;
 mod link;
+mod policy;
 mod positions;
 pub mod process;
 mod processor;

@@ -14,6 +14,7 @@ use kcl_local::faults::FaultScript;
 use kcl_local::kinesis::KinesisOptions;
 use kcl_local::{Backend, clock::Clock};
 
+use crate::policy::Policed;
 use crate::world::WorldOptions;
 
 /// The servers of a world.
@@ -46,14 +47,16 @@ impl Bundled {
         } else {
             Clock::starting_at(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         };
-        let backend = Backend::builder()
-            .clock(clock)
-            .kinesis(KinesisOptions {
-                enforce_limits: options.enforce_limits,
-                ..KinesisOptions::default()
-            })
-            .faults(faults.clone())
-            .build();
+        let backend = Backend::builder().clock(clock).kinesis(KinesisOptions {
+            enforce_limits: options.enforce_limits,
+            ..KinesisOptions::default()
+        });
+        let backend = if options.is_policed {
+            backend.faults(Policed::new(options.application, options.stream, faults.clone()))
+        } else {
+            backend.faults(faults.clone())
+        };
+        let backend = backend.build();
         Self { backend, faults }
     }
 }

@@ -23,6 +23,8 @@ pub struct WorldOptions {
     pub stream: &'static str,
     /// Open shards of the stream at first.
     pub shards: i32,
+    /// Whether workers may do only what the documented policy grants. (Those of the Java KCL need more.)
+    pub is_policed: bool,
     /// Whether the shards enforce the service's rates.
     pub enforce_limits: bool,
     /// The workers' fail-over time.
@@ -37,6 +39,7 @@ impl Default for WorldOptions {
             application: "app",
             stream: "clicks",
             shards: 4,
+            is_policed: true,
             enforce_limits: false,
             failover_time: Duration::from_secs(10),
             machine_time: false,
