@@ -55,6 +55,9 @@ pub struct Lease {
     pub checkpoint: Checkpoint,
     /// A prepared checkpoint.
     pub pending_checkpoint: Option<PendingCheckpoint>,
+    /// When the first reader of a lease at `LATEST` began, in milliseconds since the Unix epoch: whoever continues
+    /// before the first checkpoint starts there. (The Java KCL has no such attribute and leaves it alone.)
+    pub reading_since: Option<u64>,
     /// Shard ids of the parents (0 to 2).
     pub parents: BTreeSet<String>,
     /// Shard ids of the children; known once the shard has ended.
@@ -78,6 +81,7 @@ impl Lease {
             owner_switches_since_checkpoint: 0,
             checkpoint,
             pending_checkpoint: None,
+            reading_since: None,
             parents: BTreeSet::new(),
             children: BTreeSet::new(),
             hash_range: None,

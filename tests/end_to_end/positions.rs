@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_core::{Environment, InitialPosition};
+use kcl_core::{Checkpoint, Environment, InitialPosition, PendingCheckpoint};
+use kcl_lease::{LeaseChange, LeaseKey, LeaseStore};
 use kcl_tests::{Behaviour, World};
 use tokio::time::sleep;
 
@@ -110,6 +111,37 @@ async fn a_first_reader_whose_clock_is_a_day_ahead_does_not_keep_the_next_one_fr
         .builder("w2", Behaviour::default())
         .initial_position(InitialPosition::Latest);
     let second = world.run("w2", builder);
+    world.until_drained(Duration::from_secs(30)).await;
+    world.assert_nothing_lost();
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_prepared_by_the_first_reader_does_not_hide_where_it_began() {
+    let world = World::with_shards(1).await;
+    let start_reading = |name: &str| {
+        let builder = world
+            .builder(name, Behaviour::default())
+            .initial_position(InitialPosition::Latest);
+        world.run(name, builder)
+    };
+    let first = start_reading("w1");
+    world
+        .until_processing(&[&first], &[1], Duration::from_secs(5))
+        .await;
+    first.kill().await;
+    world.put(5, 50).await;
+    let (store, key) = (world.store(), LeaseKey::from("shardId-000000000000"));
+    let lease = store.get(&key).await.expect("read").expect("a lease");
+    let prepared = LeaseChange::Checkpoint {
+        checkpoint: Checkpoint::Latest,
+        pending: Some(PendingCheckpoint {
+            checkpoint: Checkpoint::TrimHorizon,
+            state: None,
+        }),
+    };
+    store.write(&lease, &prepared).await.expect("written");
+    let second = start_reading("w2");
     world.until_drained(Duration::from_secs(30)).await;
     world.assert_nothing_lost();
     second.stop().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kcl_core::TableCreation;
+use kcl_local::faults::{Fault, Rule};
 use kcl_tests::{Behaviour, World, eventually, scenarios};
 
 #[tokio::test(start_paused = true)]
@@ -67,21 +68,29 @@ async fn three_workers_balance_and_share_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_workers_that_start_a_new_application_at_the_same_moment_all_come_up() {
-    let world = World::with_shards(10).await;
-    world.put(50, 500).await;
-    let workers = ["w1", "w2", "w3", "w4", "w5"].map(|name| world.start(name));
-    let all: Vec<_> = workers.iter().collect();
-    world
-        .until_processing(&all, &[2, 2, 2, 2, 2], Duration::from_secs(15))
-        .await;
-    world.put(50, 500).await;
-    world.until_drained(Duration::from_secs(10)).await;
-    world.assert_exactly_once();
-    for worker in workers {
-        worker.stop().await;
+async fn however_many_workers_start_a_new_application_at_the_same_moment_all_come_up() {
+    for (workers, shards) in [(2, 7), (5, 10), (50, 100)] {
+        let world = World::with_shards(shards).await;
+        world
+            .servers
+            .faults
+            .add(Rule::any().fault(Fault::none().after(Duration::from_millis(5))));
+        world.put(200, 1_000).await;
+        let fleet: Vec<_> = (1..=workers).map(|n| world.start(&format!("w{n}"))).collect();
+        let all: Vec<_> = fleet.iter().collect();
+        let shards = usize::try_from(shards).unwrap();
+        let shares: Vec<_> = (0..workers).map(|n| (shards + n) / workers).collect();
+        world
+            .until_processing(&all, &shares, Duration::from_secs(15))
+            .await;
+        world.put(200, 1_000).await;
+        world.until_drained(Duration::from_secs(10)).await;
+        world.assert_exactly_once();
+        for worker in fleet {
+            worker.stop().await;
+        }
+        assert_eq!(world.leases().await.len(), shards);
     }
-    assert_eq!(world.leases().await.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::servers::Servers;
 use crate::world::World;
 
-/// Puts records of forty keys at an interval, until it is stopped.
+/// Enough partition keys for shards as narrow as a thirty-second of the hash keys.
+const KEYS: usize = 160;
+
+/// Puts records at an interval, of that many keys at the most, until it is stopped.
 #[derive(Debug)]
 pub struct Producer {
     task: JoinHandle<()>,
@@ -23,7 +26,7 @@ impl Producer {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                world.put(40, records).await;
+                world.put(KEYS, records).await;
                 sleep(interval).await;
             }
         });

@@ -2,45 +2,31 @@
 //!
 //! A lease that starts at the latest record has no sequence number until its first checkpoint. Whoever takes it over in
 //! the meantime would start at *their* latest record, and what was put or delivered before would be lost. So the first
-//! reader leaves the time at which it began in the lease, as the state of a pending checkpoint: the one attribute that
-//! survives a change of owner, is cleared by the first checkpoint, and means nothing to other implementations.
+//! reader leaves the time at which it began in the lease.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use kcl_lease::{Checkpoint, Lease, PendingCheckpoint};
+use kcl_lease::{Checkpoint, Lease};
 
 use crate::retrieval::Cursor;
 
-const PREFIX: &str = "kcl:reading-since-ms=";
-
 /// Whether a lease starts at the latest record and nobody has left a note yet.
 pub(super) fn needs_note(lease: &Lease) -> bool {
-    lease.checkpoint == Checkpoint::Latest && lease.pending_checkpoint.is_none()
+    lease.checkpoint == Checkpoint::Latest && lease.reading_since.is_none()
 }
 
 /// What the first reader of such a lease leaves in it at `now`, the time at the service; `None` before 1970.
-pub(super) fn note_to_leave(now: SystemTime) -> Option<PendingCheckpoint> {
+pub(super) fn note_to_leave(now: SystemTime) -> Option<u64> {
     let since = now
         .checked_sub(Cursor::CLOCK_MARGIN)?
         .duration_since(UNIX_EPOCH)
         .ok()?;
-    let state = Bytes::from(format!("{PREFIX}{}", since.as_millis()));
-    Some(PendingCheckpoint {
-        checkpoint: Checkpoint::Latest,
-        state: Some(state),
-    })
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// When reading at the latest record began, if a reader left a note.
-pub(super) fn noted_start(pending: Option<&PendingCheckpoint>) -> Option<SystemTime> {
-    let pending = pending.filter(|pending| pending.checkpoint == Checkpoint::Latest)?;
-    let millis = std::str::from_utf8(pending.state.as_deref()?)
-        .ok()?
-        .strip_prefix(PREFIX)?
-        .parse()
-        .ok()?;
-    UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+pub(super) fn noted_start(lease: &Lease) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(lease.reading_since?))
 }
 
 #[cfg(test)]
@@ -54,13 +40,10 @@ mod tests {
     #[test]
     fn a_note_is_left_once_and_read_by_the_next_reader() {
         let mut lease = Lease::new("shard", Checkpoint::Latest);
-        assert_eq!(noted_start(lease.pending_checkpoint.as_ref()), None);
+        assert_eq!(noted_start(&lease), None);
         assert!(needs_note(&lease));
-        lease.pending_checkpoint = note_to_leave(now());
-        assert_eq!(
-            noted_start(lease.pending_checkpoint.as_ref()),
-            Some(now() - Cursor::CLOCK_MARGIN)
-        );
+        lease.reading_since = note_to_leave(now());
+        assert_eq!(noted_start(&lease), Some(now() - Cursor::CLOCK_MARGIN));
         assert!(!needs_note(&lease), "the first reader's note stays");
     }
 
@@ -76,16 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_checkpoint_of_the_application_is_no_note() {
-        let theirs = |checkpoint: &str, state: &'static str| PendingCheckpoint {
-            checkpoint: Checkpoint::parse(checkpoint, 0).expect("valid"),
-            state: Some(Bytes::from_static(state.as_bytes())),
-        };
-        assert_eq!(noted_start(Some(&theirs("17", "kcl:reading-since-ms=5"))), None);
-        assert_eq!(noted_start(Some(&theirs("LATEST", "mine"))), None);
-        assert_eq!(
-            noted_start(Some(&theirs("LATEST", "kcl:reading-since-ms=x"))),
-            None
-        );
+    fn a_note_that_no_clock_can_mean_is_none() {
+        let mut lease = Lease::new("shard", Checkpoint::Latest);
+        lease.reading_since = Some(u64::MAX);
+        assert!(noted_start(&lease).is_none_or(|at| at > now()));
+        assert_eq!(note_to_leave(UNIX_EPOCH), None);
     }
 }

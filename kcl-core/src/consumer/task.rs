@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use kcl_lease::{
-    Checkpoint, Fleet, HeldLease, Lease, LeaseKey, LeaseWriteError, PendingCheckpoint, Standing,
-};
+use kcl_lease::{Checkpoint, Fleet, HeldLease, Lease, LeaseKey, LeaseWriteError, Standing};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -188,7 +186,12 @@ impl Task {
                 let mut news = pin!(ended.notified());
                 news.as_mut().enable();
                 match store.get(&key).await {
-                    Ok(None) => break,
+                    // Deleted because it was processed, or together with the whole table, and then this lease is gone too.
+                    Ok(None) => match self.held.renew().await {
+                        Ok(()) => break,
+                        Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
+                        Err(error) => self.complain("confirming the lease", error.to_string()),
+                    },
                     Ok(Some(lease)) if lease.has_ended() => break,
                     Ok(Some(_)) => {
                         if polls.attempts() == 0 {
@@ -216,13 +219,13 @@ impl Task {
     async fn initialize(&mut self) -> Event {
         let lease = self.held.lease();
         // Read before a note is left: the reader that leaves it starts at the latest record itself.
-        self.noted_start = noted_start(lease.pending_checkpoint.as_ref());
+        self.noted_start = noted_start(&lease);
         let note = match self.note(&lease).await {
             Ok(note) => note,
             Err(error) => return self.failed("asking Kinesis for the time", &error.into()),
         };
         if let Some(note) = note {
-            match self.held.prepare_checkpoint(note).await {
+            match self.held.record_reading_since(note).await {
                 Ok(()) => {}
                 Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
                 Err(error) => return self.failed("recording where reading starts", &error.into()),
@@ -238,7 +241,7 @@ impl Task {
                 .map(|parent| ShardId::from(parent.as_str()))
                 .collect(),
             start: lease.checkpoint,
-            pending_checkpoint: lease.pending_checkpoint.filter(|_| self.noted_start.is_none()),
+            pending_checkpoint: lease.pending_checkpoint,
             fencing_token: self.held.fencing_token(),
         };
         let made = match self.processor.take() {
@@ -268,7 +271,7 @@ impl Task {
     }
 
     /// The time by the clock of the service: this worker's own may be ahead, and nobody could read from there yet.
-    async fn note(&mut self, lease: &Lease) -> Result<Option<PendingCheckpoint>, CallError> {
+    async fn note(&mut self, lease: &Lease) -> Result<Option<u64>, CallError> {
         if !needs_note(lease) {
             return Ok(None);
         }
@@ -285,7 +288,7 @@ impl Task {
             _ => Cursor::from_checkpoint(checkpoint, self.parts.discovery.initial),
         };
         let Some(cursor) = cursor else { return };
-        self.noted_start = noted_start(self.held.lease().pending_checkpoint.as_ref());
+        self.noted_start = noted_start(&self.held.lease());
         let done = match checkpoint {
             Checkpoint::At(position) => Some(position.clone()),
             _ => None,

@@ -5,6 +5,7 @@ use tokio::time::sleep;
 
 use super::shared::Shared;
 use crate::ids::LeaseKey;
+use crate::keeper::at_once;
 use crate::store::StoreError;
 
 const ACTIVITY: &str = "looking for assigned leases";
@@ -32,10 +33,12 @@ pub(super) async fn keep_discovering(shared: &Shared) {
 
 async fn discover(shared: &Shared) -> Result<(), StoreError> {
     let assigned = shared.store.assigned_to(shared.me()).await?;
-    let new = assigned.into_iter().filter(|key| !shared.keeper.holds(key));
+    let is_new = |key: &LeaseKey| !shared.keeper.holds(key);
+    let new: Vec<_> = assigned.into_iter().filter(is_new).collect();
+    let most = at_once(shared.options.write_concurrency, new.len());
     let attempts = stream::iter(new)
         .map(|key| acquire(shared, key))
-        .buffer_unordered(shared.options.write_concurrency);
+        .buffer_unordered(most);
     let mut first_error = None;
     let mut attempts = std::pin::pin!(attempts);
     while let Some(result) = attempts.next().await {

@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::shared::Shared;
+use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
 use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, leftovers, plan_moves};
 use crate::store::{StoreError, TableSnapshot, WriteOutcome};
@@ -199,10 +200,9 @@ async fn assign_once(
             max_leases: shared.options.max_leases,
         },
     );
+    let most = at_once(shared.options.write_concurrency, moves.len());
     stream::iter(moves)
-        .for_each_concurrent(shared.options.write_concurrency, |planned| {
-            carry_out(shared, planned)
-        })
+        .for_each_concurrent(most, |planned| carry_out(shared, planned))
         .await;
     Ok(next)
 }

@@ -36,7 +36,9 @@ impl Fleet {
         for held in self.held() {
             held.ask_to_leave(successors.get(held.key()).cloned());
         }
-        self.decline().await;
+        // A processor that lost its lease may still be at work: its shard is free only once it has stopped.
+        let is_free = |key: &LeaseKey| !self.shared.keeper.is_still_processed(key);
+        self.decline(is_free).await;
     }
 
     /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
@@ -51,7 +53,7 @@ impl Fleet {
         if let Err(error) = self.finish_hand_offs().await {
             tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
         }
-        self.decline().await;
+        self.decline(|_| true).await;
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;
@@ -83,18 +85,18 @@ impl Fleet {
         Ok(())
     }
 
-    async fn decline(&self) {
-        if let Err(error) = self.decline_unclaimed().await {
+    async fn decline(&self, is_free: impl Fn(&LeaseKey) -> bool) {
+        if let Err(error) = self.decline_unclaimed(is_free).await {
             tracing::warn!(%error, "leases assigned to this leaving worker could not be declined; they will expire");
         }
     }
 
     /// Gives back what was assigned to this worker but not taken up: releases leases, and returns hand-offs under way to
     /// their processors.
-    async fn decline_unclaimed(&self) -> Result<(), StoreError> {
+    async fn decline_unclaimed(&self, is_free: impl Fn(&LeaseKey) -> bool) -> Result<(), StoreError> {
         let me = self.shared.me();
         for key in self.shared.store.assigned_to(me).await? {
-            if self.shared.keeper.holds(&key) {
+            if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;
             }
             let lease = self.shared.store.get(&key).await?;

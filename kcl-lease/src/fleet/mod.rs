@@ -30,8 +30,8 @@ pub enum JoinError {
     /// The lease table cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The worker id is the key of a row with another meaning.
-    #[error("worker id {0:?} is reserved or empty; choose another one")]
+    /// The worker id is, or may become, the key of a row with another meaning.
+    #[error("worker id {0:?} is reserved, looks like the key of a lease, or is empty; choose another one")]
     ReservedWorkerId(WorkerId),
     /// The other workers speak another protocol.
     #[error(
@@ -76,6 +76,12 @@ pub struct Fleet {
 
 const RESERVED: [&str; 4] = ["", "Leader", "Migration3.0", "TableMigration3.5"];
 
+/// Whether another row of the table has, or may get, this key. Leases are keyed by shard ids, with the stream in front if
+/// there are several.
+fn is_reserved(id: &WorkerId) -> bool {
+    RESERVED.contains(&id.as_str()) || id.as_str().contains("shardId-")
+}
+
 impl Fleet {
     /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
@@ -87,15 +93,8 @@ impl Fleet {
         options: FleetOptions,
         env: Environment,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
-        if RESERVED.contains(&options.worker_id.as_str()) {
+        if is_reserved(&options.worker_id) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
-        }
-        match enter(&*store, &options, &env).await {
-            // Deleted between its preparation and its use. A table that must exist is missed once more.
-            Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
-                enter(&*store, &options, &env).await?;
-            }
-            entered => entered?,
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let keeper = Keeper::new(
@@ -119,7 +118,13 @@ impl Fleet {
             acquired,
             fleet: Mutex::new(Knowledge::default()),
         });
-        announce::report(&shared).await?;
+        match enter(&shared).await {
+            // Deleted between its preparation and its use. A table that must exist is missed once more.
+            Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
+                enter(&shared).await?;
+            }
+            entered => entered?,
+        }
         Ok((Self::start(shared), acquisitions))
     }
 
@@ -221,16 +226,18 @@ fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
     }
 }
 
-/// Prepares the table, and agrees with the other workers on the protocol.
-async fn enter(store: &dyn LeaseStore, options: &FleetOptions, env: &Environment) -> Result<(), JoinError> {
-    store.prepare().await?;
-    let agreed = store.agree_on_version(&our_version(options, env)).await?;
+/// Prepares the table, agrees with the other workers on the protocol, and announces the worker to them.
+async fn enter(shared: &Shared) -> Result<(), JoinError> {
+    shared.store.prepare().await?;
+    let ours = our_version(&shared.options, &shared.env);
+    let agreed = shared.store.agree_on_version(&ours).await?;
     if !agreed.is_current() {
         return Err(JoinError::OtherProtocol {
             found: agreed.version,
             modified_by: agreed.modified_by,
         });
     }
+    announce::report(shared).await?;
     Ok(())
 }
 

@@ -26,9 +26,10 @@ pub struct FleetOptions {
     /// Read capacity units per second that the leader's scans may consume; a large table is scanned less often, but at
     /// least every other fail-over time. Default 50.
     pub scan_budget: f64,
-    /// Renewals under way at once. Default 64.
+    /// Renewals under way at once; a twentieth of the leases held, if that is more. Default 64.
     pub renewal_concurrency: usize,
-    /// Conditional writes of a plan, and acquisitions, under way at once. Default 16.
+    /// Conditional writes of a plan, and acquisitions, under way at once; a twentieth of all that are to be done, if that
+    /// is more. Default 16.
     pub write_concurrency: usize,
 }
 

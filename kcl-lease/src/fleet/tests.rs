@@ -218,6 +218,21 @@ async fn a_worker_that_stops_finishes_hand_offs_of_leases_that_it_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has_let_go() {
+    let store = table_of(1).await;
+    let env = Environment::seeded(1, || UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let options = FleetOptions::with_failover_time("a", FAILOVER);
+    let (fleet, mut acquired) = Fleet::join(Arc::clone(&store), options, env).await.unwrap();
+    let held = acquired.recv().await.expect("the only worker gets it");
+    let owner = async || store.get(held.key()).await.unwrap().unwrap().owner;
+    held.lose(LossReason::Expired);
+    fleet.prepare_to_leave().await;
+    assert_eq!(owner().await, Some("a".into()), "it is still at work");
+    fleet.leave().await;
+    assert_eq!(owner().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_worker_to_stop_leaves_nothing_behind_and_a_restart_is_immediate() {
     let store = table_of(4).await;
     let a = TestWorker::join(&store, "a").await;
@@ -318,7 +333,14 @@ async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
 async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_another_protocol() {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
     let join = |id: &str| Fleet::join(Arc::clone(&store), FleetOptions::new(id), Environment::system());
-    for id in ["", "Leader", "Migration3.0"] {
+    for id in [
+        "",
+        "Leader",
+        "Migration3.0",
+        "TableMigration3.5",
+        "shardId-000000000007",
+        "123456789012:clicks:1:shardId-000000000007",
+    ] {
         assert!(
             matches!(join(id).await, Err(JoinError::ReservedWorkerId(_))),
             "{id:?}"

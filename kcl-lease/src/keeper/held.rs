@@ -14,7 +14,7 @@ use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{FencingToken, LeaseKey, WorkerId};
 use crate::lease::Lease;
-use crate::store::{LeaseChange, LeaseStore, StoreError, WriteOutcome};
+use crate::store::{LeaseChange, LeaseStore, StoreError, StoreErrorKind, WriteOutcome};
 
 /// A lease that this worker holds. Clones are the same lease.
 ///
@@ -144,6 +144,21 @@ impl HeldLease {
         .await
     }
 
+    /// Records when reading at the latest record began, in milliseconds since the Unix epoch, unless an earlier owner
+    /// did.
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`].
+    pub async fn record_reading_since(&self, millis: u64) -> Result<(), LeaseWriteError> {
+        self.write(|lease| {
+            lease
+                .reading_since
+                .is_none()
+                .then_some(LeaseChange::ReadingSince(millis))
+        })
+        .await
+    }
+
     /// Records the shard ids of the children of an ended shard.
     ///
     /// # Errors
@@ -161,43 +176,44 @@ impl HeldLease {
     /// As [`HeldLease::checkpoint`]. The caller should have stopped processing before.
     pub async fn give_up(&self) -> Result<(), LeaseWriteError> {
         self.state().is_giving_up = true;
-        let gone = match self.next_owner() {
-            // Whoever left takes no more leases: theirs would lie idle until they expire.
-            Some(next) if matches!(self.inner.store.is_announced(&next).await, Ok(false)) => Some(next),
-            _ => None,
-        };
-        if gone.is_some() && self.lease().is_in_hand_off() {
-            self.write(|_| {
-                Some(LeaseChange::Assign {
-                    to: self.inner.me.clone(),
-                    unless_renewed: false,
-                })
+        for _ in 0..MAX_ATTEMPTS {
+            let next = self.next_owner(&self.lease());
+            let is_gone = match &next {
+                // Whoever left takes no more leases: theirs would lie idle until they expire.
+                Some(next) => matches!(self.inner.store.is_announced(next).await, Ok(false)),
+                None => false,
+            };
+            self.write(|lease| {
+                let is_as_known = self.next_owner(lease) == next;
+                is_as_known.then(|| self.giving_away(lease, next.clone().filter(|_| !is_gone)))
             })
             .await?;
+            if self.lease().actual_owner() != Some(&self.inner.me) {
+                self.lose(LossReason::GivenUp);
+                return Ok(());
+            }
         }
-        self.write(|lease| {
-            let successor = match (&lease.owner, self.standing()) {
-                (next, _) if lease.is_in_hand_off() => next.clone(),
-                // Nothing is left to be done.
-                _ if lease.has_ended() => None,
-                (_, Standing::Draining { to }) => to.filter(|to| Some(to) != gone.as_ref()),
-                _ => None,
-            };
-            Some(successor.map_or(LeaseChange::Release, |to| LeaseChange::Assign {
-                to,
-                unless_renewed: false,
-            }))
+        Err(self.changes_too_fast().into())
+    }
+
+    /// One step towards giving the lease to somebody, or to nobody.
+    fn giving_away(&self, lease: &Lease, next: Option<WorkerId>) -> LeaseChange {
+        let to = match next {
+            // The hand-off is to a worker that is gone: it is taken back first.
+            None if lease.is_in_hand_off() => Some(self.inner.me.clone()),
+            next => next,
+        };
+        to.map_or(LeaseChange::Release, |to| LeaseChange::Assign {
+            to,
+            unless_renewed: false,
         })
-        .await?;
-        self.lose(LossReason::GivenUp);
-        Ok(())
     }
 
     /// Who is to have the lease next, if that is known.
-    fn next_owner(&self) -> Option<WorkerId> {
-        let lease = self.lease();
+    fn next_owner(&self, lease: &Lease) -> Option<WorkerId> {
         match self.standing() {
-            _ if lease.is_in_hand_off() => lease.owner,
+            _ if lease.is_in_hand_off() => lease.owner.clone(),
+            // Nothing is left to be done.
             _ if lease.has_ended() => None,
             Standing::Draining { to } => to,
             _ => None,
@@ -213,7 +229,12 @@ impl HeldLease {
             .record(bytes);
     }
 
-    pub(super) async fn renew(&self) -> Result<(), LeaseWriteError> {
+    /// Renews the lease now, and so confirms that its row is still there and still this worker's. (Held leases are renewed
+    /// by themselves.)
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`].
+    pub async fn renew(&self) -> Result<(), LeaseWriteError> {
         let since = self.state().renewed_at;
         let interval = since.map_or(Duration::ZERO, |at| at.elapsed());
         let throughput_kbps = self
@@ -244,6 +265,11 @@ impl HeldLease {
 
     pub(super) fn counter(&self) -> u64 {
         self.state().lease.counter
+    }
+
+    /// Whether anybody but the keeper of this handle still has the lease in hand.
+    pub(super) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -317,12 +343,16 @@ impl HeldLease {
                 }
             }
         }
-        Err(LeaseWriteError::Store(StoreError::new(
-            crate::store::StoreErrorKind::Unavailable,
+        Err(self.changes_too_fast().into())
+    }
+
+    fn changes_too_fast(&self) -> StoreError {
+        StoreError::new(
+            StoreErrorKind::Unavailable,
             "writing a lease",
             "",
             format!("row {} changes faster than it can be written", self.inner.key),
-        )))
+        )
     }
 
     /// Observers take only a moved counter for a sign of life, so only a write that moves it renews the lease. A write

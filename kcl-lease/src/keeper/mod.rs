@@ -24,6 +24,13 @@ pub(crate) struct Keeper {
     me: WorkerId,
     failover_time: Duration,
     held: Arc<Mutex<BTreeMap<LeaseKey, HeldLease>>>,
+    /// Lost leases whose processors have not let go of them.
+    lost: Arc<Mutex<Vec<HeldLease>>>,
+}
+
+/// How many of all these writes may be under way at once. However many there are, twenty round trips are enough.
+pub(crate) fn at_once(least: usize, all: usize) -> usize {
+    least.max(all.div_ceil(20))
 }
 
 impl Keeper {
@@ -33,6 +40,7 @@ impl Keeper {
             me,
             failover_time,
             held: Arc::default(),
+            lost: Arc::default(),
         }
     }
 
@@ -47,6 +55,12 @@ impl Keeper {
 
     pub(crate) fn holds(&self, key: &LeaseKey) -> bool {
         self.map().get(key).is_some_and(|held| !held.is_lost())
+    }
+
+    /// Whether a processor may still be at work for a lease that is no longer held.
+    pub(crate) fn is_still_processed(&self, key: &LeaseKey) -> bool {
+        self.forget_lost();
+        self.lost().iter().any(|lost| lost.key() == key)
     }
 
     /// What the leader says of its leases with each heartbeat.
@@ -88,13 +102,24 @@ impl Keeper {
         if map.get(key).is_some_and(|other| !other.is_lost()) {
             return Ok(None);
         }
-        map.insert(key.clone(), held.clone());
+        let before = map.insert(key.clone(), held.clone());
+        self.lost().extend(before);
         Ok(Some(held))
     }
 
-    /// Forgets leases that are no longer held.
+    /// Forgets leases that are no longer held, and in the end those that nobody has in hand any more.
     fn forget_lost(&self) {
-        self.map().retain(|_, held| !held.is_lost());
+        let lost = self
+            .map()
+            .extract_if(.., |_, held| held.is_lost())
+            .collect::<Vec<_>>();
+        let mut all = self.lost();
+        all.extend(lost.into_iter().map(|(_, held)| held));
+        all.retain(HeldLease::is_in_use);
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<HeldLease>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn map(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, HeldLease>> {

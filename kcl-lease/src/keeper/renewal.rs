@@ -6,16 +6,16 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Keeper;
 use super::held::HeldLease;
 use super::standing::{LeaseWriteError, LossReason};
+use super::{Keeper, at_once};
 use crate::health::Health;
 use crate::ids::LeaseKey;
 
 /// How renewals are spread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RenewalOptions {
-    /// Renewals under way at once.
+    /// Renewals under way at once, of few leases.
     pub(crate) concurrency: usize,
 }
 
@@ -35,6 +35,7 @@ impl Keeper {
         let mut under_way = FuturesUnordered::new();
         let mut busy: BTreeSet<LeaseKey> = BTreeSet::new();
         let mut queue: VecDeque<HeldLease> = VecDeque::new();
+        let mut most = options.concurrency;
         loop {
             tokio::select! {
                 biased;
@@ -49,13 +50,14 @@ impl Keeper {
                 // What failed is tried again at the next tick, not at once.
                 _ = ticks.tick() => {
                     queue = self.due(Instant::now(), &busy);
+                    most = at_once(options.concurrency, self.map().len());
                     if queue.is_empty() && under_way.is_empty() {
                         // Nothing is due, so whatever could not be renewed was written otherwise or lost.
                         health.ended(ACTIVITY);
                     }
                 }
             }
-            while under_way.len() < options.concurrency
+            while under_way.len() < most
                 && let Some(held) = queue.pop_front()
             {
                 busy.insert(held.key().clone());
@@ -160,6 +162,26 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(keeper.held().iter().filter(|held| held.is_valid()).count(), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_leases_are_renewed_well_within_the_interval_at_50_ms_each() {
+        let (store, keeper, _task) = renewing(10_000, 64).await;
+        let interval = FAILOVER / RENEWALS;
+        store.suffer(std::iter::repeat_n(
+            Mishap::Slow(Duration::from_millis(50)),
+            20_000,
+        ));
+        for _ in 0..20 {
+            sleep(Duration::from_millis(500)).await;
+            let ages = keeper.held().into_iter().filter_map(|held| held.renewed_at());
+            let oldest = ages.min().expect("some are held").elapsed();
+            assert!(
+                oldest < interval + FAILOVER / 5,
+                "the oldest renewal is {oldest:?} ago"
+            );
+        }
+        assert_eq!(keeper.held().len(), 10_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,6 +39,8 @@ pub enum LeaseChange {
         /// A checkpoint to be committed later; `None` clears one.
         pending: Option<PendingCheckpoint>,
     },
+    /// The owner's note of when reading at the latest record began, in milliseconds since the Unix epoch.
+    ReadingSince(u64),
     /// Records the children of an ended shard. The counter stays.
     Children(BTreeSet<String>),
     /// Fills in a missing hash range. The counter stays.
@@ -77,6 +79,8 @@ pub enum Effect {
     Checkpoint(Checkpoint),
     /// Sets or removes the attributes of a pending checkpoint.
     Pending(Option<PendingCheckpoint>),
+    /// Sets `readingSince`.
+    ReadingSince(u64),
     /// Sets `childShardIds`.
     Children(BTreeSet<String>),
     /// Sets `startingHashKey` and `endingHashKey`.
@@ -120,7 +124,7 @@ impl LeaseChange {
                 all.extend(as_seen());
                 all
             }
-            Self::Checkpoint { .. } => {
+            Self::Checkpoint { .. } | Self::ReadingSince(_) => {
                 let mine = match &seen.checkpoint_owner {
                     Some(owner) => Requirement::CheckpointOwner(Some(owner.clone())),
                     None => Requirement::Owner(seen.owner.clone()),
@@ -173,6 +177,10 @@ impl LeaseChange {
                 }
                 all
             }
+            Self::ReadingSince(millis) => vec![
+                Effect::SetCounter(seen.counter + 1),
+                Effect::ReadingSince(*millis),
+            ],
             Self::Children(children) => vec![Effect::Children(children.clone())],
             Self::HashRange(range) => vec![Effect::HashRange(*range)],
         }
@@ -212,6 +220,7 @@ impl Effect {
             Self::ResetOwnerSwitches => row.owner_switches_since_checkpoint = 0,
             Self::Checkpoint(checkpoint) => row.checkpoint = checkpoint.clone(),
             Self::Pending(pending) => row.pending_checkpoint.clone_from(pending),
+            Self::ReadingSince(millis) => row.reading_since = Some(*millis),
             Self::Children(children) => row.children.clone_from(children),
             Self::HashRange(range) => row.hash_range = Some(*range),
             Self::Throughput(kbps) => row.throughput_kbps = Some(*kbps),

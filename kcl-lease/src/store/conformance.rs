@@ -67,6 +67,7 @@ fn full(key: &str) -> Lease {
     lease.owner_switches_since_checkpoint = 2;
     lease.children = BTreeSet::from(["shardId-000000000009".to_owned()]);
     lease.throughput_kbps = Some(1.5);
+    lease.reading_since = Some(1_700_000_000_123);
     lease.pending_checkpoint = Some(PendingCheckpoint {
         checkpoint: position("4970", 0),
         state: Some(Bytes::from_static(b"state")),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{self, Outcome, Size};
 
-/// A history that takes longer than this in real time does not end.
+/// A history that takes so much longer in real time does not end: at least this, and this for each virtual minute.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Real time, for measurements of the simulator itself.
@@ -43,7 +43,7 @@ pub fn cores() -> usize {
 /// Runs the histories of all seeds on this many threads; each outcome is given to `take`, in the order in which they end.
 ///
 /// # Errors
-/// The seed of a history that takes more than 100 s of real time, or whose thread panicked.
+/// The seed of a history that takes more than 100 s of real time for each virtual minute, or whose thread panicked.
 pub fn run_all(
     seeds: Range<u64>,
     size: &Size,
@@ -53,6 +53,7 @@ pub fn run_all(
     let next = Arc::new(AtomicU64::new(seeds.start));
     let under_way: Arc<Mutex<BTreeMap<u64, Stopwatch>>> = Arc::default();
     let (done, outcomes) = mpsc::channel();
+    let patience = PATIENCE.max(PATIENCE.mul_f64(size.disturbed.as_secs_f64() / 60.0));
     for _ in 0..threads.max(1) {
         let (next, under_way, done) = (next.clone(), under_way.clone(), done.clone());
         let size = size.clone();
@@ -78,7 +79,7 @@ pub fn run_all(
             Ok(outcome) => take(outcome),
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((seed, _)) = under_way.iter().find(|(_, watch)| watch.elapsed() > PATIENCE) {
+                if let Some((seed, _)) = under_way.iter().find(|(_, watch)| watch.elapsed() > patience) {
                     return Err(*seed);
                 }
             }

@@ -186,6 +186,7 @@ fn many(args: &Args) -> ExitCode {
     });
     bar.finish_and_clear();
     summary.took = watch.elapsed();
+    summary.threads = args.threads;
     println!("{summary}");
     match finished {
         Ok(()) if summary.broken() == 0 => ExitCode::SUCCESS,

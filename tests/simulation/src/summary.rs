@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::stalls;
+use crate::stalls::{self, Cause};
 use crate::world::Outcome;
 
 /// What many histories came to.
@@ -15,9 +15,11 @@ pub struct Summary {
     events: usize,
     lasted: Duration,
     faults: BTreeMap<&'static str, u64>,
-    worst: (Duration, u64),
+    worst: BTreeMap<Cause, (Duration, u64)>,
     /// Real time, once it is known.
     pub took: Duration,
+    /// How many histories ran at a time.
+    pub threads: usize,
 }
 
 impl Summary {
@@ -32,7 +34,10 @@ impl Summary {
         for (kind, count) in &outcome.faults {
             *self.faults.entry(kind).or_default() += count;
         }
-        self.worst = self.worst.max((stalls::worst(&outcome.events), outcome.seed));
+        for (cause, stall) in stalls::worst(&outcome.events) {
+            let worst = self.worst.entry(cause).or_default();
+            *worst = (*worst).max((stall, outcome.seed));
+        }
     }
 
     /// How many histories broke a rule.
@@ -56,15 +61,18 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "virtual hours per real minute    {:>10.1}",
-            hours / minutes.max(1e-9)
+            "  per real minute and core       {:>10.1}",
+            hours / minutes.max(1e-9) / self.threads.max(1) as f64
         )?;
-        let (worst, seed) = self.worst;
-        writeln!(
-            f,
-            "worst take-over from the killed  {:>8.1} s (seed {seed})",
-            worst.as_secs_f64()
-        )?;
+        writeln!(f, "worst take-over of a shard")?;
+        for (cause, (worst, seed)) in &self.worst {
+            writeln!(
+                f,
+                "  {:<30} {:>8.1} s (seed {seed})",
+                format!("its worker {}", cause.name()),
+                worst.as_secs_f64()
+            )?;
+        }
         writeln!(f, "faults")?;
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind:<30} {count:>10}")?;

@@ -295,6 +295,15 @@ async fn a_next_owner_that_left_meanwhile_gets_nothing() {
     );
 
     let (store, held) = held_lease().await;
+    change(&store, LeaseChange::BeginHandOff { to: "gone".into() }).await;
+    held.give_up().await.unwrap();
+    assert_eq!(
+        (row(&store).await.owner, row(&store).await.checkpoint_owner),
+        (None, None),
+        "also if the hand-off is discovered only now"
+    );
+
+    let (store, held) = held_lease().await;
     held.ask_to_leave(Some("gone".into()));
     held.give_up().await.unwrap();
     assert_eq!(row(&store).await.owner, None);

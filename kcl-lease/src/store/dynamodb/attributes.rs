@@ -19,6 +19,8 @@ pub(super) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
 pub(super) const PENDING: &str = "pendingCheckpoint";
 pub(super) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
 pub(super) const PENDING_STATE: &str = "pendingCheckpointState";
+/// Ours: the Java KCL does not know it.
+pub(super) const READING_SINCE: &str = "readingSince";
 pub(super) const PARENTS: &str = "parentShardId";
 pub(super) const CHILDREN: &str = "childShardIds";
 pub(super) const STARTING_HASH_KEY: &str = "startingHashKey";

@@ -70,6 +70,7 @@ pub(super) fn encode(lease: &Lease) -> Item {
         Some(&lease.children).filter(|set| !set.is_empty()).map(strings),
     );
     add(THROUGHPUT, lease.throughput_kbps.map(encode_throughput));
+    add(READING_SINCE, lease.reading_since.map(number));
     add(
         STREAM_NAME,
         lease.stream_shard.as_ref().map(|id| string(&id.stream)),
@@ -136,6 +137,7 @@ pub(super) fn decode(item: &Item) -> Result<Lease, String> {
         owner_switches_since_checkpoint: item.unsigned(OWNER_SWITCHES)?.unwrap_or(0),
         checkpoint: Checkpoint::parse(checkpoint, sub_sequence).map_err(|error| error.to_string())?,
         pending_checkpoint: decode_pending(item)?,
+        reading_since: item.unsigned(READING_SINCE)?,
         parents: item.text_set(PARENTS)?,
         children: item.text_set(CHILDREN)?,
         hash_range: decode_hash_range(item)?,

@@ -100,6 +100,7 @@ impl Expression {
                     self.set_or_remove(name, present.get(name).cloned());
                 }
             }
+            Effect::ReadingSince(millis) => self.set(READING_SINCE, number(millis)),
             Effect::Children(children) => {
                 self.set_or_remove(
                     CHILDREN,

@@ -2,40 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deleted::Deleted;
-use super::{Rule, Start, Times};
+use super::{Rule, Start};
 use crate::history::{Event, Name, What};
 
 pub(super) const PARENTS: &str = "no child is processed before all of its parents have ended";
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Family {
     parents: BTreeMap<Name, Vec<Name>>,
     ended: BTreeSet<Name>,
     start: Start,
-    deleted: Deleted,
     /// Shards that have, or had, a lease.
     leased: BTreeSet<Name>,
     /// Shards that were begun, with those that had ended by then.
     early: BTreeMap<Name, BTreeSet<Name>>,
 }
 
-impl Family {
-    pub(super) fn new(times: Times) -> Self {
-        Self {
-            parents: BTreeMap::new(),
-            ended: BTreeSet::new(),
-            start: Start::default(),
-            deleted: Deleted::new(times),
-            leased: BTreeSet::new(),
-            early: BTreeMap::new(),
-        }
-    }
-}
-
 impl Rule for Family {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
-        self.deleted.see(event);
         let (child, ended) = match &event.what {
             What::Row { shard, .. } => {
                 self.leased.insert(shard.clone());
@@ -49,9 +33,6 @@ impl Rule for Family {
                 self.ended.insert(of.shard.clone());
                 return None;
             }
-            // Parents whose rows are gone count as ended, also for who still trusts the lease of a child whose row went with
-            // them.
-            What::Initialized { of } if self.deleted.is_recent(&of.shard, event.at) => return None,
             What::Initialized { of } => {
                 if !self.parents.contains_key(&of.shard) {
                     // Begun before the world has heard of it: judged when it has.

@@ -80,7 +80,7 @@ impl Oracle {
         Self {
             rules: vec![
                 Box::new(order::Order::default()),
-                Box::new(family::Family::new(times)),
+                Box::new(family::Family::default()),
                 Box::new(table::Table::default()),
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),

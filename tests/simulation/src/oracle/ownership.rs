@@ -136,8 +136,9 @@ pub(super) struct Overlaps {
     terms: BTreeMap<Name, Term>,
     /// Processors that were at work.
     known: BTreeSet<(Name, Ownership)>,
-    /// Those of them whose rows were deleted by hand: they go on until they notice.
+    /// Those whose rows were deleted by hand: they go on until they notice.
     orphans: BTreeSet<(Name, Ownership)>,
+    deleted: Deleted,
 }
 
 /// The table is looked at ten times a second.
@@ -153,6 +154,7 @@ impl Overlaps {
             terms: BTreeMap::new(),
             known: BTreeSet::new(),
             orphans: BTreeSet::new(),
+            deleted: Deleted::new(times),
         }
     }
 
@@ -212,6 +214,7 @@ fn is_over(
 
 impl Rule for Overlaps {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        self.deleted.see(event);
         match &event.what {
             What::Started { id } => {
                 self.ids.insert(event.who.clone(), id.clone());
@@ -222,8 +225,12 @@ impl Rule for Overlaps {
             What::Row { shard, row } => self.row(event.at, shard, row),
             What::Initialized { of } => {
                 let me = (event.who.clone(), of.clone());
-                self.orphans.remove(&me);
-                self.known.insert(me);
+                if self.deleted.is_recent(&of.shard, event.at) {
+                    self.orphans.insert(me);
+                } else {
+                    self.orphans.remove(&me);
+                    self.known.insert(me);
+                }
             }
             What::BatchEnded { call, .. } => {
                 self.running.remove(call);
@@ -236,7 +243,9 @@ impl Rule for Overlaps {
                 let overlap = others
                     .into_iter()
                     .find(|running| running.who == event.who || !self.is_excused(running, event.at));
-                let seen = overlap.map(|older| {
+                // Whose row is gone takes nobody's place.
+                let is_orphan = self.orphans.contains(&(event.who.clone(), of.clone()));
+                let seen = overlap.filter(|_| !is_orphan).map(|older| {
                     format!(
                         "{} with {} began on {} while {} with {} was at work",
                         event.who, of.token, of.shard, older.who, older.of.token

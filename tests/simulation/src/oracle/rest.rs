@@ -19,6 +19,8 @@ struct Record {
     shard: Name,
     sequence: SequenceNumber,
     put_at: Duration,
+    /// Whether what follows it in its shard was processed: who reads on must have been told that it is missing.
+    is_passed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,13 @@ impl Rest {
         }
     }
 
+    /// A shard was processed up to here; `None` is its end.
+    fn pass(&mut self, shard: &Name, to: Option<&SequenceNumber>) {
+        for record in self.trimmed.values_mut() {
+            record.is_passed |= record.shard == *shard && to.is_none_or(|to| record.sequence < *to);
+        }
+    }
+
     /// Records that must be processed, and are not.
     fn due(&self) -> impl Iterator<Item = &(Name, u64)> {
         let due = self.waiting.iter().filter(|(_, record)| self.is_due(record));
@@ -83,12 +92,19 @@ impl Rule for Rest {
                         shard: shard.clone(),
                         sequence: sequence.clone(),
                         put_at: event.at,
+                        is_passed: false,
                     };
                     self.waiting.insert(name, record);
                 }
                 None
             }
-            What::Delivered { key, counter, .. } => {
+            What::Delivered {
+                of,
+                key,
+                counter,
+                sequence,
+            } => {
+                self.pass(&of.shard, Some(sequence));
                 let name = (key.clone(), *counter);
                 self.waiting.remove(&name);
                 self.trimmed.remove(&name);
@@ -106,6 +122,10 @@ impl Rule for Rest {
             What::BatchBegan { of, .. } => {
                 let shard = self.shards.entry(of.shard.clone()).or_default();
                 shard.begun_at.get_or_insert(event.at);
+                None
+            }
+            What::ShardEnded { of } => {
+                self.pass(&of.shard, None);
                 None
             }
             What::Trimmed { shard } => {
@@ -142,7 +162,7 @@ impl Rule for Rest {
                 if let Some((key, counter)) = self.due().next() {
                     return Some((LOST, format!("{key}:{counter} never was")));
                 }
-                let ((key, counter), record) = self.trimmed.first_key_value()?;
+                let ((key, counter), record) = self.trimmed.iter().find(|(_, record)| record.is_passed)?;
                 let shard = &record.shard;
                 Some((
                     LOST,

@@ -25,9 +25,9 @@ pub(crate) struct Histories {
     /// How many.
     #[arg(long)]
     pub(crate) seeds: u64,
-    /// Virtual minutes of disturbance.
+    /// Virtual seconds of disturbance.
     #[arg(long)]
-    pub(crate) minutes: u64,
+    pub(crate) seconds: u64,
     /// Workers at first.
     #[arg(long)]
     pub(crate) workers: usize,
@@ -67,10 +67,10 @@ impl fmt::Display for Histories {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "--from {} --seeds {} --minutes {} --workers {} --shards {}{}",
+            "--from {} --seeds {} --seconds {} --workers {} --shards {}{}",
             self.from,
             self.seeds,
-            self.minutes,
+            self.seconds,
             self.workers,
             self.shards,
             if self.twice { " --twice" } else { "" }
@@ -96,7 +96,7 @@ impl Histories {
         Size {
             workers: self.workers,
             shards: self.shards,
-            disturbed: Duration::from_secs(self.minutes * 60),
+            disturbed: Duration::from_secs(self.seconds),
             wanted: Wanted::default(),
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Edit {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wishes {
     pub(crate) seeds: Option<u64>,
-    minutes: Option<u64>,
+    seconds: Option<u64>,
     workers: Option<usize>,
     shards: Option<i32>,
     twice: Option<bool>,
@@ -98,7 +98,7 @@ impl Mutation {
         Histories {
             from: usual.from,
             seeds: self.histories.seeds.unwrap_or(usual.seeds),
-            minutes: self.histories.minutes.unwrap_or(usual.minutes),
+            seconds: self.histories.seconds.unwrap_or(usual.seconds),
             workers: self.histories.workers.unwrap_or(usual.workers),
             shards: self.histories.shards.unwrap_or(usual.shards),
             twice: self.histories.twice.unwrap_or(usual.twice),

@@ -21,7 +21,7 @@ fn what_was_wrong_once_is_not_wrong_again() {
         .collect();
     assert!(!regressions.is_empty());
     // The longest first, so that no thread is alone with one at the end.
-    regressions.sort_by_key(|(histories, ..)| std::cmp::Reverse(histories.minutes));
+    regressions.sort_by_key(|(histories, ..)| std::cmp::Reverse(histories.seconds));
     let threads = vec![(); crew::cores()];
     let broken = jobs::run(&threads, &regressions, |(), _, (histories, seed, was_real)| {
         let rule = histories.broken_by(*seed)?;

@@ -100,7 +100,7 @@ fn head(text: &mut String, list: &List, found: usize) -> std::fmt::Result {
         "# Deliberate mistakes, and what finds them
 
 Each line is a mistake that was made on purpose in a copy of the library, the rule of the simulator that it broke first, and how many
-seeds it took: histories of {minutes} min that start with {workers} workers and {shards} shards, one after another from seed 1, at most
+seeds it took: histories of {seconds} s that start with {workers} workers and {shards} shards, one after another from seed 1, at most
 {seeds}. The library as it is keeps every rule in all of them. Where a mistake needs other histories, they stand beside the number.
 {found} of {all} are found. {real} of the {all} the library really made, until the simulator found them.
 
@@ -113,7 +113,7 @@ cargo run --release -p kcl-simulation --bin mutations -- --write --jobs 2
 | mutation | file | rule that it broke | seeds |
 |---|---|---|---:|
 ",
-        minutes = usual.minutes,
+        seconds = usual.seconds,
         workers = usual.workers,
         shards = usual.shards,
         seeds = usual.seeds,
@@ -129,12 +129,12 @@ fn size(mutation: &Mutation, list: &List) -> String {
         return twice.to_owned();
     }
     let Histories {
-        minutes,
+        seconds,
         workers,
         shards,
         ..
     } = histories;
-    format!(" ({minutes} min, {workers} workers, {shards} shards{twice})")
+    format!(" ({seconds} s, {workers} workers, {shards} shards{twice})")
 }
 
 fn files(mutation: &Mutation) -> String {

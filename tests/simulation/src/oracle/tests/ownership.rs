@@ -1,0 +1,61 @@
+//! Who owns a shard.
+
+use super::*;
+use crate::oracle::ownership;
+
+#[test]
+fn a_stale_owner_that_begins_a_batch_is_found() {
+    let events = vec![
+        (1, "a", initialized(0, 2)),
+        (2, "b", initialized(0, 5)),
+        (3, "a", began(0, 2, 0)),
+    ];
+    assert_eq!(broken(events), [ownership::STALE]);
+}
+
+#[test]
+fn a_token_used_twice_is_found() {
+    let events = vec![(1, "a", initialized(0, 2)), (2, "b", initialized(0, 2))];
+    assert_eq!(broken(events), [ownership::SAME_TOKEN]);
+}
+
+#[test]
+fn a_batch_without_a_lease_and_two_valid_leases_are_found() {
+    let events = vec![
+        (
+            1,
+            "a",
+            What::BatchBegan {
+                of: of(0, 2),
+                call: 0,
+                is_valid: false,
+                records: 1,
+            },
+        ),
+        (
+            2,
+            "world",
+            What::SeveralValid {
+                shard: shard(1),
+                holders: vec!["a with 2".to_owned(), "b with 5".to_owned()],
+            },
+        ),
+    ];
+    assert_eq!(broken(events), [ownership::INVALID, ownership::SEVERAL]);
+}
+
+#[test]
+fn a_processor_that_takes_another_one_s_shard_for_its_own_is_found() {
+    let owner = Some("b".to_owned());
+    let what = What::Mistaken {
+        shard: shard(0),
+        owner,
+    };
+    assert_eq!(broken(vec![(1, "a", what.clone())]), [ownership::MISTAKEN]);
+    let orphan = vec![
+        (1, "a", initialized(0, 2)),
+        (2, "world", What::RowDeletedByHand { shard: shard(0) }),
+        (3, "a", what),
+    ];
+    assert_eq!(broken(orphan), [""; 0]);
+}

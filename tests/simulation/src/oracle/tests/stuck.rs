@@ -1,0 +1,63 @@
+//! Shards that stand still.
+
+use super::*;
+use crate::oracle::stuck;
+
+/// A shard whose owner dies in second 5, with `b` alive; whatever happens `then`, until second `end`.
+fn orphaned(end: u64, then: Vec<(u64, &'static str, What)>) -> Vec<&'static str> {
+    let opened = What::ShardOpened {
+        shard: shard(0),
+        parents: vec![],
+    };
+    let killed = What::Killed { id: "a".to_owned() };
+    let mut events = vec![
+        (0, "world", opened),
+        (0, "a", starts("a")),
+        (0, "b", starts("b")),
+        (1, "world", row(0, "a", None, 2, Checkpoint::TrimHorizon)),
+        (1, "a", initialized(0, 2)),
+        (5, "a", killed),
+    ];
+    events.extend(then);
+    events.push((end, "world", What::Disturbed("time passes".to_owned())));
+    broken(events)
+}
+
+#[test]
+fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
+    assert_eq!(orphaned(94, vec![]), [""; 0]);
+    assert_eq!(orphaned(96, vec![]), [stuck::STUCK]);
+    assert_eq!(orphaned(96, vec![(90, "b", initialized(0, 5))]), [""; 0]);
+    assert_eq!(
+        orphaned(96, vec![(50, "b", What::Impaired)]),
+        [""; 0],
+        "nobody is well"
+    );
+    let ill_for_a_while = vec![(10, "b", What::Impaired), (50, "b", What::Recovered)];
+    assert_eq!(orphaned(139, ill_for_a_while.clone()), [""; 0]);
+    assert_eq!(orphaned(141, ill_for_a_while), [stuck::STUCK]);
+    let ended = vec![(6, "world", row(0, "a", None, 9, Checkpoint::ShardEnd))];
+    assert_eq!(orphaned(200, ended), [""; 0]);
+}
+
+#[test]
+fn a_processor_in_a_worker_that_cannot_renew_serves_nobody() {
+    let opened = What::ShardOpened {
+        shard: shard(0),
+        parents: vec![],
+    };
+    let frozen = |recovers: Option<u64>, end| {
+        let mut events = vec![
+            (0, "world", opened.clone()),
+            (0, "a", starts("a")),
+            (0, "b", starts("b")),
+            (1, "a", initialized(0, 2)),
+            (2, "a", What::Impaired),
+        ];
+        events.extend(recovers.map(|at| (at, "a", What::Recovered)));
+        events.push((end, "world", What::Disturbed("time passes".to_owned())));
+        broken(events)
+    };
+    assert_eq!(frozen(None, 100), [stuck::STUCK]);
+    assert_eq!(frozen(Some(60), 100), [""; 0]);
+}

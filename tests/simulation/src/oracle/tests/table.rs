@@ -1,0 +1,49 @@
+//! What the lease table says.
+
+use super::*;
+use crate::oracle::table;
+
+#[test]
+fn a_checkpoint_that_moves_back_is_found_unless_the_row_was_deleted_by_hand() {
+    let lower = |between: What| {
+        vec![
+            (1, "world", row(0, "a", None, 1, at(9))),
+            (2, "world", between),
+            (3, "world", row(0, "a", None, 2, at(8))),
+        ]
+    };
+    let gone = What::RowGone { shard: shard(0) };
+    let deleted = What::RowDeletedByHand { shard: shard(0) };
+    assert_eq!(broken(lower(gone)), [table::BACK]);
+    assert_eq!(broken(lower(deleted)), [""; 0]);
+}
+
+#[test]
+fn a_counter_that_shrinks_is_found() {
+    let events = vec![
+        (1, "world", row(0, "a", None, 5, at(9))),
+        (2, "world", row(0, "a", None, 4, at(9))),
+    ];
+    assert_eq!(broken(events), [table::COUNTER]);
+}
+
+#[test]
+fn a_checkpoint_beyond_what_was_processed_is_found() {
+    let events = |checkpoint| {
+        vec![
+            (1, "world", put(0, 7)),
+            (2, "world", row(0, "a", None, 5, checkpoint)),
+        ]
+    };
+    assert_eq!(broken(events(at(6))), [""; 0]);
+    assert_eq!(broken(events(at(7))), [table::PASSED]);
+    assert_eq!(broken(events(Checkpoint::ShardEnd)), [table::PASSED]);
+    let heard_of_later = vec![(1, "world", row(0, "a", None, 5, at(7))), (2, "world", put(0, 7))];
+    assert_eq!(broken(heard_of_later), [table::PASSED]);
+}
+
+#[test]
+fn a_checkpoint_out_of_range_that_is_accepted_is_found() {
+    let what = What::Misled("accepted".to_owned());
+    assert_eq!(broken(vec![(1, "a", what)]), [table::MISLED]);
+}

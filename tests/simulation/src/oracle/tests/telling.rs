@@ -1,0 +1,78 @@
+//! What processors are told.
+
+use super::*;
+use crate::oracle::telling;
+
+#[test]
+fn a_processor_that_is_followed_and_was_never_told_is_found() {
+    let history = |told: Vec<What>| {
+        let mut events = vec![(1, "a", initialized(0, 2))];
+        events.extend(told.into_iter().map(|what| (2, "a", what)));
+        events.extend([(3, "b", initialized(0, 5)), (9, "world", What::Settled)]);
+        broken(events)
+    };
+    assert_eq!(history(vec![]), [telling::UNTOLD]);
+    assert_eq!(history(vec![What::LeaseLost { of: of(0, 2) }]), [""; 0]);
+    assert_eq!(history(vec![What::ShutdownRequested { of: of(0, 2) }]), [""; 0]);
+    assert_eq!(history(vec![What::Killed { id: "a".to_owned() }]), [""; 0]);
+    assert_eq!(history(vec![began(0, 2, 1)]), [""; 0], "a call is under way");
+}
+
+#[test]
+fn a_worker_that_stops_without_asking_its_processors_to_is_found() {
+    let stopped = |faults, before: Vec<What>| {
+        let what = What::Stopped {
+            id: "a".to_owned(),
+            owned: vec![],
+            has_row: false,
+            had_joined: true,
+            faults,
+        };
+        let mut events = vec![(1, "a", initialized(0, 2))];
+        events.extend(before.into_iter().map(|what| (2, "a", what)));
+        events.push((9, "a", what));
+        broken(events)
+    };
+    assert_eq!(stopped(0, vec![]), [telling::LEFT_ALONE]);
+    assert_eq!(stopped(1, vec![]), [""; 0]);
+    assert_eq!(
+        stopped(0, vec![What::ShutdownRequested { of: of(0, 2) }]),
+        [""; 0]
+    );
+    assert_eq!(stopped(0, vec![began(0, 2, 1)]), [""; 0], "it would not end");
+}
+
+#[test]
+fn an_acknowledged_checkpoint_that_is_not_in_the_table_is_found() {
+    let acknowledged = |row_says| {
+        let what = What::Checkpointed {
+            of: of(0, 2),
+            to: at(5),
+        };
+        broken(vec![
+            (1, "world", row(0, "a", None, 1, at(3))),
+            (2, "a", what),
+            (2, "world", row(0, "a", None, 2, row_says)),
+            (4, "world", What::Disturbed("time passes".to_owned())),
+        ])
+    };
+    assert_eq!(acknowledged(at(4)), [telling::FORGOTTEN]);
+    assert_eq!(acknowledged(at(5)), [""; 0]);
+    assert_eq!(acknowledged(at(7)), [""; 0]);
+}
+
+#[test]
+fn an_owner_that_begins_with_what_is_done_is_found() {
+    let begins_with = |counter| {
+        broken(vec![
+            (1, "world", put(0, 0)),
+            (1, "world", put(0, 1)),
+            (1, "a", took(0, 2, 0)),
+            (2, "world", row(0, "b", None, 5, at(0))),
+            (3, "b", initialized(0, 6)),
+            (4, "b", took(0, 6, counter)),
+        ])
+    };
+    assert_eq!(begins_with(1), [""; 0]);
+    assert_eq!(begins_with(0), [telling::AGAIN]);
+}
