@@ -97,7 +97,10 @@ fn main() {
 
 async fn measure(leases: i32, workers: i32, is_busy: bool) -> Cost {
     let world = World::with_shards(leases).await;
-    world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+    world
+        .servers
+        .faults
+        .add(Rule::any().fault(Fault::none().after(LATENCY)));
     let running: Vec<Running> = (1..=workers)
         .map(|number| world.start(&format!("w{number}")))
         .collect();
@@ -167,7 +170,10 @@ impl Requests {
             queries: count("Query"),
             scans: count("Scan"),
         };
-        world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+        world
+            .servers
+            .faults
+            .add(Rule::any().fault(Fault::none().after(LATENCY)));
         counts
     }
 

@@ -83,10 +83,20 @@ impl Fleet {
         .await;
         let server = match setting.place {
             Place::InProcess => {
-                world.servers.faults.add(Rule::any().fault(Fault::none().after(LATENCY)));
+                world
+                    .servers
+                    .faults
+                    .add(Rule::any().fault(Fault::none().after(LATENCY)));
                 None
             }
-            Place::Tcp => Some(world.servers.backend.listen("127.0.0.1:0").await.expect("a free port")),
+            Place::Tcp => Some(
+                world
+                    .servers
+                    .backend
+                    .listen("127.0.0.1:0")
+                    .await
+                    .expect("a free port"),
+            ),
         };
         let mut producer = JoinSet::new();
         producer.spawn(produce(world.clone()));
