@@ -14,6 +14,9 @@ use crate::timeline::note;
 /// Time between two faults, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 500..2400;
 
+/// Time between two puts: batches queue up behind each.
+const BURST: Duration = Duration::from_secs(1);
+
 /// A fault that must wait for the state of the fleet to allow it does not wait for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,8 +54,7 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
     ));
     let start = Instant::now();
     let fleet = Fleet::new(&format!("seed-{seed}")).await;
-    // In bursts, so that batches queue up.
-    let producer = Producer::start(&fleet.world, 160, Duration::from_secs(1));
+    let producer = Producer::start(&fleet.world, 160, BURST);
     let mut chaos = Chaos {
         fleet,
         dice: fastrand::Rng::with_seed(seed),
@@ -70,18 +72,16 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
     }
     producer.stop().await;
     chaos.until_caught_up().await;
-    for index in 0..chaos.fleet.members.len() {
-        chaos.fleet.tell_to_leave(index);
-    }
-    chaos.fleet.until_left().await;
+    let processes = chaos.fleet.processes;
+    let (world, witness) = chaos.fleet.close().await;
     let report = Report {
         seed,
         took: start.elapsed(),
-        processes: chaos.fleet.processes,
+        processes,
         met: &chaos.met,
         calms: &chaos.calms,
-        tally: chaos.fleet.world.ledger.tally(),
-        books: &chaos.fleet.witness.books(),
+        tally: world.ledger.tally(),
+        books: &witness.books(),
     };
     println!("{report}");
     assert_eq!(report.broken(), [""; 0]);
@@ -181,8 +181,8 @@ impl Chaos {
                 true
             }
             Fault::ToldToLeave => self.tell_to_leave().await,
-            Fault::FrozenShortly => self.freeze(0.2, 0.9),
-            Fault::FrozenLong => self.freeze(1.2, 2.5),
+            Fault::FrozenShortly => self.freeze(0.2, 0.9).await,
+            Fault::FrozenLong => self.freeze(1.2, 2.5).await,
             Fault::Split => self.split().await,
             Fault::Merge => self.merge().await,
             Fault::LinkDown => self.disturb(Weather::Down),
@@ -227,18 +227,38 @@ impl Chaos {
         true
     }
 
-    /// Freezes a process for a time between these shares of the fail-over time.
-    fn freeze(&mut self, least: f64, most: f64) -> bool {
-        let chosen = self.choose(|member| !member.is_frozen());
-        let Some(index) = chosen.filter(|_| self.troubles.len() < MOST_TROUBLES) else {
+    /// A worker in the middle of a batch with others behind it.
+    fn busy(&self) -> Option<usize> {
+        let books = self.fleet.witness.books();
+        let members = &self.fleet.members;
+        members.iter().position(|member| {
+            !member.is_frozen() && !member.is_told_to_leave() && books.is_busy(&member.name)
+        })
+    }
+
+    /// Freezes a process for a time between these shares of the fail-over time; if possible in the middle of a batch with
+    /// others behind it, with which it might go on when it is thawed.
+    async fn freeze(&mut self, least: f64, most: f64) -> bool {
+        if self.troubles.len() >= MOST_TROUBLES {
+            return false;
+        }
+        let deadline = Instant::now() + BURST;
+        let busy = loop {
+            let busy = self.busy();
+            if busy.is_some() || Instant::now() > deadline {
+                break busy;
+            }
+            sleep(Duration::from_millis(5)).await;
+        };
+        let Some(index) = busy.or_else(|| self.choose(|member| !member.is_frozen())) else {
             return false;
         };
+        self.fleet.freeze(index);
         let time = FAILOVER.mul_f64(least + (most - least) * self.dice.f64());
         let member = &self.fleet.members[index];
         note(&format!("freeze {} for {time:?}", member.name));
         self.troubles
             .push((Instant::now() + time, Trouble::Frozen(member.process())));
-        self.fleet.freeze(index);
         true
     }
 

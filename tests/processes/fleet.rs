@@ -4,6 +4,7 @@ use std::io::PipeWriter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kcl_local::transport::tcp::Server;
@@ -47,6 +48,7 @@ pub(crate) struct Fleet {
     names: usize,
     server: Server,
     tells: PipeWriter,
+    listening: JoinHandle<()>,
     logs: PathBuf,
 }
 
@@ -86,9 +88,14 @@ impl Fleet {
             .listen("127.0.0.1:0")
             .await
             .expect("a free port");
+        let logs = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("processes")
+            .join(logs);
+        // Those of an earlier run, if there was one.
+        let _ = std::fs::remove_dir_all(&logs);
         let (heard, tells) = std::io::pipe().expect("a pipe");
         let witness = Witness::new(&world.ledger);
-        witness.listen(heard);
+        let listening = witness.listen(heard);
         Self {
             world,
             witness,
@@ -97,6 +104,7 @@ impl Fleet {
             names: 0,
             server,
             tells,
+            listening,
             logs: Path::new(env!("CARGO_TARGET_TMPDIR"))
                 .join("processes")
                 .join(logs),
@@ -163,6 +171,7 @@ impl Fleet {
         let killed_at = Instant::now();
         member.process.kill();
         self.disturbed(&member.name, cause, killed_at);
+        self.witness.books().gone(&member.name);
         member.name
     }
 
@@ -221,5 +230,16 @@ impl Fleet {
             member.process.ended(LEAVING).await;
         }
         self.reap();
+    }
+
+    /// Tells all to leave, and waits until they have and everything was heard that they told. What was put and heard.
+    pub(crate) async fn close(mut self) -> (World, Witness) {
+        for index in 0..self.members.len() {
+            self.tell_to_leave(index);
+        }
+        self.until_left().await;
+        drop(self.tells);
+        self.listening.join().expect("every line was understood");
+        (self.world, self.witness)
     }
 }

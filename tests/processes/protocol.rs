@@ -44,6 +44,7 @@ pub(crate) enum Step {
     Entering,
     Entered {
         is_valid: bool,
+        records: usize,
     },
     Record {
         key: String,

@@ -1,14 +1,16 @@
 //! Hears what the workers tell, and keeps the books.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, PipeReader};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use kcl_tests::{Delivery, Fencing, Ledger};
 use tokio::time::Instant;
 
 use crate::protocol::{Line, Step, Told};
 use crate::takeovers::TakeOvers;
+use crate::worker::MOST_RECORDS;
 
 /// What was heard so far. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,12 +27,28 @@ pub(crate) struct Books {
     pub(crate) up: BTreeSet<u32>,
     /// Processes that left it in good order.
     pub(crate) left: BTreeSet<u32>,
+    /// Records of the batch at hand, and how many of them were told, by worker and shard.
+    batches: BTreeMap<(String, String), (usize, usize)>,
     /// Processors made.
     pub(crate) ownerships: usize,
     pub(crate) saved: usize,
     pub(crate) refused: usize,
     pub(crate) unsaved: usize,
     pub(crate) lost: usize,
+}
+
+impl Books {
+    /// Whether a worker is in the middle of a batch that is as large as can be: there are more to come.
+    pub(crate) fn is_busy(&self, worker: &str) -> bool {
+        self.batches
+            .iter()
+            .any(|((name, _), (records, told))| name == worker && *records == MOST_RECORDS && told < records)
+    }
+
+    /// A worker's process was ended: what it began stays unfinished.
+    pub(crate) fn gone(&mut self, worker: &str) {
+        self.batches.retain(|(name, _), _| name != worker);
+    }
 }
 
 impl Witness {
@@ -42,7 +60,7 @@ impl Witness {
     }
 
     /// Listens until all workers are gone.
-    pub(crate) fn listen(&self, pipe: PipeReader) {
+    pub(crate) fn listen(&self, pipe: PipeReader) -> JoinHandle<()> {
         let witness = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines() {
@@ -50,7 +68,7 @@ impl Witness {
                 let heard = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
                 witness.hear(heard);
             }
-        });
+        })
     }
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
@@ -75,8 +93,10 @@ impl Witness {
                 books.take_overs.began(&worker, &shard, token);
             }
             Step::Entering => books.fencing.entering(&shard, token),
-            Step::Entered { is_valid } => {
+            Step::Entered { is_valid, records } => {
                 books.fencing.entered(&shard, token, is_valid);
+                let batch = (worker.clone(), shard.clone());
+                books.batches.insert(batch, (records, 0));
                 if is_valid {
                     books.take_overs.entered(&worker, &shard, token, at);
                 }
@@ -87,6 +107,9 @@ impl Witness {
                 sequence,
             } => {
                 books.fencing.record(&shard, token, &sequence);
+                if let Some((_, told)) = books.batches.get_mut(&(worker.clone(), shard.clone())) {
+                    *told += 1;
+                }
                 self.ledger.deliver(Delivery {
                     key,
                     counter,

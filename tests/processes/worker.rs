@@ -21,10 +21,10 @@ pub(crate) const FAILOVER_MILLIS: &str = "KCL_CHAOS_FAILOVER_MILLIS";
 
 /// How long a batch takes, of so many records at most. Small ones queue up: whoever wakes up too late has one to go on with.
 const WORK: Duration = Duration::from_millis(40);
-const MOST_RECORDS: u32 = 10;
+pub(crate) const MOST_RECORDS: usize = 10;
 
 /// A checkpoint is made after so many batches, so that a lost lease is not noticed by every batch.
-const BATCHES: u32 = 3;
+const BATCHES: u32 = 5;
 
 pub(crate) fn run(name: &str) -> ExitCode {
     std::thread::spawn(end_with_parent);
@@ -81,7 +81,7 @@ async fn consume(name: &str) -> Result<(), kcl_core::Error> {
         .aws_config(&aws)
         .worker_id(name)
         .failover_time(Duration::from_millis(failover.parse().expect("a number")))
-        .max_records(MOST_RECORDS)
+        .max_records(MOST_RECORDS as u32)
         .min_read_interval(Duration::from_millis(20))
         .build()?;
     let (handle, name) = (worker.handle(), name.to_owned());
@@ -157,7 +157,8 @@ impl RecordProcessor for Teller {
     ) -> Result<(), ProcessorError> {
         self.tell(Step::Entering);
         let is_valid = checkpointer.is_lease_valid();
-        self.tell(Step::Entered { is_valid });
+        let records = batch.len();
+        self.tell(Step::Entered { is_valid, records });
         let (first, rest) = batch.records().split_at(batch.len() / 2);
         self.tell_records(first)?;
         sleep(WORK).await;
