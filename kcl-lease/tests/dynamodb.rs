@@ -301,7 +301,7 @@ async fn a_table_of_the_java_kcl_is_read_whole() {
         snapshot
             .workers
             .iter()
-            .all(|row| row.report_period.is_none() && !row.has_failing_metric)
+            .all(|row| row.report_period.is_none() && row.metrics.is_empty())
     );
     let lock = store.read_leader().await.unwrap().unwrap();
     assert_eq!((lock.owner.as_str(), lock.duration.as_secs()), ("workerA", 120));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, TableCreation, WorkerId,
+    Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, Load, TableCreation, WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
@@ -151,6 +151,19 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether, and by what, this worker tells how busy it is. Default: by its CPU, where that can be read and the
+    /// [`environment`](Self::environment) is the machine's.
+    pub fn load(mut self, load: Load) -> Self {
+        self.options.load = load;
+        self
+    }
+
+    /// The operating range in percent, 1 to 100: while this worker is busier than that, others get its leases. Default: 100.
+    pub fn max_utilization(mut self, percent: u8) -> Self {
+        self.options.max_utilization = percent;
+        self
+    }
+
     /// How long a worker may take to hand a lease over before the leader ends it; up to 1 h. Default: 30 s.
     pub fn hand_off_timeout(mut self, timeout: Duration) -> Self {
         self.options.hand_off_timeout = timeout;
@@ -221,7 +234,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Where time of day and randomness come from. Default: the machine.
+    /// Where time of day and randomness come from. Default: the machine. With another one, the load of the machine is not
+    /// looked at either.
     pub fn environment(mut self, env: Environment) -> Self {
         self.env = env;
         self
@@ -265,6 +279,8 @@ impl WorkerBuilder {
             .unwrap_or_else(|| clients::default_worker_id(&self.env));
         let mut fleet = FleetOptions::with_failover_time(worker_id.clone(), options.failover_time);
         fleet.max_leases = options.max_leases;
+        fleet.load = options.load.clone();
+        fleet.max_utilization = options.max_utilization;
         fleet.hand_off_timeout = options.hand_off_timeout;
         let problem = Arc::new(Mutex::new(None));
         let shared = Arc::new(Shared {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::WorkerId;
+use crate::load::Load;
 
 /// The settings of one worker. All workers of an application should agree on all but the id.
 ///
@@ -26,6 +27,11 @@ pub struct FleetOptions {
     /// Read capacity units per second that the leader's scans may consume; a large table is scanned less often, but at
     /// least every other fail-over time. Default 50.
     pub scan_budget: f64,
+    /// Whether, and by what, the worker tells how busy it is. Default: by its CPU, where that can be read.
+    pub load: Load,
+    /// The operating range in percent, 1 to 100: while the worker is busier than this, the leader takes leases from it.
+    /// Default 100.
+    pub max_utilization: u8,
     /// Renewals under way at once. Default 64.
     pub renewal_concurrency: usize,
     /// Conditional writes of a plan, and acquisitions, under way at once. Default 16.
@@ -49,6 +55,8 @@ impl FleetOptions {
             discovery_interval: look,
             min_scan_interval: look,
             scan_budget: 50.0,
+            load: Load::default(),
+            max_utilization: 100,
             renewal_concurrency: 64,
             write_concurrency: 16,
         }

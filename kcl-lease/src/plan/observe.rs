@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
-use crate::store::{TableSnapshot, WorkerRow};
+use crate::store::{TableSnapshot, WorkerMetric, WorkerRow};
 
 /// A Java worker without leases shows itself only by its report, every 30 s by default; Java allows two periods.
 const JAVA_SILENCE: Duration = Duration::from_secs(60);
@@ -85,15 +85,18 @@ pub enum LeaseState {
 }
 
 /// One worker as the observer judges it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WorkerView {
     /// The worker.
     pub id: WorkerId,
-    /// Alive, announced and well: may be given leases.
+    /// Alive, announced and well: may be given leases. A worker with a failing metric is not well as long as another one
+    /// is.
     pub eligible: bool,
     /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
     /// is heard of.
     pub overdue: bool,
+    /// How busy it says it is.
+    pub metrics: BTreeMap<String, WorkerMetric>,
 }
 
 /// The fleet at one moment.
@@ -309,11 +312,12 @@ impl Observer {
                 claim,
             });
         }
-        let workers = snapshot
+        let mut workers: Vec<_> = snapshot
             .workers
             .iter()
             .map(|row| self.judge_worker(row, &leases, now))
             .collect();
+        exclude_failing(&mut workers);
         FleetView {
             leases,
             workers,
@@ -382,8 +386,22 @@ impl Observer {
         let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),
-            eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
+            eligible: is_alive && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
+            metrics: row.metrics.clone(),
+        }
+    }
+}
+
+/// A worker that cannot tell how busy it is gets no leases, unless nobody can tell: somebody has to process them.
+fn exclude_failing(workers: &mut [WorkerView]) {
+    let is_failing = |worker: &WorkerView| worker.metrics.values().any(WorkerMetric::is_failing);
+    if workers
+        .iter()
+        .any(|worker| worker.eligible && !worker.overdue && !is_failing(worker))
+    {
+        for worker in workers.iter_mut().filter(|worker| is_failing(worker)) {
+            worker.eligible = false;
         }
     }
 }

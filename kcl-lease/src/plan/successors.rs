@@ -25,7 +25,7 @@ pub fn name_successors(
 ) -> BTreeMap<LeaseKey, WorkerId> {
     let candidates = snapshot.workers.iter().filter(|row| {
         row.id != *leaver
-            && !row.has_failing_metric
+            && !row.has_failing_metric()
             && !known_dead.contains(&row.id)
             && epoch_seconds.abs_diff(row.reported_at) <= FRESH.as_secs()
     });
@@ -79,7 +79,7 @@ mod tests {
             reported_at: NOW - age,
             report_number: 0,
             report_period: Some(Duration::from_secs(3)),
-            has_failing_metric: false,
+            metrics: BTreeMap::new(),
         }
     }
 

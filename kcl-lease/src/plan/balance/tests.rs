@@ -18,6 +18,7 @@ fn fleet(sketch: &str) -> FleetView {
                 id: name.into(),
                 eligible: !owner.starts_with('('),
                 overdue: owner.starts_with('['),
+                metrics: BTreeMap::new(),
             });
         }
         for text in leases.split_whitespace() {

@@ -27,7 +27,7 @@ fn worker(id: &str, reported_at: u64) -> WorkerRow {
         reported_at,
         report_number: 0,
         report_period,
-        has_failing_metric: false,
+        metrics: BTreeMap::new(),
     }
 }
 
@@ -384,12 +384,31 @@ fn a_java_worker_that_does_not_begin_with_a_lease_gets_no_more() {
 }
 
 #[test]
-fn a_worker_with_a_failing_metric_gets_nothing() {
-    let failing = WorkerRow {
-        has_failing_metric: true,
-        ..worker("a", EPOCH)
+fn a_worker_with_a_failing_metric_gets_nothing_while_another_one_is_well() {
+    let reporting = |id: &str, samples: &[f64]| {
+        let metric = WorkerMetric {
+            samples: samples.to_vec(),
+            max_utilization: 100.0,
+        };
+        WorkerRow {
+            metrics: BTreeMap::from([(WorkerMetric::CPU.to_owned(), metric)]),
+            ..worker(id, EPOCH)
+        }
     };
-    assert!(!is_eligible(&after(&[(0, table(&[], &[failing]))]), "a"));
+    let eligible = |a: &[f64], b: &[f64]| {
+        let view = after(&[(0, table(&[], &[reporting("a", a), reporting("b", b)]))]);
+        (is_eligible(&view, "a"), is_eligible(&view, "b"))
+    };
+    assert_eq!(eligible(&[50.0, -1.0], &[50.0]), (false, true));
+    assert_eq!(eligible(&[-1.0, 50.0], &[50.0]), (true, true), "it is well again");
+    assert_eq!(eligible(&[-1.0], &[50.0, -1.0]), (true, true), "nobody is left");
+
+    let dead = WorkerRow {
+        reported_at: EPOCH - 1000,
+        ..reporting("b", &[50.0])
+    };
+    let view = after(&[(0, table(&[], &[reporting("a", &[-1.0]), dead]))]);
+    assert!(is_eligible(&view, "a"), "a dead worker does not count");
 }
 
 #[test]
