@@ -48,6 +48,7 @@ pub use self::ids::{FencingToken, LeaseKey, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
 pub use self::lease::{HashRange, Lease, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
+pub use self::plan::Balancing;
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, StoreError,

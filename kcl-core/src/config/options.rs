@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use kcl_lease::{Load, TableOptions, WorkerId};
+use kcl_lease::{Balancing, Load, TableOptions, WorkerId};
 
 use super::{FailurePolicy, InitialPosition};
 
@@ -15,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) initial_position: InitialPosition,
     pub(crate) failover_time: Duration,
     pub(crate) max_leases: usize,
+    pub(crate) balancing: Balancing,
     pub(crate) load: Load,
     pub(crate) max_utilization: u8,
     pub(crate) hand_off_timeout: Duration,
@@ -38,6 +39,7 @@ impl Options {
             initial_position: InitialPosition::default(),
             failover_time: Duration::from_secs(10),
             max_leases: usize::MAX,
+            balancing: Balancing::default(),
             load: Load::default(),
             max_utilization: 100,
             hand_off_timeout: Duration::from_secs(30),

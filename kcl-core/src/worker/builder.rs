@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, Load, TableCreation, WorkerId,
+    Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, Load, TableCreation,
+    WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
@@ -151,6 +152,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// By what the leases are spread over the workers; all workers of an application should agree. Default: by how busy they
+    /// say they are, else by throughput, and by count while there is little to do.
+    pub fn balancing(mut self, balancing: Balancing) -> Self {
+        self.options.balancing = balancing;
+        self
+    }
+
     /// Whether, and by what, this worker tells how busy it is. Default: by its CPU, where that can be read and the
     /// [`environment`](Self::environment) is the machine's.
     pub fn load(mut self, load: Load) -> Self {
@@ -279,6 +287,7 @@ impl WorkerBuilder {
             .unwrap_or_else(|| clients::default_worker_id(&self.env));
         let mut fleet = FleetOptions::with_failover_time(worker_id.clone(), options.failover_time);
         fleet.max_leases = options.max_leases;
+        fleet.balancing = options.balancing;
         fleet.load = options.load.clone();
         fleet.max_utilization = options.max_utilization;
         fleet.hand_off_timeout = options.hand_off_timeout;

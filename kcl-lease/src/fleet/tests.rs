@@ -11,6 +11,7 @@ use crate::ids::LeaseKey;
 use crate::keeper::{LossReason, Standing};
 use crate::lease::Lease;
 use crate::load::{Load, LoadError, LoadSource};
+use crate::plan::Balancing;
 use crate::store::flaky::FlakyStore;
 use crate::store::{LeaseChange, MemoryLeaseStore, WorkerRow, WriteOutcome};
 
@@ -389,4 +390,22 @@ async fn a_worker_whose_load_cannot_be_measured_is_given_nothing_until_it_can() 
     );
     b.turn_to(0);
     until_held(&[&first, &second], &[2, 2], Duration::from_secs(20)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_busier_than_the_others_gives_leases_away_unless_only_their_number_counts() {
+    for (balancing, expected) in [(Balancing::Utilization, [1, 3]), (Balancing::Count, [2, 2])] {
+        let store = table_of(4).await;
+        let (a, b) = (Dial::default(), Dial::default());
+        let reporting = |dial: &Dial| {
+            let load = Load::from_source(dial.clone());
+            move |options: &mut FleetOptions| (options.load, options.balancing) = (load, balancing)
+        };
+        let first = TestWorker::join_with(&store, "a", reporting(&a)).await;
+        let second = TestWorker::join_with(&store, "b", reporting(&b)).await;
+        until_held(&[&first, &second], &[2, 2], Duration::from_secs(5)).await;
+        (a.turn_to(90), b.turn_to(10));
+        sleep(Duration::from_secs(110)).await;
+        assert_eq!([first.count(), second.count()], expected, "{balancing:?}");
+    }
 }

@@ -53,6 +53,17 @@ pub struct LeaseView {
     pub state: LeaseState,
     /// Whether its owner has begun with it.
     pub claim: Claim,
+    /// Its last change of owner, if the observer saw one.
+    pub moved: Option<Relocation>,
+}
+
+/// A change of a lease's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// The last owner before; none for a lease that was nobody's.
+    pub from: Option<WorkerId>,
+    /// How long ago; for a hand-off since it was finished.
+    pub ago: Duration,
 }
 
 /// Whether the owner of a lease has begun with it, as far as can be told from its counter.
@@ -120,6 +131,8 @@ struct LeaseHistory {
     claim: Claim,
     /// The owner changed, and nothing was written since.
     is_untouched: bool,
+    /// The last owner before this one, and when the lease left it.
+    moved: Option<(Option<WorkerId>, Instant)>,
 }
 
 impl LeaseHistory {
@@ -306,10 +319,19 @@ impl Observer {
                 Claim::No if !is_ours => Claim::Unknown,
                 claim => claim,
             };
+            let moved = self
+                .leases
+                .get(&lease.key)
+                .and_then(|history| history.moved.as_ref());
+            let moved = moved.map(|(from, at)| Relocation {
+                from: from.clone(),
+                ago: now.saturating_duration_since(*at),
+            });
             leases.push(LeaseView {
                 lease: lease.clone(),
                 state,
                 claim,
+                moved,
             });
         }
         let mut workers: Vec<_> = snapshot
@@ -478,6 +500,7 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         before.actual_owner() != lease.actual_owner()
             || (before.is_untouched && before.counter == lease.counter)
     });
+    let moved = before.as_ref().and_then(|before| follow_move(before, lease, now));
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
             .as_ref()
@@ -493,7 +516,19 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         hand_off_since,
         claim,
         is_untouched,
+        moved,
     }
+}
+
+fn follow_move(before: &LeaseHistory, lease: &Lease, now: Instant) -> Option<(Option<WorkerId>, Instant)> {
+    let earlier = || before.moved.as_ref().and_then(|(from, _)| from.clone());
+    if before.owner != lease.owner {
+        return Some((before.owner.clone().or_else(earlier), now));
+    }
+    if before.actual_owner() != lease.actual_owner() {
+        return Some((before.actual_owner().cloned(), now));
+    }
+    before.moved.clone()
 }
 
 /// At the first scan only: did the worker report just now, as one without leases must?

@@ -528,3 +528,39 @@ fn a_lease_that_a_silent_worker_may_have_begun_with_waits_for_its_own_expiry() {
         "but it may have taken the lease up 3 s ago"
     );
 }
+
+#[test]
+fn the_last_change_of_owner_is_known_with_its_time_and_the_owner_before() {
+    let at = |second, owner: &str, checkpoint_owner: Option<&str>, counter| {
+        let lease = Lease {
+            owner: Some(owner.into()).filter(|_| !owner.is_empty()),
+            checkpoint_owner: checkpoint_owner.map(Into::into),
+            ..lease("s", owner, counter)
+        };
+        (second, table(&[lease], &[]))
+    };
+    let moved = |scans: &[(u64, TableSnapshot)]| {
+        let moved = after(scans).leases[0].moved.clone();
+        moved.map(|moved| (moved.from.map(|id| id.to_string()), moved.ago.as_secs()))
+    };
+    let from = |id: &str, ago| Some((Some(id.to_owned()), ago));
+    let first = at(0, "a", None, 1);
+    assert_eq!(moved(&[first.clone()]), None, "nothing was seen");
+    assert_eq!(moved(&[first.clone(), at(1, "a", None, 2)]), None, "only renewed");
+    assert_eq!(
+        moved(&[first.clone(), at(1, "b", None, 2), at(5, "b", None, 3)]),
+        from("a", 4)
+    );
+    let hand_off = [first.clone(), at(1, "b", Some("a"), 1)];
+    assert_eq!(moved(&hand_off), from("a", 0));
+    let handed_off = [hand_off.as_slice(), &[at(9, "b", None, 2), at(12, "b", None, 3)]].concat();
+    assert_eq!(moved(&handed_off), from("a", 3), "from when it was finished");
+    let released = [
+        first,
+        at(1, "", None, 2),
+        at(3, "b", None, 3),
+        at(4, "b", None, 4),
+    ];
+    assert_eq!(moved(&released), from("a", 1));
+    assert_eq!(moved(&[at(0, "", None, 1), at(1, "b", None, 2)]), Some((None, 0)));
+}
