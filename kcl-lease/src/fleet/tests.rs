@@ -404,7 +404,8 @@ async fn a_worker_that_is_busier_than_the_others_gives_leases_away_unless_only_t
         let first = TestWorker::join_with(&store, "a", reporting(&a)).await;
         let second = TestWorker::join_with(&store, "b", reporting(&b)).await;
         until_held(&[&first, &second], &[2, 2], Duration::from_secs(5)).await;
-        (a.turn_to(90), b.turn_to(10));
+        a.turn_to(90);
+        b.turn_to(10);
         sleep(Duration::from_secs(110)).await;
         assert_eq!([first.count(), second.count()], expected, "{balancing:?}");
     }

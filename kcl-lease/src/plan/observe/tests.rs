@@ -545,7 +545,7 @@ fn the_last_change_of_owner_is_known_with_its_time_and_the_owner_before() {
     };
     let from = |id: &str, ago| Some((Some(id.to_owned()), ago));
     let first = at(0, "a", None, 1);
-    assert_eq!(moved(&[first.clone()]), None, "nothing was seen");
+    assert_eq!(moved(std::slice::from_ref(&first)), None, "nothing was seen");
     assert_eq!(moved(&[first.clone(), at(1, "a", None, 2)]), None, "only renewed");
     assert_eq!(
         moved(&[first.clone(), at(1, "b", None, 2), at(5, "b", None, 3)]),

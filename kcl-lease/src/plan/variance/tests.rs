@@ -4,10 +4,10 @@ use crate::lease::Lease;
 use crate::plan::{BalanceLimits, Balancer, Balancing, Claim, LeaseState, Relocation, WorkerView};
 use crate::store::{LeaseChange, WorkerMetric};
 
-/// `"a 90/80: 1@100 2 | b 50: 3@200<a40 | -: 4@10 | (c) 5: | d: 5@1!"`: workers with their CPU in percent, their operating range
-/// if it is not 100, and their leases, `@` with their KB/s. `<a40` marks a lease that came from a 40 seconds ago (`<-40`: from nobody), `>a` one that
-/// is handed over to a, `!` an expired one, `?` one that its owner has not begun with. `-` is nobody; a worker in brackets
-/// is not eligible, one in square brackets is overdue.
+/// `"a 90/80: 1@100 2 | b 50: 3@200<a40 | -: 4@10 | (c) 5: | d: 5@1!"`: workers with their CPU in percent, their operating
+/// range if it is not 100, and their leases, `@` with their KB/s. `<a40` marks a lease that came from a 40 seconds ago
+/// (`<-40`: from nobody), `>a` one that is handed over to a, `!` an expired one, `?` one that its owner has not begun with.
+/// `-` is nobody; a worker in brackets is not eligible, one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
@@ -148,6 +148,11 @@ fn leases_without_owner_go_to_the_workers_with_most_room() {
             "4=b 5=a 6=b",
         ),
         (
+            "what went since the report is reckoned in",
+            "a 60: 1@10 | b 40: 2@10 3@10<a10 4@10<a10 | c 35: 5@10 | -: 6@10",
+            "6=a",
+        ),
+        (
             "what came since the report is reckoned in",
             "a 40: 1@10<x10 2@10<x10 | b 50: 3@10 | -: 4@10",
             "4=b",
@@ -277,6 +282,11 @@ fn a_worker_without_leases_gets_its_share_at_once() {
             "a 40: 1@10 2@10 | b 80: 3@10 4@10 | c 0:",
             "3>c",
         ),
+        (
+            "from each as long as it is the most loaded",
+            "a 80: 1@10 2@10 3@10 | b 78: 4@10 5@10 6@10 | c 0:",
+            "1>c 4>c",
+        ),
         ("one at least", "a 90: 1@60 2@55 | b 0:", "2>b"),
         ("though not the last of anybody", "a 90: 1@100 | b 0:", ""),
         (
@@ -345,6 +355,11 @@ fn with_several_metrics_that_counts_by_which_most_is_to_be_moved() {
             "",
         ),
         (
+            "full is who is farthest above any mean",
+            "a 30 M=60: 1@10 | b 10 M=90: 2@10 | -: 3@10",
+            "3=b",
+        ),
+        (
             "only those that all report",
             "a 50 M=90: 1@10 2@90 | b 50: 3@100",
             "",
@@ -380,6 +395,7 @@ fn without_reports_of_all_workers_the_throughput_counts() {
         ("not all report", "a 20: 1@900 2@300 3@100 | b: 4@100", "2>b"),
         ("a worker without leases", "a: 1@900 2@300 3@600 | b:", "1>b"),
         ("equal throughput", "a: 1@600 2@600 | b: 3@600 4@600", ""),
+        ("unknown is not nothing", "a: 1@1100 | b: 2 3 | -: 4@10", "4=a"),
         ("unknown is average", "a: 1@1200 2@1000 | b: 3 4", ""),
         ("within 10 %", "a: 1@1000 2@100 | b: 3@1000", ""),
         (
