@@ -118,6 +118,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether the table, new or not, can be restored to any moment of the last 35 days. A table that
+    /// [must exist](Self::table_creation) is left alone. Default: no.
+    pub fn table_point_in_time_recovery(mut self, wanted: bool) -> Self {
+        self.options.table.point_in_time_recovery = wanted;
+        self
+    }
+
     /// Whether leases of the Java KCL 2.x are taken over. Its workers fail once this worker has joined, so stop them for
     /// good before. Default: no, joining is refused.
     pub fn takes_over_from_2x(mut self, takes_over: bool) -> Self {
