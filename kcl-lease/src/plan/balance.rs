@@ -28,7 +28,8 @@ use crate::store::LeaseChange;
 /// - It waits for reports that tell of the present leases: nothing is evened out within a minute after a lease changed its
 ///   owner, and what a lease is likely to need is added to its new owner's load until then.
 /// - A lease that came from another worker rests for five minutes, and does not return to that worker within an hour.
-/// - A worker without leases gets its share by count at once, not over minutes.
+/// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
+///   never does it for workers on one machine, whose loads are equal.
 /// - Workers above their operating range are the last that are given leases without owner, though they are given them if
 ///   there is nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,5 +1,7 @@
 //! Balance by load: no worker is far above the mean.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::assignment::Assignment;
@@ -30,16 +32,20 @@ pub(super) fn even_out(
         movable: movable.to_vec(),
         moves,
     };
-    plan.welcome();
+    plan.welcome(view);
     if plan.moves.is_empty() && is_quiet(view) {
         plan.relieve(view);
     }
 }
 
 fn is_quiet(view: &FleetView) -> bool {
-    view.leases.iter().filter(|view| is_served(view)).all(|view| {
-        view.state == LeaseState::Live && view.moved.as_ref().is_none_or(|moved| moved.ago >= QUIET)
-    })
+    let mut served = view.leases.iter().filter(|view| is_served(view));
+    served.all(|view| view.state == LeaseState::Live && !is_new(view))
+}
+
+/// Its owner's reports do not tell of it yet.
+fn is_new(view: &LeaseView) -> bool {
+    view.moved.as_ref().is_some_and(|moved| moved.ago < QUIET)
 }
 
 struct Plan<'a> {
@@ -50,34 +56,40 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Workers that have nothing get their share by count at once, as far as they stay below the mean with it, but one lease
-    /// at least.
-    fn welcome(&mut self) {
+    /// Workers that had nothing a minute ago get their share by count at once, unless their machine is busy anyway. Whether
+    /// that is the right part of the load is seen when they report.
+    fn welcome(&mut self, view: &FleetView) {
         let total: usize = self.assignment.counts.values().sum();
         let share = (total / self.assignment.counts.len().max(1)).max(1);
-        let is_new = |id: &WorkerId| self.assignment.counts.get(id) == Some(&0);
-        let newcomers: Vec<_> = self.assignment.receivers().into_iter().filter(is_new).collect();
-        for newcomer in newcomers {
+        let settled: BTreeSet<_> = view
+            .leases
+            .iter()
+            .filter(|view| is_served(view) && !is_new(view))
+            .filter_map(|view| view.lease.owner.as_ref())
+            .collect();
+        for newcomer in self.assignment.receivers() {
+            let is_idle = self.count(&newcomer) == 0;
             let is_hot = self.loads().is_some_and(|loads| loads.is_hot(&newcomer));
-            for n in 0..share {
-                if is_hot || !self.welcome_one(&newcomer, n == 0) {
-                    break;
-                }
+            if settled.contains(&newcomer) || (is_idle && is_hot) {
+                continue;
             }
+            while self.count(&newcomer) < share && self.welcome_one(&newcomer) {}
         }
     }
 
-    /// From the most loaded worker that can spare a lease: the largest that fits, else, for a beginning, the smallest.
-    fn welcome_one(&mut self, newcomer: &WorkerId, is_first: bool) -> bool {
-        let mut donors: Vec<_> = self
+    /// From the most loaded worker that has more leases, of equally loaded ones from that with most: the largest that fits
+    /// below the mean, else the smallest.
+    fn welcome_one(&mut self, newcomer: &WorkerId) -> bool {
+        let enough = self.count(newcomer) + 1;
+        let donors = self
             .assignment
             .counts
             .iter()
-            .filter(|(_, count)| **count > 1)
-            .collect();
-        donors.sort_by(|(a, _), (b, _)| {
-            self.loads()
-                .map_or(std::cmp::Ordering::Equal, |loads| loads.compare(b, a))
+            .filter(|(_, count)| **count > enough);
+        let mut donors: Vec<_> = donors.collect();
+        donors.sort_by(|(a, few), (b, many)| {
+            let by_load = self.loads().map_or(Ordering::Equal, |loads| loads.compare(b, a));
+            by_load.then(many.cmp(few))
         });
         let donors: Vec<_> = donors.into_iter().map(|(id, _)| id.clone()).collect();
         for donor in donors {
@@ -86,9 +98,8 @@ impl Plan<'_> {
                 self.loads()
                     .is_some_and(|loads| loads.fits(newcomer, &view.lease))
             };
-            let fitting = leases.iter().copied().find(fits);
-            let smallest = leases.last().copied().filter(|_| is_first);
-            if let Some(view) = fitting.or(smallest) {
+            let smallest = leases.last().copied();
+            if let Some(view) = leases.iter().copied().find(fits).or(smallest) {
                 self.pass(view, &donor, newcomer);
                 return true;
             }
@@ -165,6 +176,10 @@ impl Plan<'_> {
         self.assignment.pass(&view.lease, from, to);
         self.movable.retain(|other| other.lease.key != view.lease.key);
         self.moves.push(Move::over(view, to.clone()));
+    }
+
+    fn count(&self, worker: &WorkerId) -> usize {
+        self.assignment.counts.get(worker).copied().unwrap_or(0)
     }
 
     fn loads(&self) -> Option<&Loads> {

@@ -287,7 +287,27 @@ fn a_worker_without_leases_gets_its_share_at_once() {
             "a 80: 1@10 2@10 3@10 | b 78: 4@10 5@10 6@10 | c 0:",
             "1>c 4>c",
         ),
-        ("one at least", "a 90: 1@60 2@55 | b 0:", "2>b"),
+        ("the smallest if none fits", "a 90: 1@60 2@55 | b 0:", "2>b"),
+        (
+            "on the same machine, where all loads are equal",
+            "a 80: 1@10 2@10 3@10 4@10 | b 80:",
+            "4>b 3>b",
+        ),
+        (
+            "of equally loaded workers from that with most leases",
+            "a 80: 1 2 | b 80: 3 4 5 6 | c 80:",
+            "6>c 5>c",
+        ),
+        (
+            "what is missing from its share",
+            "a 80: 1@10 2@10 3@10 | b 80: 4@10<a5",
+            "3>b",
+        ),
+        (
+            "only at the beginning",
+            "a 80: 1@10 2@10 3@10 | b 80: 4@10<a60",
+            "",
+        ),
         ("though not the last of anybody", "a 90: 1@100 | b 0:", ""),
         (
             "nor if its machine is busy anyway",
