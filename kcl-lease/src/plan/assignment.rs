@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::balance::{BalanceLimits, Move};
-use super::loads::Loads;
+use super::loads::{Fullness, Loads};
 use super::observe::{FleetView, LeaseState};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
@@ -106,27 +106,29 @@ impl Assignment {
     /// Workers that may be given one more lease, the least loaded first; of equally loaded ones that with fewer leases.
     pub(super) fn receivers(&self) -> Vec<WorkerId> {
         let mut receivers: Vec<_> = self.open().collect();
-        receivers.sort_by(|a, b| self.compare(a, b));
-        receivers.into_iter().cloned().collect()
+        receivers.sort_by(|(_, a), (_, b)| a.compare(b));
+        receivers.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
     fn least_loaded(&self, except: Option<&WorkerId>) -> Option<WorkerId> {
-        let candidates = self.open().filter(|id| Some(*id) != except);
-        candidates.min_by(|a, b| self.compare(a, b)).cloned()
+        let candidates = self.open().filter(|(id, _)| Some(*id) != except);
+        let least = candidates.min_by(|(_, a), (_, b)| a.compare(b));
+        least.map(|(id, _)| id.clone())
     }
 
-    fn open(&self) -> impl Iterator<Item = &WorkerId> {
+    fn open(&self) -> impl Iterator<Item = (&WorkerId, Burden)> {
         let open = self
             .counts
             .iter()
-            .filter(|(id, count)| self.receives(id) && self.has_room(**count));
-        open.map(|(id, _)| id)
-    }
-
-    fn compare(&self, a: &WorkerId, b: &WorkerId) -> Ordering {
-        let by_load = self.loads.as_ref().map(|loads| loads.compare(a, b));
-        let by_count = || self.counts.get(a).cmp(&self.counts.get(b));
-        by_load.unwrap_or(Ordering::Equal).then_with(by_count)
+            .filter(|(id, count)| !self.overdue.contains(*id) && self.has_room(**count));
+        open.map(|(id, count)| {
+            let fullness = self.loads.as_ref().map(|loads| loads.fullness(id));
+            let burden = Burden {
+                fullness,
+                count: *count,
+            };
+            (id, burden)
+        })
     }
 
     /// Alive, well and heard of lately.
@@ -137,5 +139,19 @@ impl Assignment {
     /// Whether a worker may be given one more lease, as far as its number of leases goes.
     pub(super) fn has_room(&self, count: usize) -> bool {
         count < self.max_leases
+    }
+}
+
+/// What makes a worker a better or a worse receiver.
+struct Burden {
+    fullness: Option<Fullness>,
+    count: usize,
+}
+
+impl Burden {
+    fn compare(&self, other: &Self) -> Ordering {
+        let by_load = self.fullness.as_ref().zip(other.fullness.as_ref());
+        let by_load = by_load.map_or(Ordering::Equal, |(a, b)| a.compare(b));
+        by_load.then(self.count.cmp(&other.count))
     }
 }

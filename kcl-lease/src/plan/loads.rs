@@ -29,6 +29,20 @@ pub(super) struct Loads {
     average_kbps: f64,
 }
 
+/// A worker above its operating range is loaded more than any that is not.
+pub(super) struct Fullness {
+    is_above_range: bool,
+    /// Its load as a multiple of the mean, by the measure by which that is largest.
+    multiple: f64,
+}
+
+impl Fullness {
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        let by_range = self.is_above_range.cmp(&other.is_above_range);
+        by_range.then(self.multiple.total_cmp(&other.multiple))
+    }
+}
+
 /// One measure of all eligible workers, in percent or in KB/s.
 pub(super) struct Measure {
     workers: BTreeMap<WorkerId, Worker>,
@@ -176,27 +190,19 @@ impl Loads {
         each.fold(0.0, f64::max)
     }
 
-    /// The less loaded of two workers; one above its operating range is loaded more than any that is not.
-    pub(super) fn compare(&self, a: &WorkerId, b: &WorkerId) -> Ordering {
-        let (a, b) = (self.fullness(a), self.fullness(b));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-    }
-
-    /// Whether a worker is above its operating range, and its load as a multiple of the mean, by the measure by which it is
-    /// loaded most.
-    fn fullness(&self, worker: &WorkerId) -> (bool, f64) {
-        let each = self.measures.iter().filter_map(|measure| {
-            let now = measure.workers.get(worker)?;
-            let multiple = if now.value > 0.0 {
-                now.value / measure.mean
-            } else {
-                0.0
-            };
-            Some((now.value > now.max, multiple))
-        });
-        each.fold((false, 0.0), |(is_above, most), (above, multiple)| {
-            (is_above || above, most.max(multiple))
-        })
+    /// How loaded a worker is compared with the others.
+    pub(super) fn fullness(&self, worker: &WorkerId) -> Fullness {
+        let mut full = Fullness {
+            is_above_range: false,
+            multiple: 0.0,
+        };
+        for measure in &self.measures {
+            if let Some(now) = measure.workers.get(worker).filter(|now| now.value > 0.0) {
+                full.is_above_range |= now.value > now.max;
+                full.multiple = full.multiple.max(now.value / measure.mean);
+            }
+        }
+        full
     }
 
     /// Whether a worker stays below the mean, and within its operating range, if it gets a lease.

@@ -88,7 +88,9 @@ impl Plan<'_> {
             .filter(|(_, count)| **count > enough);
         let mut donors: Vec<_> = donors.collect();
         donors.sort_by(|(a, few), (b, many)| {
-            let by_load = self.loads().map_or(Ordering::Equal, |loads| loads.compare(b, a));
+            let by_load = self.loads().map_or(Ordering::Equal, |loads| {
+                loads.fullness(b).compare(&loads.fullness(a))
+            });
             by_load.then(many.cmp(few))
         });
         let donors: Vec<_> = donors.into_iter().map(|(id, _)| id.clone()).collect();
