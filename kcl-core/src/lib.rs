@@ -54,9 +54,9 @@ mod worker;
 
 pub use async_trait::async_trait;
 pub use kcl_lease::{
-    Billing, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange, JoinError, LeaseKey,
-    LeaseStore, LossReason, MemoryLeaseStore, PendingCheckpoint, SequenceNumber, StoreError, StoreErrorKind,
-    TableCreation, WorkerId,
+    Balancing, Billing, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange, JoinError,
+    LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint,
+    SequenceNumber, StoreError, StoreErrorKind, TableCreation, WorkerId,
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};

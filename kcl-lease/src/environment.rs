@@ -1,4 +1,5 @@
-//! What a worker knows of the outside beyond its network: wall-clock time and chance. Both are given at construction.
+//! What a worker knows of the outside beyond its network: wall-clock time, chance, and whether it may look at the machine.
+//! All are given at construction.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct Environment {
     clock: WallClock,
     rng: Arc<Mutex<fastrand::Rng>>,
+    is_system: bool,
 }
 
 impl Environment {
@@ -25,15 +27,22 @@ impl Environment {
         Self {
             clock: Arc::new(SystemTime::now),
             rng: Arc::new(Mutex::new(fastrand::Rng::new())),
+            is_system: true,
         }
     }
 
-    /// Time from `clock` and chance from `seed`: the same seed gives the same run.
+    /// Time from `clock` and chance from `seed`: the same seed gives the same run. The machine's load is not looked at.
     pub fn seeded(seed: u64, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self {
             clock: Arc::new(clock),
             rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+            is_system: false,
         }
+    }
+
+    /// Whether this is the machine's environment, so that the machine's load means something.
+    pub(crate) fn is_system(&self) -> bool {
+        self.is_system
     }
 
     /// Wall-clock time.

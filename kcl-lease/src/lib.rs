@@ -35,6 +35,7 @@ mod ids;
 mod keeper;
 mod leader;
 mod lease;
+mod load;
 pub mod plan;
 mod store;
 
@@ -46,8 +47,10 @@ pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
 pub use self::ids::{FencingToken, LeaseKey, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
 pub use self::lease::{HashRange, Lease, StreamShard};
+pub use self::load::{Load, LoadError, LoadSource};
+pub use self::plan::Balancing;
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, StoreError,
-    StoreErrorKind, TableSnapshot, UnreadableRow, WorkerRow, WriteOutcome, conformance,
+    StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome, conformance,
 };

@@ -1,6 +1,7 @@
 //! What other generations of workers left in their tables, and what this one does about it.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +137,7 @@ fn worker(id: &str) -> WorkerRow {
         reported_at: 1_800_000_000,
         report_number: 1,
         report_period: Some(Duration::from_secs(3)),
-        has_failing_metric: false,
+        metrics: BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use kcl_lease::{TableOptions, WorkerId};
+use kcl_lease::{Balancing, Load, TableOptions, WorkerId};
 
 use super::{FailurePolicy, InitialPosition};
 
@@ -15,6 +15,9 @@ pub(crate) struct Options {
     pub(crate) initial_position: InitialPosition,
     pub(crate) failover_time: Duration,
     pub(crate) max_leases: usize,
+    pub(crate) balancing: Balancing,
+    pub(crate) load: Load,
+    pub(crate) max_utilization: u8,
     pub(crate) hand_off_timeout: Duration,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) audit_interval: Duration,
@@ -36,6 +39,9 @@ impl Options {
             initial_position: InitialPosition::default(),
             failover_time: Duration::from_secs(10),
             max_leases: usize::MAX,
+            balancing: Balancing::default(),
+            load: Load::default(),
+            max_utilization: 100,
             hand_off_timeout: Duration::from_secs(30),
             drain_timeout: None,
             audit_interval: Duration::from_secs(120),
@@ -88,6 +94,7 @@ impl Options {
         );
         problems.check("max_records", self.max_records, 1, 10_000);
         problems.check("max_leases", self.max_leases, 1, usize::MAX);
+        problems.check("max_utilization", self.max_utilization, 1, 100);
         problems.check(
             "prefetch_bytes_per_shard",
             self.prefetch_bytes_per_shard,
@@ -137,10 +144,12 @@ mod tests {
         let mut options = Options::new("a b");
         options.failover_time = Duration::from_millis(999);
         options.max_records = 10_001;
+        options.max_utilization = 101;
         options.worker_id = Some("".into());
         let problems = options.problems();
-        assert_eq!(problems.len(), 4, "{problems:#?}");
+        assert_eq!(problems.len(), 5, "{problems:#?}");
         assert!(problems.contains(&"failover_time is 999ms; allowed are 1s to 3600s".to_owned()));
+        assert!(problems.contains(&"max_utilization is 101; allowed are 1 to 100".to_owned()));
         assert!(problems.contains(&"max_records is 10001; allowed are 1 to 10000".to_owned()));
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, TableCreation, WorkerId,
+    Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, Load, TableCreation,
+    WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
@@ -117,6 +118,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether the table, new or not, can be restored to any moment of the last 35 days. A table that
+    /// [must exist](Self::table_creation) is left alone. Default: no.
+    pub fn table_point_in_time_recovery(mut self, wanted: bool) -> Self {
+        self.options.table.point_in_time_recovery = wanted;
+        self
+    }
+
     /// Whether leases of the Java KCL 2.x are taken over. Its workers fail once this worker has joined, so stop them for
     /// good before. Default: no, joining is refused.
     pub fn takes_over_from_2x(mut self, takes_over: bool) -> Self {
@@ -148,6 +156,26 @@ impl WorkerBuilder {
     /// The most leases that this worker is given. Default: no limit.
     pub fn max_leases(mut self, limit: usize) -> Self {
         self.options.max_leases = limit;
+        self
+    }
+
+    /// By what the leases are spread over the workers; all workers of an application should agree. Default: by how busy they
+    /// say they are, else by throughput, and by count while there is little to do.
+    pub fn balancing(mut self, balancing: Balancing) -> Self {
+        self.options.balancing = balancing;
+        self
+    }
+
+    /// Whether, and by what, this worker tells how busy it is. Default: by its CPU, where that can be read and the
+    /// [`environment`](Self::environment) is the machine's.
+    pub fn load(mut self, load: Load) -> Self {
+        self.options.load = load;
+        self
+    }
+
+    /// The operating range in percent, 1 to 100: while this worker is busier than that, others get its leases. Default: 100.
+    pub fn max_utilization(mut self, percent: u8) -> Self {
+        self.options.max_utilization = percent;
         self
     }
 
@@ -221,7 +249,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Where time of day and randomness come from. Default: the machine.
+    /// Where time of day and randomness come from. Default: the machine. With another one, the load of the machine is not
+    /// looked at either.
     pub fn environment(mut self, env: Environment) -> Self {
         self.env = env;
         self
@@ -265,6 +294,9 @@ impl WorkerBuilder {
             .unwrap_or_else(|| clients::default_worker_id(&self.env));
         let mut fleet = FleetOptions::with_failover_time(worker_id.clone(), options.failover_time);
         fleet.max_leases = options.max_leases;
+        fleet.balancing = options.balancing;
+        fleet.load = options.load.clone();
+        fleet.max_utilization = options.max_utilization;
         fleet.hand_off_timeout = options.hand_off_timeout;
         let problem = Arc::new(Mutex::new(None));
         let shared = Arc::new(Shared {

@@ -18,7 +18,7 @@ pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
         reported_at: shared.epoch_seconds(),
         report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
         report_period: Some(shared.options.idle_report_period()),
-        has_failing_metric: false,
+        metrics: shared.meter.report(),
     };
     shared.store.report(&row).await
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::shared::Shared;
 use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
-use crate::plan::{BalanceLimits, FleetView, Move, Observer, ObserverOptions, leftovers, plan_moves};
+use crate::plan::{BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, leftovers};
 use crate::store::{StoreError, TableSnapshot, WriteOutcome};
 
 const STANDING: &str = "looking at the leader lock";
@@ -146,10 +146,14 @@ async fn lead(
 async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Election) -> Outcome {
     let mut failing_since: Option<Instant> = None;
     let sighting = election.sighting();
+    let limits = BalanceLimits {
+        max_leases: shared.options.max_leases,
+    };
+    let mut balancer = Balancer::new(shared.options.balancing, limits);
     loop {
         let resigns = shared.resigning.is_cancelled();
         let soonest = Instant::now() + shared.options.min_scan_interval / 4;
-        let next = match assign_once(shared, &mut observer, sighting.as_ref()).await {
+        let next = match assign_once(shared, &mut observer, &mut balancer, sighting.as_ref()).await {
             Ok(next) => {
                 failing_since = None;
                 shared.health.succeeded(ASSIGNING);
@@ -182,6 +186,7 @@ async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Elec
 async fn assign_once(
     shared: &Shared,
     observer: &mut Observer,
+    balancer: &mut Balancer,
     sighting: Option<&crate::plan::Sighting>,
 ) -> Result<Instant, StoreError> {
     let snapshot = shared.store.scan().await?;
@@ -194,12 +199,7 @@ async fn assign_once(
     let next = next_scan(shared, &view, snapshot.read_units, now);
     forget_leftovers(shared, &snapshot, &view).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
-    let moves = plan_moves(
-        &view,
-        BalanceLimits {
-            max_leases: shared.options.max_leases,
-        },
-    );
+    let moves = balancer.plan(&view);
     let most = at_once(shared.options.write_concurrency, moves.len());
     stream::iter(moves)
         .for_each_concurrent(most, |planned| carry_out(shared, planned))

@@ -21,6 +21,7 @@ use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
+use crate::load::Meter;
 use crate::store::{ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
 
 /// Why a worker cannot join its fleet.
@@ -102,11 +103,13 @@ impl Fleet {
             options.worker_id.clone(),
             options.failover_time,
         );
+        let meter = Meter::start(&options.load, options.max_utilization, &env).await;
         let shared = Arc::new(Shared {
             store,
             options,
             env,
             keeper,
+            meter,
             health: Health::default(),
             reports: AtomicU64::new(0),
             discover: Notify::new(),
@@ -138,6 +141,10 @@ impl Fleet {
                 .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
                 .await;
         });
+        if shared.meter.has_source() {
+            let measuring = Arc::clone(&shared);
+            loops.spawn(async move { measuring.meter.keep_sampling(&measuring.health).await });
+        }
         let discovering = Arc::clone(&shared);
         loops.spawn(async move { discover::keep_discovering(&discovering).await });
         let (announces, announcing) = watch::channel(true);

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{HeldLease, Keeper};
+use crate::load::Meter;
 use crate::store::{LeaseStore, TableSnapshot};
 
 /// Shared by the loops; it does not own them, so that they end with their fleet.
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) options: FleetOptions,
     pub(super) env: Environment,
     pub(super) keeper: Keeper,
+    pub(super) meter: Meter,
     pub(super) health: Health,
     /// Reports written so far.
     pub(super) reports: AtomicU64,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::AbortHandle;
@@ -9,6 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::ids::LeaseKey;
 use crate::keeper::{LossReason, Standing};
 use crate::lease::Lease;
+use crate::load::{Load, LoadError, LoadSource};
+use crate::plan::Balancing;
 use crate::store::flaky::FlakyStore;
 use crate::store::{LeaseChange, MemoryLeaseStore, WorkerRow, WriteOutcome};
 
@@ -22,11 +25,20 @@ struct TestWorker {
 
 impl TestWorker {
     async fn join(store: &Arc<dyn LeaseStore>, id: &str) -> Self {
+        Self::join_with(store, id, |_| {}).await
+    }
+
+    async fn join_with(
+        store: &Arc<dyn LeaseStore>,
+        id: &str,
+        configure: impl FnOnce(&mut FleetOptions),
+    ) -> Self {
         let start = Instant::now();
         let seed = id.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let epoch = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let env = Environment::seeded(seed, move || epoch + start.elapsed());
-        let options = FleetOptions::with_failover_time(id, FAILOVER);
+        let mut options = FleetOptions::with_failover_time(id, FAILOVER);
+        configure(&mut options);
         let (fleet, mut acquired) = Fleet::join(Arc::clone(store), options, env).await.unwrap();
         let processor = tokio::spawn(async move {
             let mut leases = JoinSet::new();
@@ -317,7 +329,7 @@ async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
             reported_at: 1_800_000_000 - age,
             report_number: 0,
             report_period: None,
-            has_failing_metric: false,
+            metrics: BTreeMap::new(),
         };
         store.report(&row).await.unwrap();
     }
@@ -361,4 +373,62 @@ async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_ano
         store.scan().await.unwrap().workers.is_empty(),
         "and nothing was written"
     );
+}
+
+/// As busy as it is told to be; at 101 % its source fails.
+#[derive(Debug, Clone, Default)]
+struct Dial(Arc<std::sync::atomic::AtomicU8>);
+
+impl Dial {
+    fn turn_to(&self, percent: u8) {
+        self.0.store(percent, Ordering::Relaxed);
+    }
+}
+
+#[async_trait::async_trait]
+impl LoadSource for Dial {
+    async fn sample(&self) -> Result<f64, LoadError> {
+        Ok(f64::from(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_load_cannot_be_measured_is_given_nothing_until_it_can() {
+    let store = table_of(4).await;
+    let (a, b) = (Dial::default(), Dial::default());
+    let reporting = |dial: &Dial| {
+        let load = Load::from_source(dial.clone());
+        move |options: &mut FleetOptions| options.load = load
+    };
+    let first = TestWorker::join_with(&store, "a", reporting(&a)).await;
+    until_held(&[&first], &[4], Duration::from_secs(1)).await;
+    b.turn_to(101);
+    let second = TestWorker::join_with(&store, "b", reporting(&b)).await;
+    sleep(FAILOVER).await;
+    assert_eq!(second.count(), 0);
+    assert_eq!(
+        store.scan().await.unwrap().workers[1].metrics["C"].samples,
+        [-1.0]
+    );
+    b.turn_to(0);
+    until_held(&[&first, &second], &[2, 2], Duration::from_secs(20)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_busier_than_the_others_gives_leases_away_unless_only_their_number_counts() {
+    for (balancing, expected) in [(Balancing::Utilization, [1, 3]), (Balancing::Count, [2, 2])] {
+        let store = table_of(4).await;
+        let (a, b) = (Dial::default(), Dial::default());
+        let reporting = |dial: &Dial| {
+            let load = Load::from_source(dial.clone());
+            move |options: &mut FleetOptions| (options.load, options.balancing) = (load, balancing)
+        };
+        let first = TestWorker::join_with(&store, "a", reporting(&a)).await;
+        let second = TestWorker::join_with(&store, "b", reporting(&b)).await;
+        until_held(&[&first, &second], &[2, 2], Duration::from_secs(5)).await;
+        a.turn_to(90);
+        b.turn_to(10);
+        sleep(Duration::from_secs(110)).await;
+        assert_eq!([first.count(), second.count()], expected, "{balancing:?}");
+    }
 }

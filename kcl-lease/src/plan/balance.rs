@@ -1,11 +1,48 @@
-//! Assignment by lease count: every lease has a live owner, and no worker has two more than another.
+//! Every lease has a live owner, and the work is spread evenly: which rule does that when.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::assignment::Assignment;
+use super::loads::Loads;
 use super::observe::{Claim, FleetView, LeaseState, LeaseView};
+use super::{count, variance};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
+
+/// By what a leader spreads the leases over the workers. All workers of an application should agree.
+///
+/// | | every eligible worker reports a load | otherwise |
+/// |---|---|---|
+/// | [`Utilization`](Self::Utilization) | by that load | by throughput |
+/// | [`Throughput`](Self::Throughput) | by throughput | by throughput |
+/// | [`Count`](Self::Count) | by count | by count |
+///
+/// As long as a fleet has little to do, it is balanced **by count** in any case: no worker has two leases more than
+/// another. A fleet has much to do once its busiest worker is at 30 % of a metric, or has leases of 1 MB/s together, until
+/// its busiest worker falls below half of that.
+///
+/// **By load** a lease goes to the worker that is farthest below the mean of the fleet. A worker that is more than 10 % above
+/// the mean (of a reported load: and at least 5 percentage points), or above its
+/// [`max_utilization`](crate::FleetOptions::max_utilization), gives leases of 60 % of its excess away, to workers that stay
+/// below the mean with them. These are the Java KCL's defaults. What is different:
+///
+/// - It waits for reports that tell of the present leases: nothing is evened out within a minute after a lease changed its
+///   owner, and what a lease is likely to need is added to its new owner's load until then.
+/// - A lease that came from another worker rests for five minutes, and does not return to that worker within an hour.
+/// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
+///   never does it for workers on one machine, whose loads are equal.
+/// - Workers above their operating range are the last that are given leases without owner, though they are given them if
+///   there is nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Balancing {
+    /// By what the workers report, see [`Load`](crate::Load). Like `WORKER_UTILIZATION_AWARE` of the Java KCL.
+    #[default]
+    Utilization,
+    /// By the leases' throughput. Like `disableWorkerMetrics` of the Java KCL.
+    Throughput,
+    /// By the number of leases. Like `LEASE_COUNT_BASED` of the Java KCL.
+    Count,
+}
 
 /// Bounds of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -31,28 +68,81 @@ impl Move {
             _ => None,
         }
     }
+
+    /// From its living owner to another worker: what nobody has begun with moves at no cost.
+    pub(super) fn over(view: &LeaseView, to: WorkerId) -> Self {
+        let change = match view.claim {
+            Claim::No => LeaseChange::Assign {
+                to,
+                unless_renewed: true,
+            },
+            _ => LeaseChange::BeginHandOff { to },
+        };
+        Self {
+            lease: view.lease.clone(),
+            change,
+        }
+    }
 }
 
-/// The writes that bring the fleet closer to balance: first owners for leases without one, then hand-offs from the
-/// workers that hold most to those that hold least.
-pub fn plan_moves(view: &FleetView, limits: BalanceLimits) -> Vec<Move> {
-    let mut load = Load::of(view, limits);
-    let mut moves = Vec::new();
-    for wanted in [LeaseState::Unowned, LeaseState::Expired] {
-        for lease in leases_in(view, wanted) {
-            moves.extend(load.rehome(lease));
+/// Plans the writes that bring a fleet closer to balance.
+#[derive(Debug)]
+pub struct Balancer {
+    balancing: Balancing,
+    limits: BalanceLimits,
+    /// Whether the fleet had much to do when it was last looked at.
+    is_busy: bool,
+}
+
+impl Balancer {
+    /// A balancer that has seen nothing.
+    pub fn new(balancing: Balancing, limits: BalanceLimits) -> Self {
+        Self {
+            balancing,
+            limits,
+            is_busy: false,
         }
     }
-    for view in &view.leases {
-        if let LeaseState::HandOff { overdue } = view.state {
-            moves.extend(load.resolve_hand_off(&view.lease, overdue));
+
+    /// First owners for leases without one, then the end of hand-offs that nobody finishes, then moves from workers that
+    /// have much to workers that have little.
+    pub fn plan(&mut self, view: &FleetView) -> Vec<Move> {
+        let loads = self.loads(view);
+        let mut assignment = Assignment::of(view, self.limits, loads);
+        let mut moves = Vec::new();
+        for wanted in [LeaseState::Unowned, LeaseState::Expired] {
+            for lease in leases_in(view, wanted) {
+                moves.extend(assignment.rehome(lease));
+            }
         }
+        for view in &view.leases {
+            if let LeaseState::HandOff { overdue } = view.state {
+                moves.extend(assignment.resolve_hand_off(&view.lease, overdue));
+            }
+        }
+        // Only a processor can finish a hand-off: where there may be none yet, the next scan tells.
+        let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
+        let movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
+        if self.is_busy {
+            variance::even_out(&mut assignment, view, &movable, &mut moves);
+        } else {
+            count::even_out(&mut assignment, &movable, &mut moves);
+        }
+        moves
     }
-    // Only a processor can finish a hand-off: where there may be none yet, the next scan tells.
-    let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
-    let live = view.leases.iter().filter(is_movable);
-    load.even_out(live, &mut moves);
-    moves
+
+    /// The loads to go by; none if the fleet is balanced by count.
+    fn loads(&mut self, view: &FleetView) -> Option<Loads> {
+        let loads = match self.balancing {
+            Balancing::Utilization => Loads::reported(view).or_else(|| Loads::throughput(view)),
+            Balancing::Throughput => Loads::throughput(view),
+            Balancing::Count => None,
+        };
+        let threshold = if self.is_busy { 0.5 } else { 1.0 };
+        let loads = loads.filter(|loads| loads.busyness() >= threshold);
+        self.is_busy = loads.is_some();
+        loads
+    }
 }
 
 fn leases_in(view: &FleetView, state: LeaseState) -> impl Iterator<Item = &Lease> {
@@ -60,139 +150,6 @@ fn leases_in(view: &FleetView, state: LeaseState) -> impl Iterator<Item = &Lease
         .iter()
         .filter(move |view| view.state == state)
         .map(|view| &view.lease)
-}
-
-/// Leases per eligible worker, those on their way to it included.
-struct Load {
-    counts: BTreeMap<WorkerId, usize>,
-    /// Workers that are given nothing at present.
-    overdue: BTreeSet<WorkerId>,
-    max_leases: usize,
-}
-
-impl Load {
-    fn of(view: &FleetView, limits: BalanceLimits) -> Self {
-        let eligible = view.workers.iter().filter(|worker| worker.eligible);
-        let mut counts: BTreeMap<_, _> = eligible.map(|worker| (worker.id.clone(), 0)).collect();
-        for view in &view.leases {
-            if matches!(view.state, LeaseState::Live | LeaseState::HandOff { .. })
-                && let Some(count) = view.lease.owner.as_ref().and_then(|owner| counts.get_mut(owner))
-            {
-                *count += 1;
-            }
-        }
-        let overdue = view.workers.iter().filter(|worker| worker.overdue);
-        Self {
-            counts,
-            overdue: overdue.map(|worker| worker.id.clone()).collect(),
-            max_leases: limits.max_leases,
-        }
-    }
-
-    /// A new owner for a lease that nobody processes.
-    ///
-    /// A scan may show what was true a moment ago, so the row must still be as it was judged.
-    fn rehome(&mut self, lease: &Lease) -> Option<Move> {
-        // Its processor is dead; whoever was to follow it should, if it can.
-        let next = lease
-            .owner
-            .clone()
-            .filter(|owner| lease.is_in_hand_off() && self.receives(owner));
-        let to = next.or_else(|| self.least_loaded(lease.actual_owner()))?;
-        self.add(&to);
-        Some(Move {
-            lease: lease.clone(),
-            change: LeaseChange::Assign {
-                to,
-                unless_renewed: true,
-            },
-        })
-    }
-
-    /// A hand-off that nobody will finish is finished here; one whose next owner is gone goes back to its processor,
-    /// for only that one knows when it has stopped.
-    fn resolve_hand_off(&mut self, lease: &Lease, overdue: bool) -> Option<Move> {
-        let next = lease.owner.as_ref()?;
-        let next_is_eligible = self.counts.contains_key(next);
-        let to = match (next_is_eligible, overdue) {
-            (true, false) => return None,
-            (true, true) => next.clone(),
-            (false, false) => lease.checkpoint_owner.clone()?,
-            (false, true) => self.least_loaded(lease.checkpoint_owner.as_ref())?,
-        };
-        if !next_is_eligible {
-            self.add(&to);
-        }
-        Some(Move {
-            lease: lease.clone(),
-            change: LeaseChange::Assign {
-                to,
-                unless_renewed: false,
-            },
-        })
-    }
-
-    fn even_out<'a>(&mut self, live: impl Iterator<Item = &'a LeaseView>, moves: &mut Vec<Move>) {
-        let mut held: BTreeMap<&WorkerId, Vec<&LeaseView>> = BTreeMap::new();
-        for view in live {
-            if let Some(owner) = &view.lease.owner {
-                held.entry(owner).or_default().push(view);
-            }
-        }
-        for leases in held.values_mut() {
-            // The last is moved first, and what nobody has begun with moves at no cost.
-            leases.sort_by_key(|view| view.claim == Claim::No);
-        }
-        while let Some((from, to)) = self.uneven_pair() {
-            let Some(view) = held.get_mut(&from).and_then(Vec::pop) else {
-                break;
-            };
-            if let Some(count) = self.counts.get_mut(&from) {
-                *count -= 1;
-            }
-            self.add(&to);
-            let change = match view.claim {
-                Claim::No => LeaseChange::Assign {
-                    to,
-                    unless_renewed: true,
-                },
-                _ => LeaseChange::BeginHandOff { to },
-            };
-            moves.push(Move {
-                lease: view.lease.clone(),
-                change,
-            });
-        }
-    }
-
-    /// The most and the least loaded worker, if moving a lease between them helps.
-    fn uneven_pair(&self) -> Option<(WorkerId, WorkerId)> {
-        let receivers = self.counts.iter().filter(|(id, _)| self.receives(id));
-        let (to, &least) = receivers.min_by_key(|(_, count)| **count)?;
-        // Of equally loaded workers the first gives, as the first receives.
-        let (from, &most) = self.counts.iter().rev().max_by_key(|(_, count)| **count)?;
-        (most > least + 1 && least < self.max_leases).then(|| (from.clone(), to.clone()))
-    }
-
-    fn least_loaded(&self, except: Option<&WorkerId>) -> Option<WorkerId> {
-        let candidates = self
-            .counts
-            .iter()
-            .filter(|(id, count)| Some(*id) != except && self.receives(id) && **count < self.max_leases);
-        candidates
-            .min_by_key(|(_, count)| **count)
-            .map(|(id, _)| id.clone())
-    }
-
-    fn receives(&self, worker: &WorkerId) -> bool {
-        self.counts.contains_key(worker) && !self.overdue.contains(worker)
-    }
-
-    fn add(&mut self, to: &WorkerId) {
-        if let Some(count) = self.counts.get_mut(to) {
-            *count += 1;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub fn leftovers<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::plan::WorkerView;
 
@@ -43,7 +45,7 @@ mod tests {
             reported_at: NOW - age,
             report_number: 0,
             report_period: None,
-            has_failing_metric: false,
+            metrics: BTreeMap::new(),
         };
         let snapshot = TableSnapshot {
             workers: vec![row],
@@ -54,6 +56,7 @@ mod tests {
                 id: "w".into(),
                 eligible,
                 overdue: false,
+                metrics: BTreeMap::new(),
             }],
             ..FleetView::default()
         };

@@ -1,13 +1,18 @@
 //! Who should hold what: pure functions from what was observed to conditional writes.
 
+mod assignment;
 mod balance;
+mod count;
 mod leftovers;
+mod loads;
 mod observe;
 mod successors;
+mod variance;
 
-pub use self::balance::{BalanceLimits, Move, plan_moves};
+pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
 pub use self::leftovers::leftovers;
 pub use self::observe::{
-    Claim, FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Sighting, WorkerView, counter_digest,
+    Claim, FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Relocation, Sighting, WorkerView,
+    counter_digest,
 };
 pub use self::successors::name_successors;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
-use crate::store::{TableSnapshot, WorkerRow};
+use crate::store::{TableSnapshot, WorkerMetric, WorkerRow};
 
 /// A Java worker without leases shows itself only by its report, every 30 s by default; Java allows two periods.
 const JAVA_SILENCE: Duration = Duration::from_secs(60);
@@ -53,6 +53,17 @@ pub struct LeaseView {
     pub state: LeaseState,
     /// Whether its owner has begun with it.
     pub claim: Claim,
+    /// Its last change of owner, if the observer saw one.
+    pub moved: Option<Relocation>,
+}
+
+/// A change of a lease's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// The last owner before; none for a lease that was nobody's.
+    pub from: Option<WorkerId>,
+    /// How long ago; for a hand-off since it was finished.
+    pub ago: Duration,
 }
 
 /// Whether the owner of a lease has begun with it, as far as can be told from its counter.
@@ -85,15 +96,18 @@ pub enum LeaseState {
 }
 
 /// One worker as the observer judges it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WorkerView {
     /// The worker.
     pub id: WorkerId,
-    /// Alive, announced and well: may be given leases.
+    /// Alive, announced and well: may be given leases. A worker with a failing metric is not well as long as another one
+    /// is.
     pub eligible: bool,
     /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
     /// is heard of.
     pub overdue: bool,
+    /// How busy it says it is.
+    pub metrics: BTreeMap<String, WorkerMetric>,
 }
 
 /// The fleet at one moment.
@@ -117,6 +131,8 @@ struct LeaseHistory {
     claim: Claim,
     /// The owner changed, and nothing was written since.
     is_untouched: bool,
+    /// The last owner before this one, and when the lease left it.
+    moved: Option<(Option<WorkerId>, Instant)>,
 }
 
 impl LeaseHistory {
@@ -303,17 +319,27 @@ impl Observer {
                 Claim::No if !is_ours => Claim::Unknown,
                 claim => claim,
             };
+            let moved = self
+                .leases
+                .get(&lease.key)
+                .and_then(|history| history.moved.as_ref());
+            let moved = moved.map(|(from, at)| Relocation {
+                from: from.clone(),
+                ago: now.saturating_duration_since(*at),
+            });
             leases.push(LeaseView {
                 lease: lease.clone(),
                 state,
                 claim,
+                moved,
             });
         }
-        let workers = snapshot
+        let mut workers: Vec<_> = snapshot
             .workers
             .iter()
             .map(|row| self.judge_worker(row, &leases, now))
             .collect();
+        exclude_failing(&mut workers);
         FleetView {
             leases,
             workers,
@@ -382,8 +408,22 @@ impl Observer {
         let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),
-            eligible: is_alive && !row.has_failing_metric && !self.unresponsive.contains_key(&row.id),
+            eligible: is_alive && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
+            metrics: row.metrics.clone(),
+        }
+    }
+}
+
+/// A worker that cannot tell how busy it is gets no leases, unless nobody can tell: somebody has to process them.
+fn exclude_failing(workers: &mut [WorkerView]) {
+    let is_failing = |worker: &WorkerView| worker.metrics.values().any(WorkerMetric::is_failing);
+    if workers
+        .iter()
+        .any(|worker| worker.eligible && !worker.overdue && !is_failing(worker))
+    {
+        for worker in workers.iter_mut().filter(|worker| is_failing(worker)) {
+            worker.eligible = false;
         }
     }
 }
@@ -460,6 +500,7 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         before.actual_owner() != lease.actual_owner()
             || (before.is_untouched && before.counter == lease.counter)
     });
+    let moved = before.as_ref().and_then(|before| follow_move(before, lease, now));
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
             .as_ref()
@@ -475,7 +516,19 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         hand_off_since,
         claim,
         is_untouched,
+        moved,
     }
+}
+
+fn follow_move(before: &LeaseHistory, lease: &Lease, now: Instant) -> Option<(Option<WorkerId>, Instant)> {
+    let earlier = || before.moved.as_ref().and_then(|(from, _)| from.clone());
+    if before.owner != lease.owner {
+        return Some((before.owner.clone().or_else(earlier), now));
+    }
+    if before.actual_owner() != lease.actual_owner() {
+        return Some((before.actual_owner().cloned(), now));
+    }
+    before.moved.clone()
 }
 
 /// At the first scan only: did the worker report just now, as one without leases must?

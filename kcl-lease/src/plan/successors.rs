@@ -12,8 +12,9 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Names the next owner of each lease that `leaver` processes, spreading them over the workers that reported lately
 /// and are not `known_dead`. Leases without successor are not in the answer.
 ///
-/// A Java worker without leases is named only if there is nobody else. It may be one that stopped a moment ago: it leaves
-/// its row behind, which looks alive for a minute, and a Java leader would leave to it what it is given.
+/// A worker without leases may be one that is gone: whoever is killed leaves its row behind, and a Java worker that stops
+/// does too. So it is named, unless there is nobody else, only if it reports as often as ours do while they are idle, and
+/// has not missed two reports.
 ///
 /// A wrong guess costs time but no safety: the leader takes leases back from workers that it knows to be dead.
 pub fn name_successors(
@@ -25,7 +26,7 @@ pub fn name_successors(
 ) -> BTreeMap<LeaseKey, WorkerId> {
     let candidates = snapshot.workers.iter().filter(|row| {
         row.id != *leaver
-            && !row.has_failing_metric
+            && !row.has_failing_metric()
             && !known_dead.contains(&row.id)
             && epoch_seconds.abs_diff(row.reported_at) <= FRESH.as_secs()
     });
@@ -36,13 +37,16 @@ pub fn name_successors(
             *count += 1;
         }
     }
-    let ours: BTreeSet<_> = snapshot
+    let reports_often: BTreeSet<_> = snapshot
         .workers
         .iter()
-        .filter(|row| row.report_period.is_some())
+        .filter(|row| {
+            row.report_period
+                .is_some_and(|period| epoch_seconds.abs_diff(row.reported_at) <= 2 * period.as_secs() + 1)
+        })
         .map(|row| &row.id)
         .collect();
-    let is_trusted = |id: &WorkerId, count: usize| count > 0 || ours.contains(id);
+    let is_trusted = |id: &WorkerId, count: usize| count > 0 || reports_often.contains(id);
     if counts.iter().any(|(id, count)| is_trusted(id, *count)) {
         counts.retain(|id, count| is_trusted(id, *count));
     }
@@ -79,7 +83,7 @@ mod tests {
             reported_at: NOW - age,
             report_number: 0,
             report_period: Some(Duration::from_secs(3)),
-            has_failing_metric: false,
+            metrics: BTreeMap::new(),
         }
     }
 
@@ -121,6 +125,19 @@ mod tests {
         assert!(named(leases(), vec![worker("a", 61)], &[]).is_empty());
         assert!(named(leases(), vec![worker("a", 1)], &["a".into()]).is_empty());
         assert!(named(leases(), vec![worker("me", 1)], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_peer_without_leases_that_missed_two_reports_is_the_last_resort() {
+        let leases = || vec![lease("1", "me"), lease("2", "b")];
+        let peers = |silent_for| vec![worker("killed", silent_for), worker("b", 29)];
+        assert_eq!(named(leases(), peers(7), &[]), ["1=killed"], "it may be idle");
+        assert_eq!(named(leases(), peers(8), &[]), ["1=b"]);
+        assert_eq!(
+            named(vec![lease("1", "me")], peers(8), &[]).len(),
+            1,
+            "better than nobody"
+        );
     }
 
     #[test]

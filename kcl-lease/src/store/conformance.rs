@@ -10,14 +10,14 @@
 //! ```
 #![expect(clippy::expect_used, reason = "a suite reports by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ClientVersion, LeaderLock, LeaseChange, LeaseStore, WorkerRow, WriteOutcome};
+use super::{ClientVersion, LeaderLock, LeaseChange, LeaseStore, WorkerMetric, WorkerRow, WriteOutcome};
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::{HashRange, Lease};
@@ -326,7 +326,13 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
         reported_at: at,
         report_number: 7,
         report_period: Some(Duration::from_millis(3333)),
-        has_failing_metric: false,
+        metrics: BTreeMap::from([(
+            WorkerMetric::CPU.to_owned(),
+            WorkerMetric {
+                samples: vec![12.5, WorkerMetric::FAILED],
+                max_utilization: 80.0,
+            },
+        )]),
     };
     store.report(&row(1)).await.expect("reported");
     store.report(&row(2)).await.expect("reported");

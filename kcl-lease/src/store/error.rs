@@ -87,7 +87,7 @@ impl StoreError {
             StoreErrorKind::TableMissing => "create the table or allow its creation",
             StoreErrorKind::AccessDenied => {
                 "allow DescribeTable, CreateTable, UpdateTable, Scan, Query, GetItem, PutItem, UpdateItem and \
-                 DeleteItem on the table and its indexes"
+                 DeleteItem on the table and its indexes, and UpdateContinuousBackups for point-in-time recovery"
             }
             StoreErrorKind::Invalid => "check the table's schema and the row named here",
             StoreErrorKind::Incompatible => "nothing was written",

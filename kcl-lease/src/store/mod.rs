@@ -16,7 +16,7 @@ use async_trait::async_trait;
 pub use self::change::{Effect, LeaseChange, Requirement};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryLeaseStore;
-pub use self::rows::{ClientVersion, LeaderLock, TableSnapshot, UnreadableRow, WorkerRow};
+pub use self::rows::{ClientVersion, LeaderLock, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 

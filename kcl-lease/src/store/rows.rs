@@ -1,5 +1,6 @@
 //! The rows of the lease table that are not leases, and the table as a whole.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::WorkerId;
@@ -55,8 +56,49 @@ pub struct WorkerRow {
     /// When the next report is due at the latest while the worker holds no lease; absent for Java workers, which report
     /// every 30 s by default.
     pub report_period: Option<Duration>,
-    /// Whether the newest sample of one of its metrics failed, which makes it ineligible for leases.
-    pub has_failing_metric: bool,
+    /// How busy it is, by the Java KCL's short names: `C` for CPU, `M` for memory, `NI` and `NO` for the network. Empty for
+    /// a worker that does not report it.
+    pub metrics: BTreeMap<String, WorkerMetric>,
+}
+
+impl WorkerRow {
+    /// Whether one of its metrics fails, which makes it ineligible for leases.
+    pub fn has_failing_metric(&self) -> bool {
+        self.metrics.values().any(WorkerMetric::is_failing)
+    }
+}
+
+/// How busy a worker was lately, by one measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerMetric {
+    /// Means over the last report periods in percent (0 to 100), oldest first, at most 10;
+    /// [`FAILED`](Self::FAILED) for a period in which nothing could be measured.
+    pub samples: Vec<f64>,
+    /// The operating range: above this percentage the worker has too much to do.
+    pub max_utilization: f64,
+}
+
+impl WorkerMetric {
+    /// The short name of the CPU.
+    pub const CPU: &'static str = "C";
+    /// What the Java KCL writes for a period without a measurement.
+    pub const FAILED: f64 = -1.0;
+
+    /// Weight of the newest sample in the moving average; the Java KCL's default `workerMetricsEMAAlpha`.
+    const ALPHA: f64 = 0.5;
+
+    /// Whether the newest sample failed.
+    pub fn is_failing(&self) -> bool {
+        self.samples.last().is_some_and(|newest| *newest < 0.0)
+    }
+
+    /// The moving average in percent, in which the newest sample weighs half; failed samples are left out. 0 if there is
+    /// none.
+    pub fn utilization(&self) -> f64 {
+        let good = self.samples.iter().copied().filter(|sample| *sample >= 0.0);
+        good.reduce(|average, sample| Self::ALPHA * sample + (1.0 - Self::ALPHA) * average)
+            .unwrap_or(0.0)
+    }
 }
 
 /// The row `Migration3.0`: which generation of the lease protocol the application's workers speak.
@@ -77,5 +119,38 @@ impl ClientVersion {
     /// Whether a worker that speaks only the current protocol may join.
     pub fn is_current(&self) -> bool {
         self.version == Self::CURRENT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(samples: &[f64]) -> WorkerMetric {
+        WorkerMetric {
+            samples: samples.to_vec(),
+            max_utilization: 100.0,
+        }
+    }
+
+    #[test]
+    fn the_newest_sample_weighs_half_and_failed_ones_nothing() {
+        for (samples, utilization) in [
+            (&[][..], 0.0),
+            (&[40.0], 40.0),
+            (&[40.0, 80.0], 60.0),
+            (&[40.0, -1.0, 80.0], 60.0),
+            (&[80.0, 40.0, 0.0], 30.0),
+            (&[-1.0], 0.0),
+        ] {
+            assert_eq!(metric(samples).utilization(), utilization, "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_newest_sample_can_fail_a_metric() {
+        assert!(metric(&[31.25, -1.0]).is_failing());
+        assert!(!metric(&[-1.0, 31.25]).is_failing());
+        assert!(!metric(&[]).is_failing());
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
@@ -21,7 +22,7 @@ async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
         reported_at: 0,
         report_number: 0,
         report_period: None,
-        has_failing_metric: false,
+        metrics: BTreeMap::new(),
     };
     store.report(&peer).await.unwrap();
     let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::super::observe::{LeaseView, WorkerView};
@@ -18,6 +20,7 @@ fn fleet(sketch: &str) -> FleetView {
                 id: name.into(),
                 eligible: !owner.starts_with('('),
                 overdue: owner.starts_with('['),
+                metrics: BTreeMap::new(),
             });
         }
         for text in leases.split_whitespace() {
@@ -60,7 +63,12 @@ fn lease(owner: &str, text: &str) -> LeaseView {
         Some('~') => Claim::Unknown,
         _ => Claim::Yes,
     };
-    LeaseView { lease, state, claim }
+    LeaseView {
+        lease,
+        state,
+        claim,
+        moved: None,
+    }
 }
 
 /// The plan as text: `3=a` assigns, `3=a!` assigns unless renewed, `3>a` begins a hand-off.
@@ -69,7 +77,8 @@ fn plan(sketch: &str) -> String {
 }
 
 fn plan_within(sketch: &str, max_leases: usize) -> String {
-    let moves = plan_moves(&fleet(sketch), BalanceLimits { max_leases });
+    let limits = BalanceLimits { max_leases };
+    let moves = Balancer::new(Balancing::default(), limits).plan(&fleet(sketch));
     let texts = moves.iter().map(|m| match &m.change {
         LeaseChange::Assign {
             to,
@@ -140,6 +149,13 @@ fn no_worker_is_given_more_than_its_limit() {
     assert_eq!(plan_within("a: 1 2 3 4 | b: ", 1), "4>b");
 }
 
+fn plan_freely(view: &FleetView) -> Vec<Move> {
+    let limits = BalanceLimits {
+        max_leases: usize::MAX,
+    };
+    Balancer::new(Balancing::default(), limits).plan(view)
+}
+
 fn any_fleet() -> impl Strategy<Value = FleetView> {
     let state = prop_oneof![
         4 => Just(""), 1 => Just("!"), 1 => Just("."), 1 => Just(">w0"), 1 => Just(">>w1"), 1 => Just(">w2!"),
@@ -176,12 +192,7 @@ fn any_fleet() -> impl Strategy<Value = FleetView> {
 
 /// Plays a plan to its end: every write applied, every hand-off finished, every owner that got a lease alive.
 fn settle(mut view: FleetView) -> FleetView {
-    for planned in plan_moves(
-        &view,
-        BalanceLimits {
-            max_leases: usize::MAX,
-        },
-    ) {
+    for planned in plan_freely(&view) {
         let slot = view
             .leases
             .iter_mut()
@@ -224,12 +235,12 @@ proptest! {
         }
         let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
         prop_assert!(most - least <= 1, "{counts:?}");
-        prop_assert_eq!(plan_moves(&settled, BalanceLimits { max_leases: usize::MAX }), vec![], "a plan is stable");
+        prop_assert_eq!(plan_freely(&settled), vec![], "a plan is stable");
     }
 
     #[test]
     fn a_lease_is_moved_at_most_once_and_only_to_eligible_workers(view in any_fleet()) {
-        let moves = plan_moves(&view, BalanceLimits { max_leases: usize::MAX });
+        let moves = plan_freely(&view);
         let mut keys: Vec<_> = moves.iter().map(|m| m.lease.key.clone()).collect();
         keys.sort();
         let planned = keys.len();

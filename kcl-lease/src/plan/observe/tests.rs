@@ -27,7 +27,7 @@ fn worker(id: &str, reported_at: u64) -> WorkerRow {
         reported_at,
         report_number: 0,
         report_period,
-        has_failing_metric: false,
+        metrics: BTreeMap::new(),
     }
 }
 
@@ -384,12 +384,31 @@ fn a_java_worker_that_does_not_begin_with_a_lease_gets_no_more() {
 }
 
 #[test]
-fn a_worker_with_a_failing_metric_gets_nothing() {
-    let failing = WorkerRow {
-        has_failing_metric: true,
-        ..worker("a", EPOCH)
+fn a_worker_with_a_failing_metric_gets_nothing_while_another_one_is_well() {
+    let reporting = |id: &str, samples: &[f64]| {
+        let metric = WorkerMetric {
+            samples: samples.to_vec(),
+            max_utilization: 100.0,
+        };
+        WorkerRow {
+            metrics: BTreeMap::from([(WorkerMetric::CPU.to_owned(), metric)]),
+            ..worker(id, EPOCH)
+        }
     };
-    assert!(!is_eligible(&after(&[(0, table(&[], &[failing]))]), "a"));
+    let eligible = |a: &[f64], b: &[f64]| {
+        let view = after(&[(0, table(&[], &[reporting("a", a), reporting("b", b)]))]);
+        (is_eligible(&view, "a"), is_eligible(&view, "b"))
+    };
+    assert_eq!(eligible(&[50.0, -1.0], &[50.0]), (false, true));
+    assert_eq!(eligible(&[-1.0, 50.0], &[50.0]), (true, true), "it is well again");
+    assert_eq!(eligible(&[-1.0], &[50.0, -1.0]), (true, true), "nobody is left");
+
+    let dead = WorkerRow {
+        reported_at: EPOCH - 1000,
+        ..reporting("b", &[50.0])
+    };
+    let view = after(&[(0, table(&[], &[reporting("a", &[-1.0]), dead]))]);
+    assert!(is_eligible(&view, "a"), "a dead worker does not count");
 }
 
 #[test]
@@ -508,4 +527,40 @@ fn a_lease_that_a_silent_worker_may_have_begun_with_waits_for_its_own_expiry() {
         LeaseState::Live,
         "but it may have taken the lease up 3 s ago"
     );
+}
+
+#[test]
+fn the_last_change_of_owner_is_known_with_its_time_and_the_owner_before() {
+    let at = |second, owner: &str, checkpoint_owner: Option<&str>, counter| {
+        let lease = Lease {
+            owner: Some(owner.into()).filter(|_| !owner.is_empty()),
+            checkpoint_owner: checkpoint_owner.map(Into::into),
+            ..lease("s", owner, counter)
+        };
+        (second, table(&[lease], &[]))
+    };
+    let moved = |scans: &[(u64, TableSnapshot)]| {
+        let moved = after(scans).leases[0].moved.clone();
+        moved.map(|moved| (moved.from.map(|id| id.to_string()), moved.ago.as_secs()))
+    };
+    let from = |id: &str, ago| Some((Some(id.to_owned()), ago));
+    let first = at(0, "a", None, 1);
+    assert_eq!(moved(std::slice::from_ref(&first)), None, "nothing was seen");
+    assert_eq!(moved(&[first.clone(), at(1, "a", None, 2)]), None, "only renewed");
+    assert_eq!(
+        moved(&[first.clone(), at(1, "b", None, 2), at(5, "b", None, 3)]),
+        from("a", 4)
+    );
+    let hand_off = [first.clone(), at(1, "b", Some("a"), 1)];
+    assert_eq!(moved(&hand_off), from("a", 0));
+    let handed_off = [hand_off.as_slice(), &[at(9, "b", None, 2), at(12, "b", None, 3)]].concat();
+    assert_eq!(moved(&handed_off), from("a", 3), "from when it was finished");
+    let released = [
+        first,
+        at(1, "", None, 2),
+        at(3, "b", None, 3),
+        at(4, "b", None, 4),
+    ];
+    assert_eq!(moved(&released), from("a", 1));
+    assert_eq!(moved(&[at(0, "", None, 1), at(1, "b", None, 2)]), Some((None, 0)));
 }

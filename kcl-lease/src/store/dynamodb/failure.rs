@@ -41,7 +41,7 @@ fn kind_of(code: &str) -> (StoreErrorKind, bool) {
         | "ThrottlingException"
         | "RequestLimitExceeded"
         | "LimitExceededException" => (StoreErrorKind::Throttled, true),
-        "ResourceNotFoundException" => (StoreErrorKind::TableMissing, false),
+        "ResourceNotFoundException" | "TableNotFoundException" => (StoreErrorKind::TableMissing, false),
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidSignatureException"

@@ -2,6 +2,7 @@
 //! tables exist.
 
 mod attributes;
+mod backups;
 mod codec;
 mod expression;
 mod failure;

@@ -1,12 +1,12 @@
 //! The rows that are not leases: leader lock, workers, client version.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::*;
-use crate::store::{ClientVersion, LeaderLock, WorkerRow};
+use crate::store::{ClientVersion, LeaderLock, WorkerMetric, WorkerRow};
 
 const METRICS: &str = "sts";
 const OPERATING_RANGE: &str = "opr";
@@ -60,13 +60,16 @@ pub(super) fn decode_lock(item: &Item) -> Result<LeaderLock, String> {
     })
 }
 
-/// The row of a worker that reports no metrics: the Java leader then balances it by throughput alone.
+/// With two empty maps for a worker that reports no metrics: a Java leader then balances it by throughput alone.
 pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
     let mut item = Item::from([
         (ENTITY_TYPE.into(), string(WORKER_ENTITY)),
         (REPORTED_AT.into(), number(worker.reported_at)),
-        (METRICS.into(), AttributeValue::M(HashMap::new())),
-        (OPERATING_RANGE.into(), AttributeValue::M(HashMap::new())),
+        (METRICS.into(), numbers(worker, |metric| metric.samples.clone())),
+        (
+            OPERATING_RANGE.into(),
+            numbers(worker, |metric| vec![metric.max_utilization]),
+        ),
         (SUPPORT_CODE.into(), number(SINGLE_TABLE_SUPPORT)),
         (SUPPORT_CODE_AT.into(), number(worker.reported_at)),
     ]);
@@ -87,22 +90,52 @@ pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String>
         reported_at,
         report_number: item.unsigned(REPORT_NUMBER)?.unwrap_or(0),
         report_period: item.unsigned(REPORT_PERIOD)?.map(Duration::from_millis),
-        has_failing_metric: has_failing_metric(item),
+        metrics: decode_metrics(item),
     })
 }
 
-/// A worker reports -1 for a metric that it could not sample.
-fn has_failing_metric(item: &Item) -> bool {
+/// A list of numbers for each metric. A Java leader drops rows with an empty list.
+fn numbers(worker: &WorkerRow, of: impl Fn(&WorkerMetric) -> Vec<f64>) -> AttributeValue {
+    let reported = worker
+        .metrics
+        .iter()
+        .filter(|(_, metric)| !metric.samples.is_empty());
+    let lists = reported.map(|(name, metric)| {
+        let list = of(metric).into_iter().map(number).collect();
+        (name.clone(), AttributeValue::L(list))
+    });
+    AttributeValue::M(lists.collect())
+}
+
+/// The metrics with samples and an operating range above zero, which the Java KCL asks for too. Others are left out:
+/// their worker may live and be given leases all the same.
+fn decode_metrics(item: &Item) -> BTreeMap<String, WorkerMetric> {
     let Some(AttributeValue::M(metrics)) = item.get(METRICS) else {
-        return false;
+        return BTreeMap::new();
     };
-    metrics.values().any(|samples| match samples {
-        AttributeValue::L(samples) => matches!(
-            samples.last(),
-            Some(AttributeValue::N(newest)) if newest.parse::<f64>().is_ok_and(|value| value < 0.0)
-        ),
-        _ => false,
-    })
+    let ranges = match item.get(OPERATING_RANGE) {
+        Some(AttributeValue::M(ranges)) => Some(ranges),
+        _ => None,
+    };
+    let metric = |(name, samples): (&String, &AttributeValue)| {
+        let samples = decode_numbers(samples)?;
+        let range = decode_numbers(ranges?.get(name)?)?;
+        let max_utilization = *range.first().filter(|max| **max > 0.0)?;
+        let metric = WorkerMetric {
+            samples,
+            max_utilization,
+        };
+        (!metric.samples.is_empty()).then(|| (name.clone(), metric))
+    };
+    metrics.iter().filter_map(metric).collect()
+}
+
+fn decode_numbers(list: &AttributeValue) -> Option<Vec<f64>> {
+    let numbers = list.as_l().ok()?.iter().map(|number| {
+        let parsed: f64 = number.as_n().ok()?.parse().ok()?;
+        parsed.is_finite().then_some(parsed)
+    });
+    numbers.collect()
 }
 
 pub(super) fn encode_version(ours: &ClientVersion) -> Item {
@@ -159,7 +192,13 @@ mod tests {
             reported_at: 1_795_221_439,
             report_number: 12,
             report_period: Some(Duration::from_millis(3333)),
-            has_failing_metric: false,
+            metrics: BTreeMap::from([(
+                WorkerMetric::CPU.to_owned(),
+                WorkerMetric {
+                    samples: vec![12.5],
+                    max_utilization: 80.0,
+                },
+            )]),
         };
         let mut item = encode_worker(&worker);
         item.insert(WORKER_KEY.into(), string("w1"));
@@ -173,30 +212,82 @@ mod tests {
         assert_eq!(decode_version(&encode_version(&version)), Ok(version));
     }
 
+    fn row_with(attributes: &[(&str, AttributeValue)]) -> WorkerRow {
+        let mut item = Item::from([
+            (LEASE_KEY.to_owned(), string("java")),
+            (REPORTED_AT.to_owned(), number(1_795_221_449)),
+        ]);
+        item.extend(
+            attributes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
+        );
+        decode_worker(&item, LEASE_KEY).unwrap()
+    }
+
+    fn lists(metrics: &[(&str, &[&str])]) -> AttributeValue {
+        let list = |numbers: &[&str]| AttributeValue::L(numbers.iter().map(number).collect());
+        let lists = metrics
+            .iter()
+            .map(|(name, numbers)| ((*name).to_owned(), list(numbers)));
+        AttributeValue::M(lists.collect())
+    }
+
     #[test]
-    fn a_failed_newest_sample_makes_a_worker_ineligible() {
-        let worker = WorkerRow {
+    fn metrics_are_written_as_the_java_kcl_writes_them() {
+        let row = WorkerRow {
             id: "w".into(),
             reported_at: 1,
             report_number: 0,
             report_period: None,
-            has_failing_metric: false,
+            metrics: BTreeMap::from([(
+                WorkerMetric::CPU.to_owned(),
+                WorkerMetric {
+                    samples: vec![31.25, 0.333_333, 0.0, -1.0],
+                    max_utilization: 80.0,
+                },
+            )]),
         };
-        let with_samples = |samples: &[&str]| {
-            let mut item = encode_worker(&worker);
-            item.insert(LEASE_KEY.into(), string("w"));
-            let samples = samples
-                .iter()
-                .map(|s| AttributeValue::N((*s).to_owned()))
-                .collect();
-            item.insert(
-                METRICS.into(),
-                AttributeValue::M([("C".to_owned(), AttributeValue::L(samples))].into()),
-            );
-            decode_worker(&item, LEASE_KEY).unwrap().has_failing_metric
-        };
-        assert!(with_samples(&["31.25", "-1"]));
-        assert!(!with_samples(&["-1", "31.25"]));
+        let item = encode_worker(&row);
+        assert_eq!(item["sts"], lists(&[("C", &["31.25", "0.333333", "0", "-1"])]));
+        assert_eq!(item["opr"], lists(&[("C", &["80"])]));
+        let silent = encode_worker(&WorkerRow {
+            metrics: BTreeMap::new(),
+            ..row
+        });
+        assert_eq!((&silent["sts"], &silent["opr"]), (&lists(&[]), &lists(&[])));
+    }
+
+    #[test]
+    fn metrics_of_the_java_kcl_are_read_and_strange_ones_left_out() {
+        let row = row_with(&[
+            (
+                "sts",
+                lists(&[("C", &["31.25", "-1"]), ("M", &["60.000000", "62.5"])]),
+            ),
+            ("opr", lists(&[("C", &["100"]), ("M", &["80"])])),
+        ]);
+        assert_eq!(row.metrics["C"].samples, [31.25, -1.0]);
+        assert_eq!(row.metrics["M"].utilization(), 61.25);
+        assert_eq!(row.metrics["M"].max_utilization, 80.0);
+        assert!(row.has_failing_metric());
+
+        let opr = || ("opr", lists(&[("C", &["100"])]));
+        for strange in [
+            vec![],
+            vec![("sts", lists(&[])), ("opr", lists(&[]))],
+            vec![("sts", lists(&[("C", &["50"])]))],
+            vec![
+                ("sts", lists(&[("C", &["50"])])),
+                ("opr", lists(&[("C", &["0"])])),
+            ],
+            vec![("sts", lists(&[("C", &["50"])])), ("opr", lists(&[("C", &[])]))],
+            vec![("sts", lists(&[("C", &[])])), opr()],
+            vec![("sts", lists(&[("C", &["NaN"])])), opr()],
+            vec![("sts", string("50")), opr()],
+        ] {
+            assert!(row_with(&strange).metrics.is_empty(), "{strange:?}");
+        }
     }
 
     #[test]

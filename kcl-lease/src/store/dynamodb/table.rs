@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::{Instant, sleep};
 
 use super::attributes::{LEASE_KEY, LEASE_OWNER, OWNER_INDEX};
+use super::backups::enable_recovery;
 use super::failure::classify;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -58,6 +59,9 @@ pub struct TableOptions {
     pub tags: Vec<(String, String)>,
     /// Deletion protection of a new table.
     pub deletion_protection: bool,
+    /// Whether the table can be restored to any moment of the last 35 days. Switched on at each start, also for a table that
+    /// exists, as by the Java KCL, but not for one that must exist; never switched off. Default: no.
+    pub point_in_time_recovery: bool,
     /// How long to wait for a new table and index. (The Java KCL waits an hour for its index.)
     pub creation_timeout: Duration,
     /// Where the tables of the Java KCL 3.0 to 3.4 exist: whether this worker moves to the single table. Like
@@ -81,6 +85,7 @@ impl TableOptions {
             billing: Billing::default(),
             tags: Vec::new(),
             deletion_protection: false,
+            point_in_time_recovery: false,
             creation_timeout: Duration::from_secs(600),
             moves_to_single_table: false,
             takes_over_from_2x: false,
@@ -88,9 +93,9 @@ impl TableOptions {
     }
 }
 
-const PREPARE: &str = "preparing";
-const FIRST_POLL: Duration = Duration::from_millis(50);
-const SLOWEST_POLL: Duration = Duration::from_secs(2);
+pub(super) const PREPARE: &str = "preparing";
+pub(super) const FIRST_POLL: Duration = Duration::from_millis(50);
+pub(super) const SLOWEST_POLL: Duration = Duration::from_secs(2);
 
 /// Refuses a table that is something else; it may be missing.
 pub(super) async fn check_shape(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
@@ -110,7 +115,7 @@ pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(
             Some(table) => {
                 check_key(&table, options)?;
                 match readiness(&table) {
-                    Readiness::Ready => return Ok(()),
+                    Readiness::Ready => return enable_recovery(client, options, deadline).await,
                     Readiness::IndexMissing => add_index(client, options, &table).await?,
                     Readiness::Waiting => {}
                 }
@@ -320,6 +325,6 @@ fn throughput(read: i64, write: i64) -> Result<ProvisionedThroughput, StoreError
     units.build().map_err(built_wrong)
 }
 
-fn built_wrong(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+pub(super) fn built_wrong(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, PREPARE, "", error.to_string()).with_source(error)
 }

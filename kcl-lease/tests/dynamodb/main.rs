@@ -1,18 +1,19 @@
 //! The DynamoDB store through the real SDK, against the bundled backend.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod table;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_lease::{
-    Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableCreation,
-    TableOptions, WriteOutcome, conformance,
+    Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableOptions,
+    WriteOutcome, conformance,
 };
 use kcl_local::Backend;
-use kcl_local::faults::{Fault, FaultScript, Rule};
 
 fn client(backend: &Backend) -> Client {
     Client::new(&backend.sdk_config())
@@ -37,133 +38,6 @@ async fn meets_the_contract_of_a_lease_store() {
         async move { Arc::new(store) as Arc<dyn LeaseStore> }
     })
     .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_table_has_the_schema_of_the_java_kcl_and_takes_one_request() {
-    let requests = FaultScript::new();
-    let count = |operation: &str| requests.add(Rule::on(operation).fault(Fault::none()));
-    let (creations, updates) = (count("CreateTable"), count("UpdateTable"));
-    let backend = Backend::builder().faults(requests.clone()).build();
-    let client = client(&backend);
-    let options = TableOptions {
-        tags: vec![("team".into(), "clicks".into())],
-        deletion_protection: true,
-        ..TableOptions::new("leases")
-    };
-    DynamoDbLeaseStore::new(client.clone(), options)
-        .prepare()
-        .await
-        .unwrap();
-    assert_eq!((requests.hits(creations), requests.hits(updates)), (1, 0));
-    let table = client
-        .describe_table()
-        .table_name("leases")
-        .send()
-        .await
-        .unwrap()
-        .table
-        .unwrap();
-    assert_eq!(table.key_schema().len(), 1);
-    assert_eq!(table.key_schema()[0].attribute_name(), "leaseKey");
-    let [index] = table.global_secondary_indexes() else {
-        panic!("{table:?}")
-    };
-    assert_eq!(index.index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
-    let keys: Vec<_> = index
-        .key_schema()
-        .iter()
-        .map(KeySchemaElement::attribute_name)
-        .collect();
-    assert_eq!(keys, ["leaseOwner", "leaseKey"]);
-    assert_eq!(table.deletion_protection_enabled(), Some(true));
-    assert_eq!(
-        table
-            .billing_mode_summary()
-            .and_then(|summary| summary.billing_mode()),
-        Some(&BillingMode::PayPerRequest)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_table_that_must_exist_is_never_created_and_the_error_says_what_is_required() {
-    let backend = Backend::start();
-    let client = client(&backend);
-    let options = TableOptions {
-        creation: TableCreation::MustExist,
-        ..TableOptions::new("leases")
-    };
-    let refusal = DynamoDbLeaseStore::new(client.clone(), options)
-        .prepare()
-        .await
-        .unwrap_err();
-    assert_eq!(refusal.kind(), StoreErrorKind::TableMissing);
-    let message = refusal.to_string();
-    for required in [
-        "leases",
-        "leaseKey (S)",
-        "LeaseOwnerToLeaseKeyIndex",
-        "leaseOwner (S)",
-        "KEYS_ONLY",
-    ] {
-        assert!(message.contains(required), "{message}");
-    }
-    assert!(
-        client
-            .list_tables()
-            .send()
-            .await
-            .unwrap()
-            .table_names()
-            .is_empty()
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_table_gets_its_index_and_a_foreign_table_is_refused() {
-    let backend = Backend::start();
-    let client = client(&backend);
-    for (table, key) in [("old", "leaseKey"), ("foreign", "id")] {
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(key)
-            .attribute_type("S".into())
-            .build()
-            .unwrap();
-        let schema = KeySchemaElement::builder()
-            .attribute_name(key)
-            .key_type(KeyType::Hash)
-            .build()
-            .unwrap();
-        let request = client
-            .create_table()
-            .table_name(table)
-            .attribute_definitions(attribute)
-            .key_schema(schema);
-        request
-            .billing_mode(BillingMode::PayPerRequest)
-            .send()
-            .await
-            .unwrap();
-    }
-    let must_exist = TableOptions {
-        creation: TableCreation::MustExist,
-        ..TableOptions::new("old")
-    };
-    assert!(
-        DynamoDbLeaseStore::new(client.clone(), must_exist)
-            .prepare()
-            .await
-            .is_err(),
-        "it has no index"
-    );
-    let old = DynamoDbLeaseStore::new(client.clone(), TableOptions::new("old"));
-    old.prepare().await.unwrap();
-    assert!(old.assigned_to(&"w".into()).await.unwrap().is_empty());
-    let refusal = DynamoDbLeaseStore::new(client, TableOptions::new("foreign"))
-        .prepare()
-        .await
-        .unwrap_err();
-    assert!(refusal.to_string().contains("is no lease table"), "{refusal}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +175,7 @@ async fn a_table_of_the_java_kcl_is_read_whole() {
         snapshot
             .workers
             .iter()
-            .all(|row| row.report_period.is_none() && !row.has_failing_metric)
+            .all(|row| row.report_period.is_none() && row.metrics.is_empty())
     );
     let lock = store.read_leader().await.unwrap().unwrap();
     assert_eq!((lock.owner.as_str(), lock.duration.as_secs()), ("workerA", 120));

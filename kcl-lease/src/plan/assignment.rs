@@ -1,0 +1,157 @@
+//! Who has how much, while a plan is made.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::balance::{BalanceLimits, Move};
+use super::loads::{Fullness, Loads};
+use super::observe::{FleetView, LeaseState};
+use crate::ids::WorkerId;
+use crate::lease::Lease;
+use crate::store::LeaseChange;
+
+/// Leases per eligible worker, those on their way to it included.
+pub(super) struct Assignment {
+    pub(super) counts: BTreeMap<WorkerId, usize>,
+    /// Workers that are given nothing at present.
+    overdue: BTreeSet<WorkerId>,
+    max_leases: usize,
+    /// What decides; the counts, if absent.
+    pub(super) loads: Option<Loads>,
+}
+
+impl Assignment {
+    pub(super) fn of(view: &FleetView, limits: BalanceLimits, loads: Option<Loads>) -> Self {
+        let eligible = view.workers.iter().filter(|worker| worker.eligible);
+        let mut counts: BTreeMap<_, _> = eligible.map(|worker| (worker.id.clone(), 0)).collect();
+        for view in &view.leases {
+            if matches!(view.state, LeaseState::Live | LeaseState::HandOff { .. })
+                && let Some(count) = view.lease.owner.as_ref().and_then(|owner| counts.get_mut(owner))
+            {
+                *count += 1;
+            }
+        }
+        let overdue = view.workers.iter().filter(|worker| worker.overdue);
+        Self {
+            counts,
+            overdue: overdue.map(|worker| worker.id.clone()).collect(),
+            max_leases: limits.max_leases,
+            loads,
+        }
+    }
+
+    /// A new owner for a lease that nobody processes.
+    ///
+    /// A scan may show what was true a moment ago, so the row must still be as it was judged.
+    pub(super) fn rehome(&mut self, lease: &Lease) -> Option<Move> {
+        // Its processor is dead; whoever was to follow it should, if it can.
+        let next = lease
+            .owner
+            .clone()
+            .filter(|owner| lease.is_in_hand_off() && self.receives(owner));
+        let to = next.or_else(|| self.least_loaded(lease.actual_owner()))?;
+        self.add(&to, lease);
+        Some(Move {
+            lease: lease.clone(),
+            change: LeaseChange::Assign {
+                to,
+                unless_renewed: true,
+            },
+        })
+    }
+
+    /// A hand-off that nobody will finish is finished here; one whose next owner is gone goes back to its processor,
+    /// for only that one knows when it has stopped.
+    pub(super) fn resolve_hand_off(&mut self, lease: &Lease, overdue: bool) -> Option<Move> {
+        let next = lease.owner.as_ref()?;
+        let next_is_eligible = self.counts.contains_key(next);
+        let to = match (next_is_eligible, overdue) {
+            (true, false) => return None,
+            (true, true) => next.clone(),
+            (false, false) => lease.checkpoint_owner.clone()?,
+            (false, true) => self.least_loaded(lease.checkpoint_owner.as_ref())?,
+        };
+        if !next_is_eligible {
+            self.add(&to, lease);
+        }
+        Some(Move {
+            lease: lease.clone(),
+            change: LeaseChange::Assign {
+                to,
+                unless_renewed: false,
+            },
+        })
+    }
+
+    /// Notes that a living owner gives a lease to another worker.
+    pub(super) fn pass(&mut self, lease: &Lease, from: &WorkerId, to: &WorkerId) {
+        if let Some(count) = self.counts.get_mut(from) {
+            *count -= 1;
+        }
+        if let Some(loads) = &mut self.loads {
+            loads.remove(from, lease);
+        }
+        self.add(to, lease);
+    }
+
+    fn add(&mut self, to: &WorkerId, lease: &Lease) {
+        if let Some(count) = self.counts.get_mut(to) {
+            *count += 1;
+        }
+        if let Some(loads) = &mut self.loads {
+            loads.add(to, lease);
+        }
+    }
+
+    /// Workers that may be given one more lease, the least loaded first; of equally loaded ones that with fewer leases.
+    pub(super) fn receivers(&self) -> Vec<WorkerId> {
+        let mut receivers: Vec<_> = self.open().collect();
+        receivers.sort_by(|(_, a), (_, b)| a.compare(b));
+        receivers.into_iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    fn least_loaded(&self, except: Option<&WorkerId>) -> Option<WorkerId> {
+        let candidates = self.open().filter(|(id, _)| Some(*id) != except);
+        let least = candidates.min_by(|(_, a), (_, b)| a.compare(b));
+        least.map(|(id, _)| id.clone())
+    }
+
+    fn open(&self) -> impl Iterator<Item = (&WorkerId, Burden)> {
+        let open = self
+            .counts
+            .iter()
+            .filter(|(id, count)| !self.overdue.contains(*id) && self.has_room(**count));
+        open.map(|(id, count)| {
+            let fullness = self.loads.as_ref().map(|loads| loads.fullness(id));
+            let burden = Burden {
+                fullness,
+                count: *count,
+            };
+            (id, burden)
+        })
+    }
+
+    /// Alive, well and heard of lately.
+    pub(super) fn receives(&self, worker: &WorkerId) -> bool {
+        self.counts.contains_key(worker) && !self.overdue.contains(worker)
+    }
+
+    /// Whether a worker may be given one more lease, as far as its number of leases goes.
+    pub(super) fn has_room(&self, count: usize) -> bool {
+        count < self.max_leases
+    }
+}
+
+/// What makes a worker a better or a worse receiver.
+struct Burden {
+    fullness: Option<Fullness>,
+    count: usize,
+}
+
+impl Burden {
+    fn compare(&self, other: &Self) -> Ordering {
+        let by_load = self.fullness.as_ref().zip(other.fullness.as_ref());
+        let by_load = by_load.map_or(Ordering::Equal, |(a, b)| a.compare(b));
+        by_load.then(self.count.cmp(&other.count))
+    }
+}

@@ -1,0 +1,38 @@
+//! Balance by the number of leases: no worker has two more than another.
+
+use std::collections::BTreeMap;
+
+use super::assignment::Assignment;
+use super::balance::Move;
+use super::observe::{Claim, LeaseView};
+use crate::ids::WorkerId;
+
+/// Moves leases, one at a time, from the worker that has most to the one that has least.
+pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView], moves: &mut Vec<Move>) {
+    let mut held: BTreeMap<&WorkerId, Vec<&LeaseView>> = BTreeMap::new();
+    for view in movable {
+        if let Some(owner) = &view.lease.owner {
+            held.entry(owner).or_default().push(view);
+        }
+    }
+    for leases in held.values_mut() {
+        // The last is moved first, and what nobody has begun with moves at no cost.
+        leases.sort_by_key(|view| view.claim == Claim::No);
+    }
+    while let Some((from, to)) = uneven_pair(assignment) {
+        let Some(view) = held.get_mut(&from).and_then(Vec::pop) else {
+            break;
+        };
+        assignment.pass(&view.lease, &from, &to);
+        moves.push(Move::over(view, to));
+    }
+}
+
+/// The most and the least loaded worker, if moving a lease between them helps.
+fn uneven_pair(assignment: &Assignment) -> Option<(WorkerId, WorkerId)> {
+    let receivers = assignment.counts.iter().filter(|(id, _)| assignment.receives(id));
+    let (to, &least) = receivers.min_by_key(|(_, count)| **count)?;
+    // Of equally loaded workers the first gives, as the first receives.
+    let (from, &most) = assignment.counts.iter().rev().max_by_key(|(_, count)| **count)?;
+    (most > least + 1 && assignment.has_room(least)).then(|| (from.clone(), to.clone()))
+}
