@@ -1,15 +1,17 @@
 //! Candidacy and leadership: observe, plan, write.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::shared::Shared;
+use crate::ids::WorkerId;
 use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
 use crate::plan::{BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, leftovers};
-use crate::store::{StoreError, TableSnapshot, WriteOutcome};
+use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
 
 const STANDING: &str = "looking at the leader lock";
 const ASSIGNING: &str = "scanning the lease table as leader";
@@ -199,12 +201,30 @@ async fn assign_once(
     let next = next_scan(shared, &view, snapshot.read_units, now);
     forget_leftovers(shared, &snapshot, &view).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
-    let moves = balancer.plan(&view);
+    let moves = without_departed(shared, balancer.plan(&view)).await;
     let most = at_once(shared.options.write_concurrency, moves.len());
     stream::iter(moves)
         .for_each_concurrent(most, |planned| carry_out(shared, planned))
         .await;
     Ok(next)
+}
+
+/// Takes hand-offs to workers that have left out of a plan: the scan may show what was true a moment ago. Nothing waits for
+/// a hand-off, so it can be planned again.
+async fn without_departed(shared: &Shared, mut moves: Vec<Move>) -> Vec<Move> {
+    let receiver = |planned: &Move| match &planned.change {
+        LeaseChange::BeginHandOff { to } if to != shared.me() => Some(to.clone()),
+        _ => None,
+    };
+    let receivers: BTreeSet<WorkerId> = moves.iter().filter_map(receiver).collect();
+    let departed: BTreeSet<WorkerId> = stream::iter(receivers)
+        .map(|id| async move { (shared.store.is_announced(&id).await, id) })
+        .buffer_unordered(shared.options.write_concurrency)
+        .filter_map(|(is_announced, id)| async move { matches!(is_announced, Ok(false)).then_some(id) })
+        .collect()
+        .await;
+    moves.retain(|planned| receiver(planned).is_none_or(|id| !departed.contains(&id)));
+    moves
 }
 
 async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &FleetView) {

@@ -1,6 +1,6 @@
-//! How fast shards start, change hands and are drained, in real time: `cargo bench -p kcl-tests --bench speed`.
+//! How fast a worker drains a stream, beside a bare loop over the SDK: `cargo bench -p kcl-tests --bench drain`.
 //!
-//! Prints medians (and the range) of several rounds. Ratios are measured side by side in one run.
+//! In real time. Prints medians (and the range) of several rounds; ratios are measured side by side in one run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,222 +15,26 @@ use std::time::Duration;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use kcl_core::{Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker, async_trait};
-use kcl_tests::{Running, World, eventually};
+use kcl_tests::World;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-const ROUNDS: usize = 3;
-const DRAIN_ROUNDS: usize = 5;
+const ROUNDS: usize = 5;
 const SHARDS: usize = 4;
 const RECORDS_PER_SHARD: usize = 100_000;
 const RECORD_BYTES: usize = 1024;
 
 #[tokio::main]
 async fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` runs bench programs too; it wants no measurement.
-    if !args.iter().any(|arg| arg == "--bench") {
-        return;
-    }
-    let names: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| *wanted == name);
-    if wanted("transitions") {
-        transitions().await;
-    }
-    if wanted("drain") {
+    if std::env::args().any(|argument| argument == "--bench") {
         drain().await;
     }
-}
-
-async fn transitions() {
-    println!("transitions, fail-over time 10 s, seconds: median (least..most) of {ROUNDS}");
-    show(
-        "Worker::run on a fresh application to the first record",
-        rounds(first_record).await,
-    );
-    show(
-        "told to stop to the next owner's first batch, last shard",
-        rounds(stopped_follower).await,
-    );
-    show(
-        "leader told to stop to the next owner's first batch, last shard",
-        rounds(stopped_leader).await,
-    );
-    show(
-        "killed to the next owner's first batch, last shard",
-        rounds(killed_follower).await,
-    );
-    show(
-        "leader killed to the next owner's first batch, last shard",
-        rounds(killed_leader).await,
-    );
-    show("a worker joins to 6 shards balanced", rounds(joined).await);
-    show(
-        "a shard is split to both children's first records",
-        rounds(split).await,
-    );
-}
-
-/// Two workers; the shard that is split is processed by the one that does not lead.
-async fn split() -> f64 {
-    let world = World::with_shards(2).await;
-    let mut producer = JoinSet::new();
-    let puts = world.clone();
-    producer.spawn(async move {
-        loop {
-            puts.put(60, 60).await;
-            sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let workers = vec![world.start("w1"), world.start("w2")];
-    world
-        .until_processing(&[&workers[0], &workers[1]], &[1, 1], Duration::from_secs(60))
-        .await;
-    sleep(Duration::from_secs(2)).await;
-    let follower = workers
-        .iter()
-        .find(|worker| !worker.handle.status().is_leader)
-        .unwrap();
-    let parent = follower.processing().remove(0);
-    let since = Instant::now();
-    world.split(&parent).await;
-    let shards = world.shards().await;
-    let children: Vec<_> = shards
-        .iter()
-        .filter(|s| s.parent_shard_id() == Some(&parent))
-        .map(|s| s.shard_id().to_owned())
-        .collect();
-    let took = until_taken(&world, &children, "", since).await;
-    end(workers, producer).await;
-    took
-}
-
-async fn rounds<F: Future<Output = f64>>(measure: impl Fn() -> F) -> Vec<f64> {
-    let mut results = Vec::new();
-    for _ in 0..ROUNDS {
-        results.push(measure().await);
-    }
-    results
 }
 
 fn median(results: &mut [f64]) -> f64 {
     results.sort_by(f64::total_cmp);
     results[results.len() / 2]
-}
-
-fn show(what: &str, mut results: Vec<f64>) {
-    let middle = median(&mut results);
-    println!(
-        "  {what:<66} {middle:>8.3} ({:.3}..{:.3})",
-        results[0],
-        results[results.len() - 1]
-    );
-}
-
-async fn first_record() -> f64 {
-    let world = World::with_shards(4).await;
-    world.put(40, 400).await;
-    let start = Instant::now();
-    let worker = world.start("w1");
-    let first = || world.ledger.first_since(start, |_| true).map(|d| d.at);
-    let at = eventually(Duration::from_secs(30), first, || "nothing was read".into()).await;
-    worker.stop().await;
-    (at - start).as_secs_f64()
-}
-
-/// Three workers on six shards with records flowing, the first leading.
-async fn fleet() -> (World, Vec<Running>, JoinSet<()>) {
-    let world = World::with_shards(6).await;
-    let mut producer = JoinSet::new();
-    let puts = world.clone();
-    producer.spawn(async move {
-        loop {
-            puts.put(60, 60).await;
-            sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let mut workers: Vec<Running> = Vec::new();
-    for i in 1..=3 {
-        workers.push(world.start(&format!("w{i}")));
-        let all: Vec<_> = workers.iter().collect();
-        world
-            .until_processing(&all, &vec![6 / i; i], Duration::from_secs(60))
-            .await;
-    }
-    sleep(Duration::from_secs(2)).await;
-    (world, workers, producer)
-}
-
-async fn until_taken(world: &World, shards: &[String], from: &str, since: Instant) -> f64 {
-    let taken = |shard: &String| {
-        world
-            .ledger
-            .first_since(since, |d| d.shard == *shard && d.worker != from)
-            .map(|d| d.at)
-    };
-    let all = || shards.iter().map(taken).collect::<Option<Vec<_>>>();
-    let times = eventually(Duration::from_secs(60), all, || "the shards do not flow".into()).await;
-    (times.into_iter().max().unwrap() - since).as_secs_f64()
-}
-
-async fn stopped(index: usize) -> f64 {
-    let (world, mut workers, producer) = fleet().await;
-    let worker = workers.remove(index);
-    let (name, shards, since) = (worker.name.clone(), worker.processing(), Instant::now());
-    let stopping = tokio::spawn(worker.stop());
-    let took = until_taken(&world, &shards, &name, since).await;
-    stopping.await.unwrap();
-    end(workers, producer).await;
-    took
-}
-
-async fn killed(index: usize) -> f64 {
-    let (world, mut workers, producer) = fleet().await;
-    let worker = workers.remove(index);
-    let (name, shards, since) = (worker.name.clone(), worker.processing(), Instant::now());
-    worker.kill().await;
-    let took = until_taken(&world, &shards, &name, since).await;
-    end(workers, producer).await;
-    took
-}
-
-async fn end(workers: Vec<Running>, mut producer: JoinSet<()>) {
-    producer.shutdown().await;
-    for worker in workers {
-        worker.kill().await;
-    }
-}
-
-async fn stopped_follower() -> f64 {
-    stopped(2).await
-}
-
-async fn stopped_leader() -> f64 {
-    stopped(0).await
-}
-
-async fn killed_follower() -> f64 {
-    killed(2).await
-}
-
-async fn killed_leader() -> f64 {
-    killed(0).await
-}
-
-async fn joined() -> f64 {
-    let world = World::with_shards(6).await;
-    let first = world.start("w1");
-    world
-        .until_processing(&[&first], &[6], Duration::from_secs(10))
-        .await;
-    sleep(Duration::from_secs(3)).await;
-    let second = world.start("w2");
-    let took = world
-        .until_processing(&[&first, &second], &[3, 3], Duration::from_secs(60))
-        .await;
-    first.kill().await;
-    second.kill().await;
-    took.as_secs_f64()
 }
 
 #[derive(Debug)]
@@ -256,12 +60,12 @@ async fn drain() {
     fill(&world).await;
     let total = (SHARDS * RECORDS_PER_SHARD) as f64;
     println!(
-        "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes in process, {DRAIN_ROUNDS} rounds"
+        "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes in process, {ROUNDS} rounds"
     );
     println!("  resident before: {} MB", resident("VmRSS"));
     let (mut bare, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut bare_cpu, mut worker_cpu) = (Vec::new(), Vec::new());
-    for round in 0..DRAIN_ROUNDS {
+    for round in 0..ROUNDS {
         let before = cpu_seconds();
         let bare_seconds = drain_bare(&world).await;
         let between = cpu_seconds();
