@@ -80,18 +80,8 @@ struct Args {
     /// Histories at a time; as many as there are cores, if not given.
     #[arg(long, default_value_t = crew::cores())]
     threads: usize,
-    /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
-    #[arg(long, value_name = "KIND")]
-    without: Vec<String>,
-    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
-    #[arg(long, value_name = "KIND=PER_MILLE", value_parser = rate)]
-    rate: Vec<(String, u64)>,
-}
-
-fn rate(text: &str) -> Result<(String, u64), String> {
-    let (kind, rate) = text.split_once('=').ok_or("wanted: KIND=PER_MILLE")?;
-    let rate = rate.parse().map_err(|error| format!("{rate}: {error}"))?;
-    Ok((kind.to_owned(), rate))
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 impl Args {
@@ -100,10 +90,7 @@ impl Args {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs_f64(self.minutes * 60.0),
-            wanted: Wanted {
-                without: self.without.clone(),
-                rates: self.rate.clone(),
-            },
+            wanted: self.wanted.clone(),
         }
     }
 }

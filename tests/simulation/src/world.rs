@@ -41,7 +41,7 @@ pub struct Size {
     pub shards: i32,
     /// How long the world is disturbed.
     pub disturbed: Duration,
-    /// What does not happen in it.
+    /// What is to happen in it, and what not.
     pub wanted: Wanted,
 }
 
@@ -54,19 +54,13 @@ impl Size {
     /// The command that runs the history of a seed of this size again, with its whole timeline.
     #[must_use]
     pub fn replay(&self, seed: u64) -> String {
-        let mut line = format!(
-            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}",
+        format!(
+            "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}{}",
             self.disturbed.as_secs_f64() / 60.0,
             self.workers,
-            self.shards
-        );
-        for kind in &self.wanted.without {
-            line.push_str(&format!(" --without {kind:?}"));
-        }
-        for (kind, rate) in &self.wanted.rates {
-            line.push_str(&format!(" --rate \"{kind}={rate}\""));
-        }
-        line
+            self.shards,
+            self.wanted
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod late;
 mod schedule;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,28 +15,8 @@ use kcl_local::wire::Service;
 use tokio::time::Instant;
 
 pub use self::schedule::{Deed, Schedule};
+pub use self::wanted::{Rate, Wanted};
 use crate::seeds::Dice;
-
-/// What is wanted of the faults of a history, by their names in the summary.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// What a history is to do without.
-    pub without: Vec<String>,
-    /// Rates of request faults, per thousand requests, instead of those that are drawn.
-    pub rates: Vec<(String, u64)>,
-}
-
-impl Wanted {
-    /// Whether this kind is left out.
-    pub fn lacks(&self, kind: &str) -> bool {
-        self.without.iter().any(|name| name == kind)
-    }
-
-    fn rate(&self, kind: &str) -> Option<u64> {
-        let given = self.rates.iter().find(|(name, _)| name == kind);
-        given.map(|(_, rate)| *rate)
-    }
-}
 
 /// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests
 /// of a worker. Foul histories have up to three times as much.

@@ -75,6 +75,11 @@ impl Deed {
         (Self::Outage, 2),
     ];
 
+    /// The names of all.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
+        Self::ALL.into_iter().map(|(deed, _)| deed.name())
+    }
+
     /// Its name in the summary.
     pub fn name(self) -> &'static str {
         match self {
@@ -119,7 +124,10 @@ impl Schedule {
         let has_all = dice.happens(500);
         let mut deeds: Vec<_> = Deed::ALL
             .into_iter()
-            .filter(|_| has_all || dice.happens(350))
+            .filter(|(deed, _)| {
+                let is_drawn = has_all || dice.happens(350);
+                wanted.is_among_the_only(deed.name()).unwrap_or(is_drawn)
+            })
             .filter(|(deed, _)| !wanted.lacks(deed.name()))
             .filter(|(deed, _)| !keeps_leases || !matches!(deed, Deed::DeleteRow | Deed::DeleteTable))
             .collect();

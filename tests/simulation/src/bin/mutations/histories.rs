@@ -38,6 +38,10 @@ pub(crate) struct Histories {
     #[arg(long)]
     #[serde(default)]
     pub(crate) twice: bool,
+    /// What is to happen in them, and what not.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) wanted: Wanted,
     /// Leaves out this seed; may be repeated.
     #[arg(long)]
     #[serde(skip)]
@@ -65,23 +69,30 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Histories {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "--from {} --seeds {} --seconds {} --workers {} --shards {}{}",
-            self.from,
-            self.seeds,
-            self.seconds,
-            self.workers,
-            self.shards,
-            if self.twice { " --twice" } else { "" }
-        )?;
-        self.except
-            .iter()
-            .try_for_each(|seed| write!(f, " --except {seed}"))
+        write!(f, "{}", self.arguments().join(" "))
     }
 }
 
 impl Histories {
+    /// The same on a command line.
+    fn arguments(&self) -> Vec<String> {
+        let line = format!(
+            "--from {} --seeds {} --seconds {} --workers {} --shards {}",
+            self.from, self.seeds, self.seconds, self.workers, self.shards
+        );
+        let twice = self.twice.then(|| "--twice".to_owned());
+        let except = self
+            .except
+            .iter()
+            .flat_map(|seed| ["--except".to_owned(), seed.to_string()]);
+        line.split(' ')
+            .map(str::to_owned)
+            .chain(twice)
+            .chain(except)
+            .chain(self.wanted.arguments())
+            .collect()
+    }
+
     /// The same of other seeds.
     pub(crate) fn of(&self, from: u64, seeds: u64) -> Self {
         Self {
@@ -97,7 +108,7 @@ impl Histories {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs(self.seconds),
-            wanted: Wanted::default(),
+            wanted: self.wanted.clone(),
         }
     }
 
@@ -127,7 +138,7 @@ impl Histories {
     pub(crate) fn first_broken(&self, program: &Path, patience: Duration) -> io::Result<Option<Finding>> {
         let mut child = Command::new(program)
             .arg("judge")
-            .args(self.to_string().split(' '))
+            .args(self.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
 
+use kcl_simulation::faults::{Rate, Wanted};
 use serde::Deserialize;
 
 use crate::histories::Histories;
@@ -62,6 +63,12 @@ pub(crate) struct Wishes {
     workers: Option<usize>,
     shards: Option<i32>,
     twice: Option<bool>,
+    #[serde(default)]
+    without: Vec<String>,
+    #[serde(default)]
+    only: Vec<String>,
+    #[serde(default)]
+    rate: Vec<Rate>,
 }
 
 impl List {
@@ -92,6 +99,16 @@ impl List {
     }
 }
 
+impl Wishes {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            without: self.without.clone(),
+            only: self.only.clone(),
+            rate: self.rate.clone(),
+        }
+    }
+}
+
 impl Mutation {
     /// The histories that it is tried in.
     pub(crate) fn histories(&self, usual: &Histories) -> Histories {
@@ -102,6 +119,7 @@ impl Mutation {
             workers: self.histories.workers.unwrap_or(usual.workers),
             shards: self.histories.shards.unwrap_or(usual.shards),
             twice: self.histories.twice.unwrap_or(usual.twice),
+            wanted: self.histories.wanted(),
             except: Vec::new(),
         }
     }

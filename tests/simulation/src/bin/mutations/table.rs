@@ -134,7 +134,12 @@ fn size(mutation: &Mutation, list: &List) -> String {
         shards,
         ..
     } = histories;
-    format!(" ({seconds} s, {workers} workers, {shards} shards{twice})")
+    let wanted = histories.wanted.to_string();
+    let wanted = match wanted.trim() {
+        "" => String::new(),
+        wanted => format!(", `{wanted}`"),
+    };
+    format!(" ({seconds} s, {workers} workers, {shards} shards{twice}{wanted})")
 }
 
 fn files(mutation: &Mutation) -> String {

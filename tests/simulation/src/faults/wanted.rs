@@ -1,0 +1,154 @@
+//! What is wanted of the faults of a history, instead of what chance makes of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::Deed;
+
+/// What is wanted of the faults of a history, by their names in the summary.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wanted {
+    /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
+    #[arg(long, value_name = "KIND")]
+    pub without: Vec<String>,
+    /// Disturbs the fleet and the stream in this way and no other; may be repeated.
+    #[arg(long, value_name = "KIND", value_parser = deed)]
+    pub only: Vec<String>,
+    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
+    #[arg(long, value_name = "KIND=PER_MILLE")]
+    pub rate: Vec<Rate>,
+}
+
+/// How often a kind of fault happens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rate {
+    kind: String,
+    per_mille: u64,
+}
+
+/// The name of something that can be done to the fleet or to the stream.
+fn deed(name: &str) -> Result<String, String> {
+    let names = Deed::names();
+    if names.clone().any(|known| known == name) {
+        return Ok(name.to_owned());
+    }
+    let names: Vec<_> = names.collect();
+    Err(format!("wanted: one of {}", names.join(", ")))
+}
+
+impl Wanted {
+    /// Whether this kind is left out.
+    pub fn lacks(&self, kind: &str) -> bool {
+        self.without.iter().any(|name| name == kind)
+    }
+
+    /// Whether this kind is among the only ones. Nothing is said when none are named.
+    pub(super) fn is_among_the_only(&self, kind: &str) -> Option<bool> {
+        (!self.only.is_empty()).then(|| self.only.iter().any(|name| name == kind))
+    }
+
+    pub(super) fn rate(&self, kind: &str) -> Option<u64> {
+        let given = self.rate.iter().find(|rate| rate.kind == kind);
+        given.map(|rate| rate.per_mille)
+    }
+
+    /// The same on a command line.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let without = self
+            .without
+            .iter()
+            .map(|kind| ["--without".to_owned(), kind.clone()]);
+        let only = self.only.iter().map(|kind| ["--only".to_owned(), kind.clone()]);
+        let rate = self
+            .rate
+            .iter()
+            .map(|rate| ["--rate".to_owned(), rate.to_string()]);
+        without.chain(only).chain(rate).flatten().collect()
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.kind, self.per_mille)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, per_mille) = text.split_once('=').ok_or("wanted: KIND=PER_MILLE")?;
+        Ok(Self {
+            kind: kind.to_owned(),
+            per_mille: per_mille
+                .parse()
+                .map_err(|error| format!("{per_mille}: {error}"))?,
+        })
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for argument in self.arguments() {
+            if argument.contains(' ') {
+                write!(f, " {argument:?}")?;
+            } else {
+                write!(f, " {argument}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        wanted: Wanted,
+    }
+
+    #[test]
+    fn arguments_are_understood_again() {
+        let wanted = Wanted {
+            without: vec!["status".to_owned()],
+            only: vec!["kill and return".to_owned(), "freeze".to_owned()],
+            rate: vec!["answer lost=50".parse().unwrap()],
+        };
+        let line = std::iter::once("simulation".to_owned()).chain(wanted.arguments());
+        let read = <Cli as clap::Parser>::parse_from(line);
+        assert_eq!(read.wanted, wanted);
+        assert_eq!(
+            wanted.to_string(),
+            r#" --without status --only "kill and return" --only freeze --rate "answer lost=50""#
+        );
+    }
+
+    #[test]
+    fn a_disturbance_that_is_not_known_is_refused() {
+        let read = <Cli as clap::Parser>::try_parse_from(["simulation", "--only", "flood"]);
+        assert!(read.unwrap_err().to_string().contains("kill and return"));
+    }
+
+    #[test]
+    fn a_rate_without_a_number_is_refused() {
+        assert!("late".parse::<Rate>().is_err());
+        assert!("late=often".parse::<Rate>().is_err());
+    }
+}
