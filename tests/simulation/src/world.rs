@@ -109,13 +109,16 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             InitialPosition::AtTimestamp(began + FROM),
         ])
         .unwrap_or(&InitialPosition::TrimHorizon);
-    let oracle = Oracle::new(times).starting(match start {
+    let mut oracle = Oracle::new(times).starting(match start {
         InitialPosition::TrimHorizon => Start::Beginning,
         InitialPosition::Latest => Start::Latest,
         InitialPosition::AtTimestamp(_) => Start::At(FROM),
     });
-    let history = History::new(oracle);
     let rates = Rates::drawn(&mut dice, &size.wanted);
+    if rates.are_none() {
+        oracle = oracle.with_reliable_requests();
+    }
+    let history = History::new(oracle);
     let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone());
     let backend = Backend::builder()
         .clock(Clock::starting_at(began))

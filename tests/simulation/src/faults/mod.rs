@@ -55,6 +55,13 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// Whether no request fails by chance.
+    pub fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The condition of one worker's network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Condition {

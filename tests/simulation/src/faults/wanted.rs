@@ -17,7 +17,8 @@ pub struct Wanted {
     /// Disturbs the fleet and the stream in this way and no other; may be repeated.
     #[arg(long, value_name = "KIND", value_parser = deed)]
     pub only: Vec<String>,
-    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
+    /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; `all` stands for
+    /// all that are not named; may be repeated.
     #[arg(long, value_name = "KIND=PER_MILLE")]
     pub rate: Vec<Rate>,
 }
@@ -52,8 +53,8 @@ impl Wanted {
     }
 
     pub(super) fn rate(&self, kind: &str) -> Option<u64> {
-        let given = self.rate.iter().find(|rate| rate.kind == kind);
-        given.map(|rate| rate.per_mille)
+        let given = |kind: &str| self.rate.iter().find(|rate| rate.kind == kind);
+        given(kind).or_else(|| given("all")).map(|rate| rate.per_mille)
     }
 
     /// The same on a command line.

@@ -9,6 +9,7 @@ mod ownership;
 mod rest;
 mod stuck;
 mod table;
+mod targets;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ trait Rule: fmt::Debug + Send {
     /// The row of a lease is lost through no fault of the fleet: whatever is known of it says nothing any more.
     fn forget(&mut self, _: &Name) {}
 
+    /// What is sent arrives, and at once, unless a worker is in trouble.
+    fn no_request_fails(&mut self) {}
+
     /// Where reading starts.
     fn starting(&mut self, _: Start) {}
 }
@@ -85,6 +89,7 @@ impl Oracle {
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),
                 Box::new(leaving::Leaving::default()),
+                Box::new(targets::Targets::new(times)),
                 Box::new(stuck::Stuck::new(times)),
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
@@ -102,6 +107,15 @@ impl Oracle {
             rule.starting(start);
         }
         self.rest.starting(start);
+        self
+    }
+
+    /// The same for a world in which no single request fails by chance.
+    #[must_use]
+    pub fn with_reliable_requests(mut self) -> Self {
+        for rule in &mut self.rules {
+            rule.no_request_fails();
+        }
         self
     }
 

@@ -9,6 +9,7 @@ mod ownership;
 mod rest;
 mod stuck;
 mod table;
+mod targets;
 mod telling;
 
 use std::time::Duration;
@@ -30,6 +31,10 @@ fn broken(events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
 
 /// The same for an application that starts to read elsewhere.
 fn broken_from(start: Start, events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
+    judged(Oracle::new(TIMES).starting(start), events)
+}
+
+fn judged(mut oracle: Oracle, events: Vec<(u64, &str, What)>) -> Vec<&'static str> {
     let events: Vec<_> = events
         .into_iter()
         .map(|(at, who, what)| Event {
@@ -38,7 +43,6 @@ fn broken_from(start: Start, events: Vec<(u64, &str, What)>) -> Vec<&'static str
             what,
         })
         .collect();
-    let mut oracle = Oracle::new(TIMES).starting(start);
     let violations = events.iter().flat_map(|event| oracle.see(event));
     violations.map(|violation| violation.rule).collect()
 }

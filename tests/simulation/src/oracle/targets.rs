@@ -1,0 +1,91 @@
+//! To whom leases are given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Rule, Times};
+use crate::history::{Event, Name, Row, What};
+
+pub(super) const DEAD: &str =
+    "a worker that has been gone for longer than three fail-over times and 40 s is given nothing";
+pub(super) const SILENT: &str = "while all others are well, a worker that has been gone for longer than 0.7 fail-over times and 2 s is given nothing";
+
+/// Whom the rows name, and who is gone.
+#[derive(Debug)]
+pub(super) struct Targets {
+    failover: Duration,
+    /// Whether single requests fail: then what a worker sends may take effect much later.
+    requests_fail: bool,
+    /// How many troubles there are.
+    troubles: usize,
+    /// When there was one last.
+    troubled_at: Option<Duration>,
+    gone: BTreeMap<String, Duration>,
+    owners: BTreeMap<Name, String>,
+}
+
+impl Targets {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            failover: times.failover,
+            requests_fail: true,
+            troubles: 0,
+            troubled_at: None,
+            gone: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        }
+    }
+
+    fn given(&mut self, shard: &Name, row: &Row, at: Duration) -> Option<(&'static str, String)> {
+        let before = match &row.owner {
+            Some(owner) => self.owners.insert(shard.clone(), owner.clone()),
+            None => self.owners.remove(shard),
+        };
+        let owner = row
+            .owner
+            .as_ref()
+            .filter(|owner| before.as_ref() != Some(owner))?;
+        let gone_for = at - *self.gone.get(owner)?;
+        let seen = || {
+            let seconds = gone_for.as_secs_f64();
+            format!("{shard} is given to {owner}, which has been gone for {seconds:.1} s")
+        };
+        if gone_for > self.failover * 3 + Duration::from_secs(40) {
+            return Some((DEAD, seen()));
+        }
+        let was_troubled = self
+            .troubled_at
+            .is_some_and(|troubled| at <= troubled + self.failover * 2);
+        let is_calm = !self.requests_fail && self.troubles == 0 && !was_troubled;
+        let patience = self.failover.mul_f64(0.7) + Duration::from_secs(2);
+        (is_calm && gone_for > patience).then(|| (SILENT, seen()))
+    }
+}
+
+impl Rule for Targets {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        match &event.what {
+            What::Started { id } => {
+                self.gone.remove(id);
+            }
+            What::Killed { id } | What::Stopped { id, .. } => {
+                self.gone.insert(id.clone(), event.at);
+            }
+            What::Impaired => self.troubles += 1,
+            What::Recovered => {
+                self.troubles = self.troubles.saturating_sub(1);
+                self.troubled_at = Some(event.at);
+            }
+            What::RowGone { shard } | What::RowDeletedByHand { shard } => {
+                self.owners.remove(shard);
+            }
+            What::Row { shard, row } => return self.given(shard, row, event.at),
+            _ => {}
+        }
+        None
+    }
+
+    fn no_request_fails(&mut self) {
+        self.requests_fail = false;
+    }
+}
