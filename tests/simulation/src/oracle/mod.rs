@@ -38,6 +38,8 @@ pub struct Times {
     pub failover: Duration,
     /// How long a call of a processor may delay a hand-off.
     pub drain: Duration,
+    /// How long a call of a processor takes at most, if that is less than what it may.
+    pub longest_call: Duration,
 }
 
 /// Where reading starts in a new application.

@@ -8,6 +8,7 @@ use crate::history::{Event, Name, What};
 
 pub(super) const STUCK: &str =
     "while a worker is well, no shard stands still for longer than six fail-over times and 30 s";
+pub(super) const IDLE: &str = "in a world of kills, stops and reshards only, no shard stands still for longer than the fail-over time and 5 s, besides what a running call takes";
 
 /// How often shards are looked at.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -36,6 +37,10 @@ struct Shard {
 #[derive(Debug)]
 pub(super) struct Stuck {
     limit: Duration,
+    /// The limit as long as nothing but kills, stops and reshards happened, if no request fails by chance.
+    calm_limit: Option<Duration>,
+    calm: Duration,
+    killed_at: Duration,
     lives: BTreeMap<Name, Life>,
     shards: BTreeMap<Name, Shard>,
     looked_at: Duration,
@@ -45,6 +50,9 @@ impl Stuck {
     pub(super) fn new(times: Times) -> Self {
         Self {
             limit: times.failover * 6 + Duration::from_secs(30),
+            calm_limit: None,
+            calm: times.failover + times.longest_call + Duration::from_secs(5),
+            killed_at: Duration::ZERO,
             lives: BTreeMap::new(),
             shards: BTreeMap::new(),
             looked_at: Duration::ZERO,
@@ -76,24 +84,34 @@ impl Stuck {
         self.shards.entry(shard.clone()).or_default()
     }
 
-    fn look(&mut self, at: Duration) -> Option<String> {
+    fn look(&mut self, at: Duration) -> Option<(&'static str, String)> {
         let well_since = self.lives.values().filter_map(|life| life.well_since).min()?;
-        let is_stuck = |shard: &Shard| {
+        let limits = [
+            (STUCK, Duration::ZERO, self.limit),
+            (IDLE, self.killed_at, self.calm_limit.unwrap_or(Duration::MAX)),
+        ];
+        let broken = |shard: &Shard| {
             let served = shard.server.as_ref().and_then(|who| self.lives.get(who));
             let waits = |parent: &Name| self.shards.get(parent).is_some_and(|parent| !parent.has_ended);
-            !shard.has_ended
+            let is_idle = !shard.has_ended
                 && served.is_none_or(|life| life.troubles > 0)
-                && !shard.parents.iter().any(waits)
-                && at - shard.since.max(well_since) > self.limit
+                && !shard.parents.iter().any(waits);
+            let since = shard.since.max(well_since);
+            let mut limits = limits.iter().filter(|_| is_idle);
+            limits
+                .find(|(_, not_before, limit)| at - since.max(*not_before) > *limit)
+                .map(|(rule, _, _)| *rule)
         };
-        let (name, shard) = self.shards.iter().find(|(_, shard)| is_stuck(shard))?;
+        let mut shards = self.shards.iter();
+        let (rule, name, shard) =
+            shards.find_map(|(name, shard)| broken(shard).map(|rule| (rule, name, shard)))?;
         let seen = format!(
             "{name}, which belongs to {}, stands still since {:.1} s",
             shard.owner.as_deref().unwrap_or("nobody"),
             shard.since.as_secs_f64()
         );
         self.shard(&name.clone()).since = at;
-        Some(seen)
+        Some((rule, seen))
     }
 }
 
@@ -109,16 +127,21 @@ impl Rule for Stuck {
                 };
                 self.lives.insert(event.who.clone(), life);
             }
-            What::Impaired => self.fails(&event.who, at, false),
+            What::Impaired => {
+                self.calm_limit = None;
+                self.fails(&event.who, at, false);
+            }
             What::Recovered => {
                 if let Some(life) = self.lives.get_mut(&event.who) {
                     life.troubles = life.troubles.saturating_sub(1);
                     life.well_since = (life.troubles == 0).then_some(at);
                 }
             }
-            What::Killed { .. } | What::Stopping { .. } | What::Ended { .. } => {
-                self.fails(&event.who, at, true)
+            What::Killed { .. } => {
+                self.killed_at = at;
+                self.fails(&event.who, at, true);
             }
+            What::Stopping { .. } | What::Ended { .. } => self.fails(&event.who, at, true),
             What::ShardOpened { shard, parents } => {
                 let shard = self.shard(shard);
                 shard.parents.clone_from(parents);
@@ -139,6 +162,7 @@ impl Rule for Stuck {
                 }
             }
             What::RowDeletedByHand { shard } => {
+                self.calm_limit = None;
                 let shard = self.shard(shard);
                 shard.has_ended = false;
                 shard.since = at;
@@ -167,6 +191,10 @@ impl Rule for Stuck {
             return None;
         }
         self.looked_at = at;
-        self.look(at).map(|seen| (STUCK, seen))
+        self.look(at)
+    }
+
+    fn no_request_fails(&mut self) {
+        self.calm_limit = Some(self.calm);
     }
 }

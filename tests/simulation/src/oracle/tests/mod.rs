@@ -22,6 +22,7 @@ use crate::history::{Event, Name, Ownership, Row, What};
 const TIMES: Times = Times {
     failover: Duration::from_secs(10),
     drain: Duration::from_secs(20),
+    longest_call: Duration::from_secs(2),
 };
 
 /// The rules that a history breaks; each event is so many seconds after the beginning.

@@ -5,6 +5,10 @@ use crate::oracle::stuck;
 
 /// A shard whose owner dies in second 5, with `b` alive; whatever happens `then`, until second `end`.
 fn orphaned(end: u64, then: Vec<(u64, &'static str, What)>) -> Vec<&'static str> {
+    judged(Oracle::new(TIMES), orphan(end, then))
+}
+
+fn orphan(end: u64, then: Vec<(u64, &'static str, What)>) -> Vec<(u64, &'static str, What)> {
     let opened = What::ShardOpened {
         shard: shard(0),
         parents: vec![],
@@ -20,7 +24,23 @@ fn orphaned(end: u64, then: Vec<(u64, &'static str, What)>) -> Vec<&'static str>
     ];
     events.extend(then);
     events.push((end, "world", What::Disturbed("time passes".to_owned())));
-    broken(events)
+    events
+}
+
+#[test]
+fn a_shard_that_stands_still_in_a_calm_world_is_found_soon() {
+    let calm = |end, then| judged(Oracle::new(TIMES).with_reliable_requests(), orphan(end, then));
+    assert_eq!(calm(22, vec![]), [""; 0]);
+    assert_eq!(calm(23, vec![]), [stuck::IDLE]);
+    assert_eq!(calm(23, vec![(20, "b", initialized(0, 5))]), [""; 0]);
+    let another_dies = vec![
+        (0, "c", starts("c")),
+        (7, "c", What::Killed { id: "c".to_owned() }),
+    ];
+    assert_eq!(calm(24, another_dies.clone()), [""; 0], "it may have led");
+    assert_eq!(calm(25, another_dies), [stuck::IDLE]);
+    let troubled = vec![(6, "b", What::Impaired), (7, "b", What::Recovered)];
+    assert_eq!(calm(90, troubled), [""; 0], "not calm");
 }
 
 #[test]
