@@ -1,6 +1,6 @@
 //! To whom leases are given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Rule, Times};
@@ -21,7 +21,9 @@ pub(super) struct Targets {
     /// When there was one last.
     troubled_at: Option<Duration>,
     gone: BTreeMap<String, Duration>,
-    owners: BTreeMap<Name, String>,
+    /// Who leaves names successors by what others said of themselves lately: a guess that the leader corrects.
+    leaving: BTreeSet<String>,
+    rows: BTreeMap<Name, Row>,
 }
 
 impl Targets {
@@ -32,15 +34,18 @@ impl Targets {
             troubles: 0,
             troubled_at: None,
             gone: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            rows: BTreeMap::new(),
         }
     }
 
     fn given(&mut self, shard: &Name, row: &Row, at: Duration) -> Option<(&'static str, String)> {
-        let before = match &row.owner {
-            Some(owner) => self.owners.insert(shard.clone(), owner.clone()),
-            None => self.owners.remove(shard),
-        };
+        let before = self.rows.insert(shard.clone(), row.clone());
+        let giver = before.as_ref().and_then(Row::actual_owner);
+        if giver.is_some_and(|giver| self.leaving.contains(giver)) {
+            return None;
+        }
+        let before = before.and_then(|row| row.owner);
         let owner = row
             .owner
             .as_ref()
@@ -67,6 +72,10 @@ impl Rule for Targets {
         match &event.what {
             What::Started { id } => {
                 self.gone.remove(id);
+                self.leaving.remove(id);
+            }
+            What::Stopping { id } => {
+                self.leaving.insert(id.clone());
             }
             What::Killed { id } | What::Stopped { id, .. } => {
                 self.gone.insert(id.clone(), event.at);
@@ -77,7 +86,7 @@ impl Rule for Targets {
                 self.troubled_at = Some(event.at);
             }
             What::RowGone { shard } | What::RowDeletedByHand { shard } => {
-                self.owners.remove(shard);
+                self.rows.remove(shard);
             }
             What::Row { shard, row } => return self.given(shard, row, event.at),
             _ => {}

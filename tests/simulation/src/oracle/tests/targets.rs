@@ -36,6 +36,12 @@ fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well() {
 }
 
 #[test]
+fn whom_a_leaving_worker_names_is_its_guess() {
+    let stopping = What::Stopping { id: "b".to_owned() };
+    assert_eq!(given(81, true, vec![(80, "b", stopping)]), [""; 0]);
+}
+
+#[test]
 fn a_worker_that_lives_again_may_be_given_leases() {
     let id = "a".to_owned();
     assert_eq!(given(81, true, vec![(30, "a.2", What::Started { id })]), [""; 0]);
