@@ -235,10 +235,7 @@ async fn a_lease_stolen_in_the_middle_of_a_batch_refuses_the_old_owner_s_checkpo
         .await
         .expect("a batch is delivered");
     let lease = world.leases().await.remove(0);
-    let steal = LeaseChange::Assign {
-        to: "thief".into(),
-        unless_renewed: false,
-    };
+    let steal = LeaseChange::Assign { to: "thief".into() };
     world.store().write(&lease, &steal).await.unwrap();
     proceed.notify_one();
     let lost = || (world.ledger.calls("lease_lost") == 1).then_some(());

@@ -4,8 +4,12 @@ use std::sync::PoisonError;
 
 use super::Fleet;
 use crate::ids::LeaseKey;
+use crate::lease::Lease;
 use crate::plan::name_successors;
-use crate::store::{LeaseChange, StoreError, TableSnapshot};
+use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
+
+/// A row that others change faster than this is left to them.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Fleet {
     /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
@@ -77,9 +81,27 @@ impl Fleet {
             std::mem::take(&mut knowledge.unfinished)
         };
         for key in keys {
-            let lease = self.shared.store.get(&key).await?;
-            if let Some(lease) = lease.filter(|lease| lease.checkpoint_owner.as_ref() == me) {
-                self.shared.store.write(&lease, &LeaseChange::Release).await?;
+            let is_mine = |lease: &Lease| lease.checkpoint_owner.as_ref() == me;
+            let release = |lease: &Lease| is_mine(lease).then_some(LeaseChange::Release);
+            self.change(&key, release).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes a row that this worker does not hold, relative to what it is now; others may write to it meanwhile.
+    async fn change(
+        &self,
+        key: &LeaseKey,
+        change: impl Fn(&Lease) -> Option<LeaseChange>,
+    ) -> Result<(), StoreError> {
+        let mut row = self.shared.store.get(key).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let Some((lease, change)) = row.as_ref().and_then(|lease| Some((lease, change(lease)?))) else {
+                return Ok(());
+            };
+            match self.shared.store.write(lease, &change).await? {
+                WriteOutcome::Applied(_) => return Ok(()),
+                WriteOutcome::Refused(now) => row = now,
             }
         }
         Ok(())
@@ -99,18 +121,13 @@ impl Fleet {
             if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;
             }
-            let lease = self.shared.store.get(&key).await?;
-            let Some(lease) = lease.filter(|lease| lease.owner.as_ref() == Some(me)) else {
-                continue;
+            let decline = |lease: &Lease| {
+                (lease.owner.as_ref() == Some(me)).then(|| match lease.checkpoint_owner.clone() {
+                    Some(to) => LeaseChange::Assign { to },
+                    None => LeaseChange::Release,
+                })
             };
-            let change = match &lease.checkpoint_owner {
-                Some(processor) => LeaseChange::Assign {
-                    to: processor.clone(),
-                    unless_renewed: false,
-                },
-                None => LeaseChange::Release,
-            };
-            self.shared.store.write(&lease, &change).await?;
+            self.change(&key, decline).await?;
         }
         Ok(())
     }

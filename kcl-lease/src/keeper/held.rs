@@ -203,10 +203,7 @@ impl HeldLease {
             None if lease.is_in_hand_off() => Some(self.inner.me.clone()),
             next => next,
         };
-        to.map_or(LeaseChange::Release, |to| LeaseChange::Assign {
-            to,
-            unless_renewed: false,
-        })
+        to.map_or(LeaseChange::Release, |to| LeaseChange::Assign { to })
     }
 
     /// Who is to have the lease next, if that is known.

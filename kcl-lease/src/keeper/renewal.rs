@@ -203,13 +203,7 @@ mod tests {
         let seen = store.get(held.key()).await.unwrap().unwrap();
         store
             .inner
-            .write(
-                &seen,
-                &LeaseChange::Assign {
-                    to: "b".into(),
-                    unless_renewed: false,
-                },
-            )
+            .write(&seen, &LeaseChange::Assign { to: "b".into() })
             .await
             .unwrap();
         sleep(FAILOVER / 3 + FAILOVER / TICKS).await;

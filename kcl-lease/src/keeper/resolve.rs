@@ -152,10 +152,7 @@ mod tests {
 
     #[test]
     fn giving_away_is_done_once_the_row_says_so() {
-        let assign = LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        };
+        let assign = LeaseChange::Assign { to: "b".into() };
         let row = assign.applied_to(&mine(), &mine());
         assert_eq!(verdict(&assign, row.clone()), Verdict::Applied(row));
         let release = LeaseChange::Release;

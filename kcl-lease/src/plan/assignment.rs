@@ -53,10 +53,7 @@ impl Assignment {
         self.add(&to, lease);
         Some(Move {
             lease: lease.clone(),
-            change: LeaseChange::Assign {
-                to,
-                unless_renewed: true,
-            },
+            change: LeaseChange::Assign { to },
         })
     }
 
@@ -76,10 +73,7 @@ impl Assignment {
         }
         Some(Move {
             lease: lease.clone(),
-            change: LeaseChange::Assign {
-                to,
-                unless_renewed: false,
-            },
+            change: LeaseChange::Assign { to },
         })
     }
 

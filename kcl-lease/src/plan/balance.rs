@@ -72,10 +72,7 @@ impl Move {
     /// From its living owner to another worker: what nobody has begun with moves at no cost.
     pub(super) fn over(view: &LeaseView, to: WorkerId) -> Self {
         let change = match view.claim {
-            Claim::No => LeaseChange::Assign {
-                to,
-                unless_renewed: true,
-            },
+            Claim::No => LeaseChange::Assign { to },
             _ => LeaseChange::BeginHandOff { to },
         };
         Self {

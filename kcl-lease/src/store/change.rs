@@ -17,20 +17,19 @@ pub enum LeaseChange {
         /// Smoothed throughput to publish, if known.
         throughput_kbps: Option<f64>,
     },
-    /// Gives the lease to a worker at once; also the last step of a hand-off.
+    /// Gives the lease to a worker at once; also the last step of a hand-off. (Narrower than the Java KCL: the counter must be
+    /// as it was seen. A renewal since then wins, and a request that arrives late changes nothing in a later term of the
+    /// same owner.)
     Assign {
         /// The new owner.
         to: WorkerId,
-        /// Also require an unchanged counter: the lease was judged expired, and a renewal since then must win.
-        /// (The Java KCL does not.)
-        unless_renewed: bool,
     },
     /// Names the next owner and lets the present one finish. The counter stays.
     BeginHandOff {
         /// The next owner.
         to: WorkerId,
     },
-    /// The owner gives the lease up, to whomever the leader names.
+    /// The owner gives the lease up, to whomever the leader names. (As narrow as [`Self::Assign`].)
     Release,
     /// Progress, and at the same time a heartbeat. (Narrower than the Java KCL: the writer must own the lease.)
     Checkpoint {
@@ -106,12 +105,9 @@ impl LeaseChange {
                     Requirement::CheckpointOwner(None),
                 ]
             }
-            Self::Assign { unless_renewed, .. } => {
-                let mut all = vec![Requirement::Exists];
+            Self::Assign { .. } | Self::Release => {
+                let mut all = vec![Requirement::Exists, Requirement::Counter(seen.counter)];
                 all.extend(as_seen());
-                if *unless_renewed {
-                    all.push(Requirement::Counter(seen.counter));
-                }
                 all
             }
             Self::BeginHandOff { .. } => vec![
@@ -119,11 +115,6 @@ impl LeaseChange {
                 Requirement::Owner(seen.owner.clone()),
                 Requirement::CheckpointOwner(None),
             ],
-            Self::Release => {
-                let mut all = vec![Requirement::Exists];
-                all.extend(as_seen());
-                all
-            }
             Self::Checkpoint { .. } | Self::ReadingSince(_) => {
                 let mine = match &seen.checkpoint_owner {
                     Some(owner) => Requirement::CheckpointOwner(Some(owner.clone())),
@@ -143,7 +134,7 @@ impl LeaseChange {
                 all.extend(throughput_kbps.map(Effect::Throughput));
                 all
             }
-            Self::Assign { to, .. } => {
+            Self::Assign { to } => {
                 let mut all = vec![
                     Effect::Owner(Some(to.clone())),
                     Effect::CheckpointOwner(None),
@@ -264,13 +255,7 @@ mod tests {
         assert_eq!(begun.checkpoint_owner, Some("a".into()));
         assert_eq!(begun.counter, 7);
 
-        let done = after(
-            &LeaseChange::Assign {
-                to: "b".into(),
-                unless_renewed: false,
-            },
-            &begun,
-        );
+        let done = after(&LeaseChange::Assign { to: "b".into() }, &begun);
         assert_eq!(done.owner, Some("b".into()));
         assert_eq!(done.checkpoint_owner, None);
         assert_eq!(done.counter, 8);
@@ -279,10 +264,7 @@ mod tests {
 
     #[test]
     fn an_assignment_to_another_worker_counts_an_owner_switch() {
-        let assign = |to: &str| LeaseChange::Assign {
-            to: to.into(),
-            unless_renewed: false,
-        };
+        let assign = |to: &str| LeaseChange::Assign { to: to.into() };
         assert_eq!(
             after(&assign("b"), &owned_by("a")).owner_switches_since_checkpoint,
             1
@@ -334,10 +316,7 @@ mod tests {
             },
             &seen,
         );
-        let take = LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: true,
-        };
+        let take = LeaseChange::Assign { to: "b".into() };
         assert!(take.requirements(&seen).iter().all(|r| r.holds(&seen)));
         assert!(!take.requirements(&seen).iter().all(|r| r.holds(&renewed)));
     }

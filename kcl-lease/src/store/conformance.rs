@@ -159,19 +159,10 @@ fn changes() -> Vec<LeaseChange> {
             checkpoint: Checkpoint::ShardEnd,
             pending: None,
         },
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
-        LeaseChange::Assign {
-            to: "c".into(),
-            unless_renewed: true,
-        },
+        LeaseChange::Assign { to: "b".into() },
+        LeaseChange::Assign { to: "c".into() },
         LeaseChange::Release,
-        LeaseChange::Assign {
-            to: "a".into(),
-            unless_renewed: false,
-        },
+        LeaseChange::Assign { to: "a".into() },
         LeaseChange::BeginHandOff { to: "d".into() },
         LeaseChange::Release,
     ]
@@ -197,15 +188,7 @@ async fn every_change_does_what_its_effects_say(store: &dyn LeaseStore) {
 
 async fn a_change_is_refused_when_the_row_moved_on(store: &dyn LeaseStore) {
     let seen = created(store, full("s")).await;
-    let taken = applied(
-        store,
-        &seen,
-        &LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: true,
-        },
-    )
-    .await;
+    let taken = applied(store, &seen, &LeaseChange::Assign { to: "b".into() }).await;
     let needs_the_row_as_seen =
         |change: &LeaseChange| !matches!(change, LeaseChange::Children(_) | LeaseChange::HashRange(_));
     for change in changes().into_iter().filter(needs_the_row_as_seen) {

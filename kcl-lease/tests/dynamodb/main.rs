@@ -67,10 +67,7 @@ async fn attributes_that_are_not_ours_survive_every_change() {
         },
         LeaseChange::Children(["c".to_owned()].into()),
         LeaseChange::BeginHandOff { to: "b".into() },
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
+        LeaseChange::Assign { to: "b".into() },
         LeaseChange::Release,
     ] {
         let WriteOutcome::Applied(row) = store.write(&lease, &change).await.unwrap() else {

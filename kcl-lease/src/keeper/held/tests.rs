@@ -64,14 +64,7 @@ async fn the_token_is_the_counter_that_confirmed_the_acquisition_and_grows_with_
         8,
         "it does not move while the owner stays"
     );
-    change(
-        &store,
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
+    change(&store, LeaseChange::Assign { to: "b".into() }).await;
     let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "b".into(), FAILOVER);
     let next = keeper.acquire(&"s".into()).await.unwrap().unwrap();
     assert!(next.fencing_token() > held.fencing_token());
@@ -163,14 +156,7 @@ async fn an_unconfirmed_checkpoint_that_was_applied_does_not_stand_in_the_way_of
 #[tokio::test(start_paused = true)]
 async fn a_stale_owner_cannot_checkpoint() {
     let (store, held) = held_lease().await;
-    change(
-        &store,
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
+    change(&store, LeaseChange::Assign { to: "b".into() }).await;
     assert_eq!(
         loss(held.checkpoint(at("10")).await),
         LossReason::TakenBy("b".into())
@@ -183,22 +169,8 @@ async fn a_stale_owner_cannot_checkpoint() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_went_away_and_came_back_is_lost_all_the_same() {
     let (store, held) = held_lease().await;
-    change(
-        &store,
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
-    change(
-        &store,
-        LeaseChange::Assign {
-            to: "me".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
+    change(&store, LeaseChange::Assign { to: "b".into() }).await;
+    change(&store, LeaseChange::Assign { to: "me".into() }).await;
     assert_eq!(
         loss(held.checkpoint(at("10")).await),
         LossReason::TakenBy("me".into())
@@ -251,14 +223,7 @@ async fn a_hand_off_that_the_leader_took_back_ends_in_a_release() {
     let (store, held) = held_lease().await;
     change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
     held.renew().await.unwrap();
-    change(
-        &store,
-        LeaseChange::Assign {
-            to: "me".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
+    change(&store, LeaseChange::Assign { to: "me".into() }).await;
     held.give_up().await.unwrap();
     assert_eq!(
         row(&store).await.owner,
@@ -272,14 +237,7 @@ async fn a_hand_off_that_the_leader_finished_by_force_is_a_loss_at_the_next_rene
     let (store, held) = held_lease().await;
     change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
     held.renew().await.unwrap();
-    let forced = change(
-        &store,
-        LeaseChange::Assign {
-            to: "b".into(),
-            unless_renewed: false,
-        },
-    )
-    .await;
+    let forced = change(&store, LeaseChange::Assign { to: "b".into() }).await;
     assert_eq!(loss(held.renew().await), LossReason::TakenBy("b".into()));
     assert_eq!(row(&store).await, forced, "the new owner's row is left alone");
 }

@@ -71,7 +71,7 @@ fn lease(owner: &str, text: &str) -> LeaseView {
     }
 }
 
-/// The plan as text: `3=a` assigns, `3=a!` assigns unless renewed, `3>a` begins a hand-off.
+/// The plan as text: `3=a` assigns, `3>a` begins a hand-off.
 fn plan(sketch: &str) -> String {
     plan_within(sketch, usize::MAX)
 }
@@ -80,14 +80,7 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
     let limits = BalanceLimits { max_leases };
     let moves = Balancer::new(Balancing::default(), limits).plan(&fleet(sketch));
     let texts = moves.iter().map(|m| match &m.change {
-        LeaseChange::Assign {
-            to,
-            unless_renewed: false,
-        } => format!("{}={to}", m.lease.key),
-        LeaseChange::Assign {
-            to,
-            unless_renewed: true,
-        } => format!("{}={to}!", m.lease.key),
+        LeaseChange::Assign { to } => format!("{}={to}", m.lease.key),
         LeaseChange::BeginHandOff { to } => format!("{}>{to}", m.lease.key),
         other => panic!("a plan never contains {other:?}"),
     });
@@ -97,8 +90,8 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
 #[test]
 fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
     assert_eq!(plan("[a]: | b: 1 2 3"), "");
-    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b! 2=b!");
-    assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b!");
+    assert_eq!(plan("[a]: | b: | -: 1 2"), "1=b 2=b");
+    assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b");
     assert_eq!(plan("[a]: | b: 1>a 2"), "");
     assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
 }
@@ -107,8 +100,8 @@ fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
 fn golden_plans() {
     let table = [
         // a fresh application
-        ("a: | -: 1 2 3", "1=a! 2=a! 3=a!"),
-        ("a: | b: | -: 1 2 3", "1=a! 2=b! 3=a!"),
+        ("a: | -: 1 2 3", "1=a 2=a 3=a"),
+        ("a: | b: | -: 1 2 3", "1=a 2=b 3=a"),
         ("-: 1 2", ""),
         ("(a): | -: 1 2", ""),
         // balanced fleets stay as they are
@@ -120,13 +113,13 @@ fn golden_plans() {
         ("a: 1 2 3 | b: 4 5 6 | c: ", "3>c 6>c"),
         ("a: 1 2>b | b: 3", ""),
         ("a: 1 2 3 4>b | b:", "3>b"),
-        ("a: 1 2? 3 4 | b: ", "2=b! 4>b"),
+        ("a: 1 2? 3 4 | b: ", "2=b 4>b"),
         ("a: 1 2~ 3~ 4~ | b: ", "1>b"),
         // a worker dies
-        ("a: 1 2 | (b): 3! 4!", "3=a! 4=a!"),
-        ("a: 1 2 | c: 5 | (b): 3! 4!", "3=c! 4=a!"),
+        ("a: 1 2 | (b): 3! 4!", "3=a 4=a"),
+        ("a: 1 2 | c: 5 | (b): 3! 4!", "3=c 4=a"),
         // an eligible worker that let a lease expire does not get the same one back
-        ("a: 1! | b: 2", "1=b! 2>a"),
+        ("a: 1! | b: 2", "1=b 2>a"),
         ("a: 1!", ""),
         // ended shards count for nothing
         ("a: 1. 2. 3. 4. | b: 5", ""),
@@ -135,8 +128,8 @@ fn golden_plans() {
         ("a: 1>>b | b: ", "1=b"),
         ("a: 1>b | (b): ", "1=a"),
         ("a: 1>>b | (b): | c: ", "1=c"),
-        ("(a): 1>b! | b: ", "1=b!"),
-        ("(a): 1>b! | (b): | c: ", "1=c!"),
+        ("(a): 1>b! | b: ", "1=b"),
+        ("(a): 1>b! | (b): | c: ", "1=c"),
     ];
     for (sketch, expected) in table {
         assert_eq!(plan(sketch), expected, "{sketch}");
@@ -145,7 +138,7 @@ fn golden_plans() {
 
 #[test]
 fn no_worker_is_given_more_than_its_limit() {
-    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b! 3=a! 4=b!");
+    assert_eq!(plan_within("a: 1 | b: | -: 2 3 4 5", 2), "2=b 3=a 4=b");
     assert_eq!(plan_within("a: 1 2 3 4 | b: ", 1), "4>b");
 }
 

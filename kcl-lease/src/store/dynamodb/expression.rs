@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn a_release_removes_the_owner_and_moves_the_counter_whatever_it_is() {
+    fn a_release_removes_the_owner_and_moves_the_counter() {
         let expression = Expression::of(&LeaseChange::Release, &owned());
         assert_eq!(
             expression.condition(),
-            "attribute_exists(#leaseKey) AND #leaseOwner = :is_leaseOwner AND attribute_not_exists(#checkpointOwner)"
+            "attribute_exists(#leaseKey) AND #leaseCounter = :is_leaseCounter AND #leaseOwner = :is_leaseOwner AND attribute_not_exists(#checkpointOwner)"
         );
         assert_eq!(
             expression.update(),
