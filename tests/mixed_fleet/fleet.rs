@@ -22,9 +22,6 @@ pub(crate) const FAILOVER: Duration = Duration::from_secs(5);
 /// How long anything may take that a Java worker's timers decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Enough partition keys for the shards that two rounds of splits leave.
-const KEYS: usize = 160;
-
 /// The fleet of one scenario.
 pub(crate) struct MixedFleet {
     pub(crate) world: World,
@@ -169,9 +166,9 @@ impl MixedFleet {
         aws_sdk_dynamodb::Client::new(&self.world.servers.backend.sdk_config())
     }
 
-    /// Keeps records flowing on all shards, be they as narrow as a thirty-second of the hash keys.
+    /// Keeps records flowing on all shards.
     pub(crate) fn produce(&self) -> Producer {
-        Producer::start(&self.world, KEYS, Duration::from_millis(500))
+        Producer::start(&self.world, Duration::from_millis(500))
     }
 
     /// The lease table; empty while there is none.

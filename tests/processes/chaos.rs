@@ -54,7 +54,7 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
     ));
     let start = Instant::now();
     let fleet = Fleet::new(&format!("seed-{seed}")).await;
-    let producer = Producer::start(&fleet.world, 160, BURST);
+    let producer = Producer::start(&fleet.world, BURST);
     let mut chaos = Chaos {
         fleet,
         dice: fastrand::Rng::with_seed(seed),

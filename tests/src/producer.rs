@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::servers::Servers;
 use crate::world::World;
 
-/// Enough partition keys for shards as narrow as a thirty-second of the hash keys.
+/// One record of each key is put at a time: enough that each shard gets some, be it as narrow as a thirty-second of the hash keys.
 const KEYS: usize = 160;
 
-/// Puts records at an interval, of that many keys at the most, until it is stopped.
+/// Puts records at an interval, until it is stopped.
 #[derive(Debug)]
 pub struct Producer {
     task: JoinHandle<()>,
@@ -21,12 +21,12 @@ pub struct Producer {
 
 impl Producer {
     /// Keeps records flowing on all shards.
-    pub fn start(world: &World<impl Servers>, records: usize, interval: Duration) -> Self {
+    pub fn start(world: &World<impl Servers>, interval: Duration) -> Self {
         let (world, stop) = (world.clone(), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                world.put(KEYS, records).await;
+                world.put(KEYS, KEYS).await;
                 sleep(interval).await;
             }
         });

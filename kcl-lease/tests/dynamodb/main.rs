@@ -1,19 +1,21 @@
 //! The DynamoDB store through the real SDK, against the bundled backend.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
+mod foreign;
+mod generations;
 mod table;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_lease::{
     Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableOptions,
     WriteOutcome, conformance,
 };
 use kcl_local::Backend;
+
+use self::foreign::{replay, text};
 
 fn client(backend: &Backend) -> Client {
     Client::new(&backend.sdk_config())
@@ -21,10 +23,6 @@ fn client(backend: &Backend) -> Client {
 
 fn store(client: &Client) -> DynamoDbLeaseStore {
     DynamoDbLeaseStore::new(client.clone(), TableOptions::new("leases"))
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,24 +137,8 @@ async fn a_table_of_the_java_kcl_is_read_whole() {
     let client = client(&backend);
     let store = store(&client);
     store.prepare().await.unwrap();
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/java-kcl-tables/kcl-3.5.1/07-graceful-handoff-in-progress.json");
-    let stage: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    for item in stage["tables"]["kcl351tables"]["items"].as_array().unwrap() {
-        let item = item
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| (name.clone(), attribute(value)))
-            .collect();
-        client
-            .put_item()
-            .table_name("leases")
-            .set_item(Some(item))
-            .send()
-            .await
-            .unwrap();
-    }
+    let recording = "kcl-3.5.1/07-graceful-handoff-in-progress.json";
+    replay(&client, recording, "kcl351tables", "leases").await;
     let snapshot = store.scan().await.unwrap();
     assert!(snapshot.unreadable.is_empty(), "{:?}", snapshot.unreadable);
     assert_eq!(snapshot.leases.len(), 4);
@@ -180,30 +162,4 @@ async fn a_table_of_the_java_kcl_is_read_whole() {
         store.assigned_to(&"workerB".into()).await.unwrap(),
         ["shardId-000000000003".into()]
     );
-}
-
-fn attribute(value: &serde_json::Value) -> AttributeValue {
-    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
-    match kind.as_str() {
-        "S" => text(value.as_str().unwrap()),
-        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
-        "SS" => AttributeValue::Ss(
-            value
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|v| v.as_str().unwrap().to_owned())
-                .collect(),
-        ),
-        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
-        "M" => AttributeValue::M(
-            value
-                .as_object()
-                .unwrap()
-                .iter()
-                .map(|(k, v)| (k.clone(), attribute(v)))
-                .collect(),
-        ),
-        other => panic!("type {other} is not in the recordings"),
-    }
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoveryStatus, TableDescription,
-};
+use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, PointInTimeRecoveryStatus, TableDescription};
 use kcl_lease::{
     Billing, DynamoDbLeaseStore, LeaseStore, StoreError, StoreErrorKind, TableCreation, TableOptions,
 };
@@ -13,6 +11,7 @@ use kcl_local::Backend;
 use kcl_local::faults::{Fault, FaultScript, Rule};
 
 use super::client;
+use super::foreign::create_table;
 
 async fn prepare(client: &Client, options: TableOptions) -> Result<(), StoreError> {
     DynamoDbLeaseStore::new(client.clone(), options).prepare().await
@@ -101,26 +100,7 @@ async fn an_older_table_gets_its_index_and_a_foreign_table_is_refused() {
     let backend = Backend::start();
     let client = client(&backend);
     for (table, key) in [("old", "leaseKey"), ("foreign", "id")] {
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(key)
-            .attribute_type("S".into())
-            .build()
-            .unwrap();
-        let schema = KeySchemaElement::builder()
-            .attribute_name(key)
-            .key_type(KeyType::Hash)
-            .build()
-            .unwrap();
-        let request = client
-            .create_table()
-            .table_name(table)
-            .attribute_definitions(attribute)
-            .key_schema(schema);
-        request
-            .billing_mode(BillingMode::PayPerRequest)
-            .send()
-            .await
-            .unwrap();
+        create_table(&client, table, key).await;
     }
     let must_exist = TableOptions {
         creation: TableCreation::MustExist,

@@ -1,18 +1,18 @@
 //! What other generations of workers left in their tables, and what this one does about it.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_lease::{
     Checkpoint, ClientVersion, DynamoDbLeaseStore, Environment, Fleet, FleetOptions, LeaderLock, Lease,
     LeaseStore, StoreErrorKind, TableOptions, WorkerRow, conformance,
 };
 use kcl_local::Backend;
+
+use super::foreign::{create_table, replay, text};
 
 const SEPARATE: [(&str, &str); 3] = [
     ("app", "leaseKey"),
@@ -20,32 +20,8 @@ const SEPARATE: [(&str, &str); 3] = [
     ("app-WorkerMetricStats", "wid"),
 ];
 
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
 fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
-}
-
-async fn create_table(client: &Client, table: &str, key: &str) {
-    let attribute = AttributeDefinition::builder()
-        .attribute_name(key)
-        .attribute_type("S".into())
-        .build()
-        .unwrap();
-    let schema = KeySchemaElement::builder()
-        .attribute_name(key)
-        .key_type(KeyType::Hash)
-        .build()
-        .unwrap();
-    let request = client
-        .create_table()
-        .table_name(table)
-        .attribute_definitions(attribute)
-        .key_schema(schema)
-        .billing_mode(BillingMode::PayPerRequest);
-    request.send().await.unwrap();
 }
 
 async fn put(client: &Client, table: &str, item: &[(&str, AttributeValue)]) {
@@ -292,20 +268,16 @@ async fn with_three_tables_the_lease_table_gets_nothing_but_leases() {
 #[tokio::test(start_paused = true)]
 async fn tables_recorded_from_the_java_kcl_3_1_are_read_whole() {
     let (_backend, client) = world();
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/java-kcl-tables/kcl-3.1.3/08-two-workers-balanced.json");
-    let stage: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     for (table, key) in SEPARATE {
         create_table(&client, table, key).await;
-        let recorded = &stage["tables"][table.replace("app", "kcltables")];
-        for item in recorded["items"].as_array().unwrap() {
-            let item: Vec<_> = item.as_object().unwrap().iter().collect();
-            let item: Vec<_> = item
-                .iter()
-                .map(|(name, value)| (name.as_str(), attribute(value)))
-                .collect();
-            put(&client, table, &item).await;
-        }
+        let recorded = table.replace("app", "kcltables");
+        replay(
+            &client,
+            "kcl-3.1.3/08-two-workers-balanced.json",
+            &recorded,
+            table,
+        )
+        .await;
     }
     let store = store(&client);
     store.prepare().await.unwrap();
@@ -373,22 +345,4 @@ async fn a_table_of_workers_that_is_missing_is_told() {
     }
     let refusal = store(&client).prepare().await.unwrap_err().to_string();
     assert!(refusal.contains("app-WorkerMetricStats"), "{refusal}");
-}
-
-fn attribute(value: &serde_json::Value) -> AttributeValue {
-    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
-    match kind.as_str() {
-        "S" => text(value.as_str().unwrap()),
-        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
-        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
-        "M" => AttributeValue::M(
-            value
-                .as_object()
-                .unwrap()
-                .iter()
-                .map(|(name, value)| (name.clone(), attribute(value)))
-                .collect(),
-        ),
-        other => panic!("type {other} is not in the recording"),
-    }
 }
