@@ -353,8 +353,9 @@ impl Drop for Actor {
 #[async_trait]
 impl RecordProcessor for Actor {
     async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
-        self.thawed().await;
         self.note(What::Initialized { of: self.of.clone() });
+        // A process that freezes in here does not know, when it goes on, that it has a successor.
+        self.thawed().await;
         Ok(())
     }
 
