@@ -8,10 +8,19 @@ use super::election::ElectionOptions;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::WorkerId;
-use crate::store::{LeaderLock, LeaseStore, StoreError};
+use crate::store::{LeaderLock, LeaseStore, Standstill, StoreError};
 
 /// The name of the heartbeat among a worker's activities.
 pub(crate) const HEARTBEAT: &str = "refreshing the leader lock";
+
+/// What a leader says of leases with each heartbeat, for its successor.
+#[derive(Debug)]
+pub(crate) struct Word {
+    /// See [`LeaderLock::held_digest`].
+    pub(crate) held_digest: u64,
+    /// See [`LeaderLock::standstills`].
+    pub(crate) standstills: Vec<Standstill>,
+}
 
 /// A lock that this worker holds.
 #[derive(Debug)]
@@ -27,13 +36,14 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
-    /// Tries to take the lock; `None` if somebody else was faster.
+    /// Tries to take the lock, and to keep in it what its last holder left; `None` if somebody else was faster.
     pub(crate) async fn take(
         store: Arc<dyn LeaseStore>,
         env: Environment,
         me: WorkerId,
         options: ElectionOptions,
         seen: Option<&str>,
+        standstills: Vec<Standstill>,
     ) -> Result<Option<Self>, StoreError> {
         let lock = LeaderLock {
             owner: me,
@@ -41,6 +51,7 @@ impl Leadership {
             version: env.uuid(),
             released: false,
             held_digest: None,
+            standstills,
         };
         let sent_at = Instant::now();
         let taken = match store.take_leader(&lock, seen).await {
@@ -65,14 +76,14 @@ impl Leadership {
     }
 
     /// Sends heartbeats until the lock is lost or could not be refreshed for its duration.
-    pub(crate) async fn keep(&mut self, held_digest: impl Fn() -> u64 + Send, health: &Health) {
+    pub(crate) async fn keep(&mut self, word: impl Fn() -> Word + Send, health: &Health) {
         loop {
             sleep(self.options.heartbeat).await;
             if !self.is_valid() {
                 tracing::warn!("leadership lapsed: the lock could not be refreshed in time");
                 return;
             }
-            match self.beat(held_digest()).await {
+            match self.beat(word()).await {
                 Ok(true) => health.succeeded(HEARTBEAT),
                 Ok(false) => {
                     tracing::info!("leadership lost: another worker holds the lock");
@@ -83,15 +94,29 @@ impl Leadership {
         }
     }
 
-    /// Deletes the lock, so that the next leader need not wait.
-    pub(crate) async fn release(self) -> Result<(), StoreError> {
-        self.store.release_leader(&self.lock).await.map(|_| ())
+    /// Lets go of the lock, so that the next leader need not wait: leaves it as a last word, or deletes it if there is
+    /// nothing to say.
+    pub(crate) async fn release(self, standstills: Vec<Standstill>) -> Result<(), StoreError> {
+        if standstills.is_empty() {
+            return self.store.release_leader(&self.lock).await.map(|_| ());
+        }
+        let released = LeaderLock {
+            version: self.env.uuid(),
+            released: true,
+            standstills,
+            ..self.lock.clone()
+        };
+        self.store
+            .beat_leader(&released, &self.lock.version)
+            .await
+            .map(|_| ())
     }
 
-    async fn beat(&mut self, held_digest: u64) -> Result<bool, StoreError> {
+    async fn beat(&mut self, word: Word) -> Result<bool, StoreError> {
         let next = LeaderLock {
             version: self.env.uuid(),
-            held_digest: Some(held_digest),
+            held_digest: Some(word.held_digest),
+            standstills: word.standstills,
             ..self.lock.clone()
         };
         self.unconfirmed.push(next.version.clone());
