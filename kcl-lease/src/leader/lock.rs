@@ -96,20 +96,33 @@ impl Leadership {
 
     /// Lets go of the lock, so that the next leader need not wait: leaves it as a last word, or deletes it if there is
     /// nothing to say.
-    pub(crate) async fn release(self, standstills: Vec<Standstill>) -> Result<(), StoreError> {
+    pub(crate) async fn release(mut self, standstills: Vec<Standstill>) -> Result<(), StoreError> {
+        if self.let_go(&standstills).await? {
+            return Ok(());
+        }
+        // A heartbeat that was cut short may have been stored.
+        if let Some(stored) = self.store.read_leader().await?
+            && stored.owner == self.lock.owner
+            && self.unconfirmed.contains(&stored.version)
+        {
+            self.lock.version = stored.version;
+            self.let_go(&standstills).await?;
+        }
+        Ok(())
+    }
+
+    /// False if the lock does not have the version that is known.
+    async fn let_go(&self, standstills: &[Standstill]) -> Result<bool, StoreError> {
         if standstills.is_empty() {
-            return self.store.release_leader(&self.lock).await.map(|_| ());
+            return self.store.release_leader(&self.lock).await;
         }
         let released = LeaderLock {
             version: self.env.uuid(),
             released: true,
-            standstills,
+            standstills: standstills.to_vec(),
             ..self.lock.clone()
         };
-        self.store
-            .beat_leader(&released, &self.lock.version)
-            .await
-            .map(|_| ())
+        self.store.beat_leader(&released, &self.lock.version).await
     }
 
     async fn beat(&mut self, word: Word) -> Result<bool, StoreError> {
@@ -167,4 +180,70 @@ impl Leadership {
 async fn is_stored(store: &dyn LeaseStore, lock: &LeaderLock) -> Result<bool, StoreError> {
     let stored = store.read_leader().await?;
     Ok(stored.is_some_and(|row| row.version == lock.version && row.owner == lock.owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::store::MemoryLeaseStore;
+
+    async fn leadership(store: &Arc<dyn LeaseStore>) -> Leadership {
+        let env = Environment::seeded(1, || UNIX_EPOCH);
+        let options = ElectionOptions::for_failover_time(Duration::from_secs(10));
+        Leadership::take(Arc::clone(store), env, "a".into(), options, None, Vec::new())
+            .await
+            .unwrap()
+            .expect("nobody holds the lock")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_let_go_of_even_if_a_heartbeat_was_cut_short_before_its_answer() {
+        let last_word = vec![Standstill {
+            lease: 1,
+            lasted: Duration::from_secs(4),
+        }];
+        for (standstills, is_stored) in [
+            (Vec::new(), false),
+            (Vec::new(), true),
+            (last_word.clone(), false),
+            (last_word, true),
+        ] {
+            let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+            let mut leadership = leadership(&store).await;
+            leadership.unconfirmed.push("cut short".into());
+            if is_stored {
+                let next = LeaderLock {
+                    version: "cut short".into(),
+                    ..leadership.lock.clone()
+                };
+                assert!(store.beat_leader(&next, &leadership.lock.version).await.unwrap());
+            }
+            leadership.release(standstills.clone()).await.unwrap();
+            let left = store.read_leader().await.unwrap();
+            assert!(left.as_ref().is_none_or(|lock| lock.released));
+            let left = left.map(|lock| lock.standstills).unwrap_or_default();
+            assert_eq!(left, standstills);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_worker_s_lock_is_left_alone() {
+        let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+        let leadership = leadership(&store).await;
+        let theirs = LeaderLock {
+            owner: "b".into(),
+            version: "theirs".into(),
+            ..leadership.lock.clone()
+        };
+        assert!(
+            store
+                .take_leader(&theirs, Some(&leadership.lock.version))
+                .await
+                .unwrap()
+        );
+        leadership.release(Vec::new()).await.unwrap();
+        assert_eq!(store.read_leader().await.unwrap(), Some(theirs));
+    }
 }
