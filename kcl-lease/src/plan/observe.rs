@@ -279,8 +279,18 @@ impl Observer {
                 _ if reported || renewed_by.contains(&row.id) => Some(now),
                 earlier => earlier,
             };
-            // It may have fallen silent after its report.
-            let alive_at = alive_at.map(|at| silent_since.get(&row.id).map_or(at, |since| at.min(*since)));
+            // At first sight it may have been silent since its report, or since it was last seen to renew.
+            let alive_at = alive_at.map(|at| {
+                let reported_at = if self.has_observed {
+                    at
+                } else {
+                    let age = Duration::from_secs(epoch_seconds.saturating_sub(row.reported_at));
+                    at.checked_sub(age).unwrap_or(at)
+                };
+                silent_since
+                    .get(&row.id)
+                    .map_or(reported_at, |since| reported_at.min(*since))
+            });
             workers.insert(
                 row.id.clone(),
                 WorkerHistory {
@@ -492,9 +502,10 @@ fn is_still_true(sighting: &Sighting, snapshot: &TableSnapshot) -> bool {
     sighting.held_digest == Some(digest)
 }
 
-/// The last change that a leader saw in the leases of each worker, of those that still are as it saw them.
-fn silent_since<'a>(sighting: &Sighting, snapshot: &'a TableSnapshot) -> BTreeMap<&'a WorkerId, Instant> {
-    let mut silent_since = BTreeMap::new();
+/// The last change that a leader saw in the leases of each worker, of those that still are as it saw them; for the leader
+/// itself not before its own last word.
+fn silent_since<'a>(sighting: &'a Sighting, snapshot: &'a TableSnapshot) -> BTreeMap<&'a WorkerId, Instant> {
+    let mut silent_since = BTreeMap::from([(&sighting.leader, sighting.heard_at)]);
     for lease in &snapshot.leases {
         if let (Some(owner), Some(since)) = (lease.actual_owner(), sighting.standstills.since(lease)) {
             let last = silent_since.entry(owner).or_insert(since);

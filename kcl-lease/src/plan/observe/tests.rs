@@ -286,6 +286,18 @@ fn a_worker_that_fell_silent_under_the_last_leader_is_given_nothing_by_the_next_
 }
 
 #[test]
+fn a_leader_without_leases_is_silent_since_its_last_word_whatever_its_clock_says() {
+    let rows = table(&[], &[worker("old", EPOCH + 5)]);
+    let mut leaders = Succession::new();
+    leaders.observe(0, &rows);
+    leaders.succeed(&rows, 1, 1);
+    let is_overdue = |view: FleetView| view.workers[0].overdue;
+    assert!(!is_overdue(leaders.observe(5, &rows)));
+    assert!(!is_overdue(leaders.observe(7, &rows)));
+    assert!(is_overdue(leaders.observe(8, &rows)));
+}
+
+#[test]
 fn a_lease_that_was_given_to_a_worker_after_it_fell_silent_expires_with_its_others() {
     let rows = |owner: &str, counter| {
         let leases = [lease("s", "dead", 5), lease("t", owner, counter)];
@@ -423,6 +435,19 @@ fn an_old_row_seen_for_the_first_time_proves_nothing() {
         is_eligible(&after(&joins), "a"),
         "a row that appears was just written, whatever its clock says"
     );
+}
+
+#[test]
+fn a_worker_seen_for_the_first_time_is_timed_from_its_report() {
+    let idle = || table(&[], &[worker("a", EPOCH - 4)]);
+    let is_overdue = |view: &FleetView| view.workers[0].overdue;
+    let lately = after(&[(0, idle()), (2, idle())]);
+    assert!(is_eligible(&lately, "a") && !is_overdue(&lately));
+    let overdue = after(&[(0, idle()), (3, idle())]);
+    assert!(is_eligible(&overdue, "a") && is_overdue(&overdue));
+    assert!(!is_eligible(&after(&[(0, idle()), (6, idle())]), "a"));
+    let ahead = || table(&[], &[worker("a", EPOCH + 4)]);
+    assert!(!is_overdue(&after(&[(0, ahead()), (6, ahead())])));
 }
 
 #[test]
