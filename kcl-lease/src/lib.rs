@@ -51,6 +51,7 @@ pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
-    ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, StoreError,
-    StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome, conformance,
+    ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, Standstill,
+    StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,
+    conformance,
 };

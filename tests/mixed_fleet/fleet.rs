@@ -183,7 +183,10 @@ impl MixedFleet {
     pub(crate) async fn leader(&self) -> Option<String> {
         match self.world.store().read_leader().await {
             Err(error) if error.kind() == StoreErrorKind::TableMissing => None,
-            read => read.expect("read").map(|lock| lock.owner.to_string()),
+            read => {
+                let lock = read.expect("read").filter(|lock| !lock.released);
+                lock.map(|lock| lock.owner.to_string())
+            }
         }
     }
 

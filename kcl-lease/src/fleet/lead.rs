@@ -1,7 +1,8 @@
 //! Candidacy and leadership: observe, plan, write.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -9,12 +10,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::shared::Shared;
 use crate::ids::WorkerId;
 use crate::keeper::at_once;
-use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership};
-use crate::plan::{BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, leftovers};
+use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
+use crate::plan::{
+    BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, Sighting, Standstills, leftovers,
+};
 use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
 
 const STANDING: &str = "looking at the leader lock";
 const ASSIGNING: &str = "scanning the lease table as leader";
+
+/// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
+const STANDSTILL: f64 = 0.4;
 
 /// Competes for the lock, and leads while it is held. Ends when the worker resigns.
 pub(super) async fn keep_leading(shared: &Shared) {
@@ -78,9 +84,18 @@ async fn stand(
         }
         Candidacy::Take { seen } => {
             let (store, env, me) = (Arc::clone(&shared.store), shared.env.clone(), shared.me().clone());
-            Leadership::take(store, env, me, timers.clone(), seen.as_deref()).await
+            let inherited = inherited(election).lasting(Duration::ZERO, Instant::now());
+            Leadership::take(store, env, me, timers.clone(), seen.as_deref(), inherited).await
         }
     }
+}
+
+/// What the last leader left of standstills.
+fn inherited(election: &Election) -> Standstills {
+    election
+        .sighting()
+        .map(|sighting| sighting.standstills)
+        .unwrap_or_default()
 }
 
 /// Leases in a table that does not say so look like those of older workers, and whoever starts is refused. Workers say it
@@ -118,12 +133,21 @@ async fn lead(
     let observer = observer.unwrap_or_else(|| new_observer(shared));
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = Some(shared.me().clone());
     shared.is_leader.send_replace(true);
+    let standstills = Mutex::new(inherited(election));
+    let lasting = |least| {
+        let standstills = standstills.lock().unwrap_or_else(PoisonError::into_inner);
+        standstills.lasting(least, Instant::now())
+    };
     let outcome = {
-        let lost = leadership.keep(|| shared.keeper.digest(), &shared.health);
+        let word = || Word {
+            held_digest: shared.keeper.digest(),
+            standstills: lasting(shared.options.failover_time.mul_f64(STANDSTILL)),
+        };
+        let lost = leadership.keep(word, &shared.health);
         tokio::select! {
             biased;
             () = lost => Outcome::Lost,
-            outcome = keep_assigning(shared, observer, election) => outcome,
+            outcome = keep_assigning(shared, observer, election, &standstills) => outcome,
         }
     };
     shared.is_leader.send_replace(false);
@@ -137,7 +161,7 @@ async fn lead(
     }
     if outcome != Outcome::Lost
         && leadership.is_valid()
-        && let Err(error) = leadership.release().await
+        && let Err(error) = leadership.release(lasting(Duration::ZERO)).await
     {
         tracing::warn!(%error, "the leader lock could not be released; the next leader has to wait for its end");
     }
@@ -145,7 +169,12 @@ async fn lead(
 }
 
 /// Scans, plans and writes, until the worker resigns or scans have failed for the fail-over time.
-async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Election) -> Outcome {
+async fn keep_assigning(
+    shared: &Shared,
+    mut observer: Observer,
+    election: &Election,
+    standstills: &Mutex<Standstills>,
+) -> Outcome {
     let mut failing_since: Option<Instant> = None;
     let sighting = election.sighting();
     let limits = BalanceLimits {
@@ -155,7 +184,15 @@ async fn keep_assigning(shared: &Shared, mut observer: Observer, election: &Elec
     loop {
         let resigns = shared.resigning.is_cancelled();
         let soonest = Instant::now() + shared.options.min_scan_interval / 4;
-        let next = match assign_once(shared, &mut observer, &mut balancer, sighting.as_ref()).await {
+        let next = match assign_once(
+            shared,
+            &mut observer,
+            &mut balancer,
+            sighting.as_ref(),
+            standstills,
+        )
+        .await
+        {
             Ok(next) => {
                 failing_since = None;
                 shared.health.succeeded(ASSIGNING);
@@ -189,11 +226,13 @@ async fn assign_once(
     shared: &Shared,
     observer: &mut Observer,
     balancer: &mut Balancer,
-    sighting: Option<&crate::plan::Sighting>,
+    sighting: Option<&Sighting>,
+    standstills: &Mutex<Standstills>,
 ) -> Result<Instant, StoreError> {
     let snapshot = shared.store.scan().await?;
     let now = Instant::now();
     let view = observer.observe(&snapshot, now, shared.epoch_seconds(), sighting);
+    *standstills.lock().unwrap_or_else(PoisonError::into_inner) = observer.standstills(&snapshot, now);
     for row in &snapshot.unreadable {
         tracing::debug!(row = %row.key, problem = %row.problem, "a row of the lease table cannot be read");
     }
@@ -261,7 +300,7 @@ fn remember(shared: &Shared, view: &FleetView) {
     knowledge.dead = view
         .workers
         .iter()
-        .filter(|worker| !worker.eligible)
+        .filter(|worker| !worker.eligible || worker.overdue)
         .map(|worker| worker.id.clone())
         .collect();
 }

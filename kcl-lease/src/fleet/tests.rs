@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -166,6 +166,75 @@ async fn a_dead_worker_s_leases_flow_again_soon_after_the_fail_over_time() {
         assert!(
             took > Duration::from_secs(6),
             "nobody may take a lease before it can be expired: {took:?}"
+        );
+    }
+}
+
+/// Waits until the workers hold all these leases between them.
+async fn until_taken(leases: &BTreeSet<LeaseKey>, workers: &[TestWorker]) {
+    let is_held = |key: &LeaseKey| {
+        let held = workers.iter().flat_map(|worker| worker.fleet.held());
+        held.filter(HeldLease::is_valid).any(|held| held.key() == key)
+    };
+    while !leases.iter().all(is_held) {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_worker_s_leases_do_not_wait_longer_when_the_leader_changes_meanwhile() {
+    for (part, leader_is_killed) in [
+        (0.1, false),
+        (0.3, false),
+        (0.6, false),
+        (0.9, false),
+        (0.8, true),
+    ] {
+        let store = table_of(10).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[10], Duration::from_secs(1)).await;
+        let rest =
+            futures_util::future::join_all(["b", "c", "d", "e"].map(|id| TestWorker::join(&store, id)));
+        let mut rest = rest.await;
+        let all: Vec<_> = std::iter::once(&a).chain(&rest).collect();
+        until_held(&all, &[2, 2, 2, 2, 2], Duration::from_secs(10)).await;
+        sleep(Duration::from_secs(33)).await;
+        assert!(a.leads());
+
+        let victim = rest.remove(0);
+        let orphans: BTreeSet<_> = victim
+            .fleet
+            .held()
+            .iter()
+            .map(|held| held.key().clone())
+            .collect();
+        victim.kill();
+        let killed_at = Instant::now();
+        sleep(FAILOVER.mul_f64(part)).await;
+        if leader_is_killed {
+            a.kill();
+            // The lock is free after half of the fail-over time.
+            until_taken(&orphans, &rest).await;
+        } else {
+            a.stop().await;
+            sleep(Duration::from_millis(1500)).await;
+            let leading = rest.iter().position(TestWorker::leads).expect("somebody leads");
+            rest.remove(leading).stop().await;
+            until_taken(&orphans, &rest).await;
+        }
+        let took = killed_at.elapsed();
+        let limit = if leader_is_killed {
+            FAILOVER.mul_f64(part + 0.5)
+        } else {
+            FAILOVER
+        };
+        assert!(
+            took > Duration::from_secs(6),
+            "nobody may take a lease before it can be expired: {took:?}"
+        );
+        assert!(
+            took < limit + Duration::from_millis(1500),
+            "at {part} of the fail-over time: {took:?}"
         );
     }
 }

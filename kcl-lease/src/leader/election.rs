@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ids::WorkerId;
-use crate::plan::Sighting;
+use crate::plan::{Sighting, Standstills};
 use crate::store::LeaderLock;
 
 /// The timers of leadership, all derived from the fail-over time.
@@ -41,7 +41,9 @@ pub(crate) enum Candidacy {
 /// A candidate's memory of the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Election {
+    /// The last lock that was there; what it says of leases outlives it.
     last: Option<Seen>,
+    is_vacant: bool,
 }
 
 #[derive(Debug)]
@@ -56,13 +58,16 @@ impl Election {
     /// An unchanged version must be seen for the duration *that the row states*: a Java leader's lock lasts longer.
     pub(crate) fn consider(&mut self, lock: Option<LeaderLock>, now: Instant) -> Candidacy {
         let Some(lock) = lock else {
-            self.last = None;
+            self.is_vacant = true;
             return Candidacy::Take { seen: None };
         };
+        self.is_vacant = lock.released;
         if lock.released {
-            return Candidacy::Take {
-                seen: Some(lock.version),
-            };
+            let seen = Some(lock.version.clone());
+            if self.last.as_ref().map(|last| &last.lock.version) != seen.as_ref() {
+                self.last = Some(Seen { lock, at: now });
+            }
+            return Candidacy::Take { seen };
         }
         match &self.last {
             Some(seen) if seen.lock.version == lock.version && seen.lock.owner == lock.owner => {
@@ -86,16 +91,17 @@ impl Election {
 
     /// The leader as far as it is known.
     pub(crate) fn leader(&self) -> Option<&WorkerId> {
-        self.last.as_ref().map(|seen| &seen.lock.owner)
+        let seen = self.last.as_ref().filter(|_| !self.is_vacant);
+        seen.map(|seen| &seen.lock.owner)
     }
 
-    /// The leader's last word on its own leases.
+    /// The last leader's last word on leases.
     pub(crate) fn sighting(&self) -> Option<Sighting> {
         let seen = self.last.as_ref()?;
-        let held_digest = seen.lock.held_digest?;
         Some(Sighting {
             leader: seen.lock.owner.clone(),
-            held_digest,
+            held_digest: seen.lock.held_digest,
+            standstills: Standstills::heard(&seen.lock.standstills, seen.at),
             heard_at: seen.at,
         })
     }
@@ -117,6 +123,7 @@ mod tests {
             version: version.into(),
             released: false,
             held_digest: Some(1),
+            standstills: Vec::new(),
         }
     }
 
@@ -138,6 +145,32 @@ mod tests {
             ..lock("a", "1", 120)
         };
         assert_eq!(Election::default().consider(Some(released), now), take("1"));
+    }
+
+    #[test]
+    fn what_a_leader_said_is_remembered_from_when_it_was_first_read_until_the_next_one_speaks() {
+        let (mut election, start) = (Election::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let heard_at = |election: &Election| election.sighting().map(|sighting| sighting.heard_at);
+        election.consider(Some(lock("a", "1", 5)), after(0));
+        election.consider(Some(lock("a", "1", 5)), after(1));
+        assert_eq!(heard_at(&election), Some(after(0)));
+        assert_eq!(election.leader(), Some(&"a".into()));
+
+        election.consider(None, after(2));
+        assert_eq!((heard_at(&election), election.leader()), (Some(after(0)), None));
+
+        let released = LeaderLock {
+            released: true,
+            ..lock("a", "2", 5)
+        };
+        election.consider(Some(released.clone()), after(3));
+        election.consider(Some(released), after(4));
+        assert_eq!((heard_at(&election), election.leader()), (Some(after(3)), None));
+
+        election.consider(Some(lock("b", "3", 5)), after(5));
+        assert_eq!(heard_at(&election), Some(after(5)));
+        assert_eq!(election.leader(), Some(&"b".into()));
     }
 
     #[test]

@@ -8,10 +8,19 @@ use super::election::ElectionOptions;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::WorkerId;
-use crate::store::{LeaderLock, LeaseStore, StoreError};
+use crate::store::{LeaderLock, LeaseStore, Standstill, StoreError};
 
 /// The name of the heartbeat among a worker's activities.
 pub(crate) const HEARTBEAT: &str = "refreshing the leader lock";
+
+/// What a leader says of leases with each heartbeat, for its successor.
+#[derive(Debug)]
+pub(crate) struct Word {
+    /// See [`LeaderLock::held_digest`].
+    pub(crate) held_digest: u64,
+    /// See [`LeaderLock::standstills`].
+    pub(crate) standstills: Vec<Standstill>,
+}
 
 /// A lock that this worker holds.
 #[derive(Debug)]
@@ -27,13 +36,14 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
-    /// Tries to take the lock; `None` if somebody else was faster.
+    /// Tries to take the lock, and to keep in it what its last holder left; `None` if somebody else was faster.
     pub(crate) async fn take(
         store: Arc<dyn LeaseStore>,
         env: Environment,
         me: WorkerId,
         options: ElectionOptions,
         seen: Option<&str>,
+        standstills: Vec<Standstill>,
     ) -> Result<Option<Self>, StoreError> {
         let lock = LeaderLock {
             owner: me,
@@ -41,6 +51,7 @@ impl Leadership {
             version: env.uuid(),
             released: false,
             held_digest: None,
+            standstills,
         };
         let sent_at = Instant::now();
         let taken = match store.take_leader(&lock, seen).await {
@@ -65,14 +76,14 @@ impl Leadership {
     }
 
     /// Sends heartbeats until the lock is lost or could not be refreshed for its duration.
-    pub(crate) async fn keep(&mut self, held_digest: impl Fn() -> u64 + Send, health: &Health) {
+    pub(crate) async fn keep(&mut self, word: impl Fn() -> Word + Send, health: &Health) {
         loop {
             sleep(self.options.heartbeat).await;
             if !self.is_valid() {
                 tracing::warn!("leadership lapsed: the lock could not be refreshed in time");
                 return;
             }
-            match self.beat(held_digest()).await {
+            match self.beat(word()).await {
                 Ok(true) => health.succeeded(HEARTBEAT),
                 Ok(false) => {
                     tracing::info!("leadership lost: another worker holds the lock");
@@ -83,15 +94,42 @@ impl Leadership {
         }
     }
 
-    /// Deletes the lock, so that the next leader need not wait.
-    pub(crate) async fn release(self) -> Result<(), StoreError> {
-        self.store.release_leader(&self.lock).await.map(|_| ())
+    /// Lets go of the lock, so that the next leader need not wait: leaves it as a last word, or deletes it if there is
+    /// nothing to say.
+    pub(crate) async fn release(mut self, standstills: Vec<Standstill>) -> Result<(), StoreError> {
+        if self.let_go(&standstills).await? {
+            return Ok(());
+        }
+        // A heartbeat that was cut short may have been stored.
+        if let Some(stored) = self.store.read_leader().await?
+            && stored.owner == self.lock.owner
+            && self.unconfirmed.contains(&stored.version)
+        {
+            self.lock.version = stored.version;
+            self.let_go(&standstills).await?;
+        }
+        Ok(())
     }
 
-    async fn beat(&mut self, held_digest: u64) -> Result<bool, StoreError> {
+    /// False if the lock does not have the version that is known.
+    async fn let_go(&self, standstills: &[Standstill]) -> Result<bool, StoreError> {
+        if standstills.is_empty() {
+            return self.store.release_leader(&self.lock).await;
+        }
+        let released = LeaderLock {
+            version: self.env.uuid(),
+            released: true,
+            standstills: standstills.to_vec(),
+            ..self.lock.clone()
+        };
+        self.store.beat_leader(&released, &self.lock.version).await
+    }
+
+    async fn beat(&mut self, word: Word) -> Result<bool, StoreError> {
         let next = LeaderLock {
             version: self.env.uuid(),
-            held_digest: Some(held_digest),
+            held_digest: Some(word.held_digest),
+            standstills: word.standstills,
             ..self.lock.clone()
         };
         self.unconfirmed.push(next.version.clone());
@@ -142,4 +180,70 @@ impl Leadership {
 async fn is_stored(store: &dyn LeaseStore, lock: &LeaderLock) -> Result<bool, StoreError> {
     let stored = store.read_leader().await?;
     Ok(stored.is_some_and(|row| row.version == lock.version && row.owner == lock.owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::store::MemoryLeaseStore;
+
+    async fn leadership(store: &Arc<dyn LeaseStore>) -> Leadership {
+        let env = Environment::seeded(1, || UNIX_EPOCH);
+        let options = ElectionOptions::for_failover_time(Duration::from_secs(10));
+        Leadership::take(Arc::clone(store), env, "a".into(), options, None, Vec::new())
+            .await
+            .unwrap()
+            .expect("nobody holds the lock")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_let_go_of_even_if_a_heartbeat_was_cut_short_before_its_answer() {
+        let last_word = vec![Standstill {
+            lease: 1,
+            lasted: Duration::from_secs(4),
+        }];
+        for (standstills, is_stored) in [
+            (Vec::new(), false),
+            (Vec::new(), true),
+            (last_word.clone(), false),
+            (last_word, true),
+        ] {
+            let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+            let mut leadership = leadership(&store).await;
+            leadership.unconfirmed.push("cut short".into());
+            if is_stored {
+                let next = LeaderLock {
+                    version: "cut short".into(),
+                    ..leadership.lock.clone()
+                };
+                assert!(store.beat_leader(&next, &leadership.lock.version).await.unwrap());
+            }
+            leadership.release(standstills.clone()).await.unwrap();
+            let left = store.read_leader().await.unwrap();
+            assert!(left.as_ref().is_none_or(|lock| lock.released));
+            let left = left.map(|lock| lock.standstills).unwrap_or_default();
+            assert_eq!(left, standstills);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_worker_s_lock_is_left_alone() {
+        let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+        let leadership = leadership(&store).await;
+        let theirs = LeaderLock {
+            owner: "b".into(),
+            version: "theirs".into(),
+            ..leadership.lock.clone()
+        };
+        assert!(
+            store
+                .take_leader(&theirs, Some(&leadership.lock.version))
+                .await
+                .unwrap()
+        );
+        leadership.release(Vec::new()).await.unwrap();
+        assert_eq!(store.read_leader().await.unwrap(), Some(theirs));
+    }
 }

@@ -58,14 +58,18 @@ impl Assignment {
     }
 
     /// A hand-off that nobody will finish is finished here; one whose next owner is gone goes back to its processor,
-    /// for only that one knows when it has stopped.
+    /// for only that one knows when it has stopped. If that one is silent too, its lease is about to expire: a write would
+    /// only delay it.
     pub(super) fn resolve_hand_off(&mut self, lease: &Lease, overdue: bool) -> Option<Move> {
         let next = lease.owner.as_ref()?;
         let next_is_eligible = self.counts.contains_key(next);
         let to = match (next_is_eligible, overdue) {
             (true, false) => return None,
             (true, true) => next.clone(),
-            (false, false) => lease.checkpoint_owner.clone()?,
+            (false, false) => {
+                let processor = lease.checkpoint_owner.clone();
+                processor.filter(|processor| !self.overdue.contains(processor))?
+            }
             (false, true) => self.least_loaded(lease.checkpoint_owner.as_ref())?,
         };
         if !next_is_eligible {

@@ -3,16 +3,19 @@
 mod assignment;
 mod balance;
 mod count;
+mod digest;
 mod leftovers;
 mod loads;
 mod observe;
+mod standstill;
 mod successors;
 mod variance;
 
 pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
+pub use self::digest::counter_digest;
 pub use self::leftovers::leftovers;
 pub use self::observe::{
     Claim, FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Relocation, Sighting, WorkerView,
-    counter_digest,
 };
+pub use self::standstill::Standstills;
 pub use self::successors::name_successors;

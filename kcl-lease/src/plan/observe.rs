@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::digest::counter_digest;
+use super::standstill::Standstills;
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::{TableSnapshot, WorkerMetric, WorkerRow};
@@ -33,13 +35,15 @@ pub struct ObserverOptions {
     pub hand_off_timeout: Duration,
 }
 
-/// What a leader last said of its own leases, and when it was heard.
+/// What a leader last said of leases, and when it was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The leader.
     pub leader: WorkerId,
-    /// [`counter_digest`] of the leases that it held.
-    pub held_digest: u64,
+    /// [`counter_digest`] of the leases that it held, if it said so.
+    pub held_digest: Option<u64>,
+    /// Leases that stood still while it led.
+    pub standstills: Standstills,
     /// When the observer first saw it; the leader wrote it before.
     pub heard_at: Instant,
 }
@@ -191,9 +195,11 @@ impl Observer {
         sighting: Option<&Sighting>,
     ) -> FleetView {
         let vouched = sighting.filter(|sighting| is_still_true(sighting, snapshot));
-        let first_seen_at = |lease: &Lease| match vouched {
-            Some(sighting) if lease.actual_owner() == Some(&sighting.leader) => sighting.heard_at.min(now),
-            _ => now,
+        let first_seen_at = |lease: &Lease| {
+            let still_since = sighting.and_then(|sighting| sighting.standstills.since(lease));
+            let own = vouched.filter(|sighting| lease.actual_owner() == Some(&sighting.leader));
+            let heard_at = own.map(|sighting| sighting.heard_at);
+            still_since.into_iter().chain(heard_at).fold(now, Instant::min)
         };
         let mut renewed_by: Vec<WorkerId> = vec![self.options.me.clone()];
         let mut leases = BTreeMap::new();
@@ -208,12 +214,38 @@ impl Observer {
             );
         }
         self.leases = leases;
-        self.follow_workers(snapshot, now, epoch_seconds, &renewed_by);
+        let silent_since = match sighting {
+            Some(sighting) if !self.has_observed => silent_since(sighting, snapshot),
+            _ => BTreeMap::new(),
+        };
+        self.follow_workers(snapshot, now, epoch_seconds, &renewed_by, &silent_since);
         self.has_observed = true;
         self.note_unresponsive(snapshot, now);
         let view = self.view(snapshot, now);
         self.forget_java_life(snapshot, &view.leases);
         view
+    }
+
+    /// What a successor is to know of the leases in a scan that was just observed, at `now`.
+    ///
+    /// A lease that a worker of our kind has not begun with stands still for as long as the worker is silent. One that a
+    /// Java worker has not begun with is left out: the successor could not tell that it is due more time.
+    pub fn standstills(&self, snapshot: &TableSnapshot, now: Instant) -> Standstills {
+        let java = java_workers(snapshot);
+        let owned = snapshot
+            .leases
+            .iter()
+            .filter(|lease| lease.actual_owner().is_some() && !lease.has_ended());
+        let standing = owned.filter_map(|lease| {
+            let history = self.leases.get(&lease.key)?;
+            let owner = lease.actual_owner().and_then(|owner| self.workers.get(owner));
+            let silent_since = owner
+                .filter(|owner| owner.is_ours && history.claim == Claim::No)
+                .and_then(|owner| owner.alive_at)
+                .unwrap_or(now);
+            (!has_java_start(history, &java)).then(|| (lease, history.changed_at.min(silent_since)))
+        });
+        Standstills::seen(standing, now)
     }
 
     /// The row of a dead Java worker looks alive for two of its report periods. Once its leases are somebody else's,
@@ -234,6 +266,7 @@ impl Observer {
         now: Instant,
         epoch_seconds: u64,
         renewed_by: &[WorkerId],
+        silent_since: &BTreeMap<&WorkerId, Instant>,
     ) {
         let mut workers = BTreeMap::new();
         for row in &snapshot.workers {
@@ -246,6 +279,18 @@ impl Observer {
                 _ if reported || renewed_by.contains(&row.id) => Some(now),
                 earlier => earlier,
             };
+            // At first sight it may have been silent since its report, or since it was last seen to renew.
+            let alive_at = alive_at.map(|at| {
+                let reported_at = if self.has_observed {
+                    at
+                } else {
+                    let age = Duration::from_secs(epoch_seconds.saturating_sub(row.reported_at));
+                    at.checked_sub(age).unwrap_or(at)
+                };
+                silent_since
+                    .get(&row.id)
+                    .map_or(reported_at, |since| reported_at.min(*since))
+            });
             workers.insert(
                 row.id.clone(),
                 WorkerHistory {
@@ -435,25 +480,16 @@ fn java_workers(snapshot: &TableSnapshot) -> BTreeSet<&WorkerId> {
 
 /// How long a lease may stand still before it is expired.
 fn patience(history: &LeaseHistory, java: &BTreeSet<&WorkerId>, failover_time: Duration) -> Duration {
-    let is_java_s = history.actual_owner().is_some_and(|owner| java.contains(owner));
-    if history.is_untouched && is_java_s {
+    if has_java_start(history, java) {
         failover_time * JAVA_START
     } else {
         failover_time
     }
 }
 
-/// Order-independent digest of the counters of some leases: two sets with equal digests are taken as equal.
-pub fn counter_digest<'a>(leases: impl IntoIterator<Item = (&'a LeaseKey, u64)>) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    leases.into_iter().fold(1, |digest, (key, counter)| {
-        let bytes = key.as_str().bytes().chain(counter.to_le_bytes());
-        let one = bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-        // FNV-1a leaves the low bits of similar keys alike; mix before summing.
-        let mixed = (one ^ (one >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        digest.wrapping_add(mixed ^ (mixed >> 32))
-    })
+/// Whether a Java worker was given it and has not written to it since.
+fn has_java_start(history: &LeaseHistory, java: &BTreeSet<&WorkerId>) -> bool {
+    history.is_untouched && history.actual_owner().is_some_and(|owner| java.contains(owner))
 }
 
 /// Whether the leader's leases are still exactly as it last described them, so that none was renewed since.
@@ -462,7 +498,21 @@ fn is_still_true(sighting: &Sighting, snapshot: &TableSnapshot) -> bool {
         .leases
         .iter()
         .filter(|lease| lease.actual_owner() == Some(&sighting.leader));
-    counter_digest(held.map(|lease| (&lease.key, lease.counter))) == sighting.held_digest
+    let digest = counter_digest(held.map(|lease| (&lease.key, lease.counter)));
+    sighting.held_digest == Some(digest)
+}
+
+/// The last change that a leader saw in the leases of each worker, of those that still are as it saw them; for the leader
+/// itself not before its own last word.
+fn silent_since<'a>(sighting: &'a Sighting, snapshot: &'a TableSnapshot) -> BTreeMap<&'a WorkerId, Instant> {
+    let mut silent_since = BTreeMap::from([(&sighting.leader, sighting.heard_at)]);
+    for lease in &snapshot.leases {
+        if let (Some(owner), Some(since)) = (lease.actual_owner(), sighting.standstills.since(lease)) {
+            let last = silent_since.entry(owner).or_insert(since);
+            *last = since.max(*last);
+        }
+    }
+    silent_since
 }
 
 fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ClientVersion, LeaderLock, LeaseChange, LeaseStore, WorkerMetric, WorkerRow, WriteOutcome};
+use super::{
+    ClientVersion, LeaderLock, LeaseChange, LeaseStore, Standstill, WorkerMetric, WorkerRow, WriteOutcome,
+};
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::{HashRange, Lease};
@@ -270,6 +272,10 @@ async fn the_leader_lock_has_one_holder(store: &dyn LeaseStore) {
         version: version.into(),
         released: false,
         held_digest: Some(0xabcd),
+        standstills: vec![Standstill {
+            lease: 0xfeed_0000_0000_0001,
+            lasted: Duration::from_millis(4_321),
+        }],
     };
     let (first, second, rival) = (lock("a", "1"), lock("a", "2"), lock("b", "3"));
     assert_eq!(store.read_leader().await.expect("readable"), None);
@@ -301,6 +307,30 @@ async fn the_leader_lock_has_one_holder(store: &dyn LeaseStore) {
         !store.take_leader(&rival, Some("3")).await.expect("answered"),
         "an absent lock has no version"
     );
+    a_released_lock_stays_with_its_last_word(store, lock).await;
+}
+
+async fn a_released_lock_stays_with_its_last_word(
+    store: &dyn LeaseStore,
+    lock: impl Fn(&str, &str) -> LeaderLock,
+) {
+    assert!(store.take_leader(&lock("a", "1"), None).await.expect("answered"));
+    let released = LeaderLock {
+        released: true,
+        ..lock("a", "2")
+    };
+    assert!(store.beat_leader(&released, "1").await.expect("answered"));
+    assert_eq!(
+        store.read_leader().await.expect("readable").as_ref(),
+        Some(&released)
+    );
+    let next = LeaderLock {
+        standstills: Vec::new(),
+        ..lock("b", "3")
+    };
+    assert!(!store.take_leader(&next, None).await.expect("answered"));
+    assert!(store.take_leader(&next, Some("2")).await.expect("answered"));
+    assert_eq!(store.read_leader().await.expect("readable"), Some(next));
 }
 
 async fn workers_come_and_go(store: &dyn LeaseStore) {

@@ -16,7 +16,9 @@ use async_trait::async_trait;
 pub use self::change::{Effect, LeaseChange, Requirement};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryLeaseStore;
-pub use self::rows::{ClientVersion, LeaderLock, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow};
+pub use self::rows::{
+    ClientVersion, LeaderLock, Standstill, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow,
+};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 
@@ -64,7 +66,8 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Writes `lock` if there is none (`seen` is `None`) or if the version is still `seen`; false if refused.
     async fn take_leader(&self, lock: &LeaderLock, seen: Option<&str>) -> Result<bool, StoreError>;
 
-    /// The leader's heartbeat: replaces version `seen` by the one in `lock`; false if the lock is no longer the owner's.
+    /// The leader's heartbeat: replaces version `seen` by the one in `lock`; false if the lock is no longer the owner's. Also
+    /// its last one, with the mark that the lock is released.
     async fn beat_leader(&self, lock: &LeaderLock, seen: &str) -> Result<bool, StoreError>;
 
     /// Deletes the lock if owner and version are those of `lock`; false if they are not.

@@ -42,6 +42,17 @@ pub struct LeaderLock {
     /// Digest of the counters of the leases that the leader holds; absent for Java leaders. See
     /// [`crate::plan::counter_digest`].
     pub held_digest: Option<u64>,
+    /// Leases whose counters the leader saw standing still; empty for Java leaders. See [`crate::plan::Standstills`].
+    pub standstills: Vec<Standstill>,
+}
+
+/// A lease whose counter has not moved, as its leader tells the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standstill {
+    /// Digest of its key, owner and counter.
+    pub lease: u64,
+    /// For how long, up to the moment before the row was sent; in whole milliseconds.
+    pub lasted: Duration,
 }
 
 /// A worker's own row, by which the leader knows that it exists.

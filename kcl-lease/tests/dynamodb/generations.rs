@@ -124,6 +124,7 @@ fn lock(version: &str) -> LeaderLock {
         version: version.into(),
         released: false,
         held_digest: Some(1),
+        standstills: Vec::new(),
     }
 }
 

@@ -94,6 +94,8 @@ fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
     assert_eq!(plan("[a]: | b: | c: 1>a!"), "1=b");
     assert_eq!(plan("[a]: | b: 1>a 2"), "");
     assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
+    assert_eq!(plan("[a]: 1>b | (b): | c:"), "", "it is about to expire");
+    assert_eq!(plan("[a]: 1>>b | (b): | c:"), "1=c");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::*;
-use crate::store::{ClientVersion, LeaderLock, WorkerMetric, WorkerRow};
+use crate::store::{ClientVersion, LeaderLock, Standstill, WorkerMetric, WorkerRow};
+
+/// How the lock client of Java marks a lock that its holder let go of without deleting it.
+const RELEASED: &str = "1";
 
 const METRICS: &str = "sts";
 const OPERATING_RANGE: &str = "opr";
@@ -37,6 +40,12 @@ pub(super) fn encode_lock(lock: &LeaderLock) -> Item {
     if let Some(digest) = lock.held_digest {
         item.insert(LOCK_HELD_DIGEST.into(), string(format!("{digest:016x}")));
     }
+    if !lock.standstills.is_empty() {
+        item.insert(LOCK_STANDSTILLS.into(), encode_standstills(&lock.standstills));
+    }
+    if lock.released {
+        item.insert(LOCK_RELEASED.into(), string(RELEASED));
+    }
     item
 }
 
@@ -53,11 +62,42 @@ pub(super) fn decode_lock(item: &Item) -> Result<LeaderLock, String> {
         owner: required(LOCK_OWNER)?.into(),
         duration: Duration::from_millis(millis),
         version: required(LOCK_VERSION)?.to_owned(),
-        released: item.text(LOCK_RELEASED)? == Some("1"),
+        released: item.text(LOCK_RELEASED)? == Some(RELEASED),
         held_digest: item
             .text(LOCK_HELD_DIGEST)?
             .and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+        standstills: decode_standstills(item),
     })
+}
+
+/// For each lease its digest in 8 bytes and the milliseconds in 4, both with the highest byte first.
+fn encode_standstills(standstills: &[Standstill]) -> AttributeValue {
+    let bytes: Vec<u8> = standstills
+        .iter()
+        .flat_map(|still| {
+            let millis = u32::try_from(still.lasted.as_millis()).unwrap_or(u32::MAX);
+            still.lease.to_be_bytes().into_iter().chain(millis.to_be_bytes())
+        })
+        .collect();
+    binary(&bytes)
+}
+
+/// Empty for what another version may have written: a leader can do without.
+fn decode_standstills(item: &Item) -> Vec<Standstill> {
+    let Some(AttributeValue::B(bytes)) = item.get(LOCK_STANDSTILLS) else {
+        return Vec::new();
+    };
+    let (records, []) = bytes.as_ref().as_chunks::<12>() else {
+        return Vec::new();
+    };
+    let decode = |record: &[u8; 12]| {
+        let [a, b, c, d, e, f, g, h, millis @ ..] = *record;
+        Standstill {
+            lease: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            lasted: Duration::from_millis(u32::from_be_bytes(millis).into()),
+        }
+    };
+    records.iter().map(decode).collect()
 }
 
 /// With two empty maps for a worker that reports no metrics: a Java leader then balances it by throughput alone.
@@ -179,8 +219,18 @@ mod tests {
             version: "v1".into(),
             released: false,
             held_digest: Some(0xfeed),
+            standstills: vec![standstill(u64::MAX - 1, 4_321), standstill(7, 0)],
         };
         assert_eq!(decode_lock(&encode_lock(&lock)), Ok(lock.clone()));
+        let released = LeaderLock {
+            released: true,
+            standstills: Vec::new(),
+            ..lock.clone()
+        };
+        let item = encode_lock(&released);
+        assert_eq!(item["isReleased"], string("1"));
+        assert!(!item.contains_key(LOCK_STANDSTILLS));
+        assert_eq!(decode_lock(&item), Ok(released));
         assert_eq!(
             encode_lock(&lock)[LOCK_DURATION],
             string("5000"),
@@ -287,6 +337,39 @@ mod tests {
             vec![("sts", string("50")), opr()],
         ] {
             assert!(row_with(&strange).metrics.is_empty(), "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn standstills_that_another_version_wrote_differently_are_left_out() {
+        let lock = LeaderLock {
+            owner: "w1".into(),
+            duration: Duration::from_secs(5),
+            version: "v1".into(),
+            released: false,
+            held_digest: None,
+            standstills: vec![standstill(1, 2)],
+        };
+        let plain = LeaderLock {
+            standstills: Vec::new(),
+            ..lock.clone()
+        };
+        for strange in [
+            string("1:2"),
+            binary(&[0; 13]),
+            binary(&[]),
+            AttributeValue::M(HashMap::new()),
+        ] {
+            let mut item = encode_lock(&lock);
+            item.insert(LOCK_STANDSTILLS.into(), strange.clone());
+            assert_eq!(decode_lock(&item), Ok(plain.clone()), "{strange:?}");
+        }
+    }
+
+    fn standstill(lease: u64, millis: u64) -> Standstill {
+        Standstill {
+            lease,
+            lasted: Duration::from_millis(millis),
         }
     }
 
