@@ -90,6 +90,13 @@ impl Lease {
         }
     }
 
+    /// Names the owner.
+    #[must_use]
+    pub fn owned_by(mut self, owner: WorkerId) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
     /// Adds the parents' shard ids.
     #[must_use]
     pub fn with_parents<S: Into<String>>(mut self, parents: impl IntoIterator<Item = S>) -> Self {

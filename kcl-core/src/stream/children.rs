@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_kinesis::types as sdk;
-use kcl_lease::{Checkpoint, HashRange, Lease, LeaseKey};
+use kcl_lease::{Checkpoint, HashRange, Lease, LeaseKey, WorkerId};
 
 use super::graph::{Shard, hash_range};
 use crate::config::ShardId;
@@ -59,6 +59,21 @@ pub(crate) fn child_leases(ended: &ShardId, children: &[Child]) -> Vec<Lease> {
         .collect()
 }
 
+/// Makes the first `room` of the children's leases `owner`'s own, who had their parent.
+///
+/// It can begin with them at once; a lease without owner waits until the leader sees it, and then until its owner does.
+pub(crate) fn kept_by(owner: &WorkerId, room: usize, leases: Vec<Lease>) -> Vec<Lease> {
+    let named = leases.into_iter().enumerate();
+    let named = named.map(|(index, lease)| {
+        if index < room {
+            lease.owned_by(owner.clone())
+        } else {
+            lease
+        }
+    });
+    named.collect()
+}
+
 /// The other parents of merged children.
 pub(crate) fn other_parents<'a>(ended: &ShardId, children: &'a [Child]) -> BTreeSet<&'a ShardId> {
     children
@@ -111,6 +126,18 @@ mod tests {
             "shardId-000000000007".to_owned(),
         ]);
         assert_eq!(leases[0].parents, parents);
+    }
+
+    #[test]
+    fn children_stay_with_their_parent_s_owner_as_far_as_it_has_room() {
+        let owners = |room| {
+            let leases = kept_by(&"w1".into(), room, child_leases(&id(5), &children_of(5)));
+            let owner = |lease: Lease| lease.owner.map(|owner| owner.to_string());
+            leases.into_iter().map(owner).collect::<Vec<_>>()
+        };
+        assert_eq!(owners(0), [None, None]);
+        assert_eq!(owners(1), [Some("w1".to_owned()), None]);
+        assert_eq!(owners(usize::MAX), [Some("w1".to_owned()), Some("w1".to_owned())]);
     }
 
     #[test]

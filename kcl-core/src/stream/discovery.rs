@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kcl_lease::{Environment, Fleet, Lease, LeaseChange, LeaseStore, StoreError};
+use kcl_lease::{Environment, Fleet, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::audit::{Hole, HoleWatch, find_hole, find_lease_hole};
-use super::children::{Child, child_leases, other_parents, without_awaiting};
+use super::children::{Child, child_leases, kept_by, other_parents, without_awaiting};
 use super::cleanup::deletable;
 use super::graph::ShardGraph;
 use super::listing::StreamClient;
@@ -98,13 +98,14 @@ impl Discovery {
             .await
     }
 
-    /// Creates the leases of the shards that follow an ended one; the number of those that were new. Safe to repeat, and
-    /// for both parents of a merge to do.
+    /// Creates the leases of the shards that follow an ended one, and takes up as many as this worker has `room` for. Safe to
+    /// repeat, and for both parents of a merge to do.
     pub(crate) async fn create_children(
         &self,
-        ended: &ShardId,
-        children: &[Child],
-    ) -> Result<usize, DiscoveryError> {
+        fleet: &Fleet,
+        (ended, children): (&ShardId, &[Child]),
+        room: usize,
+    ) -> Result<(), DiscoveryError> {
         let mut unleased = BTreeSet::new();
         for parent in other_parents(ended, children) {
             if self.store.get(&parent.lease_key()).await?.is_none() {
@@ -116,7 +117,17 @@ impl Discovery {
             unleased.retain(|parent| graph.get(parent).is_some());
         }
         let ready = without_awaiting(children.to_vec(), &unleased);
-        Ok(self.create(child_leases(ended, &ready)).await?)
+        let leases = kept_by(fleet.worker_id(), room, child_leases(ended, &ready));
+        let (kept, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|lease| lease.owner.is_some());
+        let mine: Vec<LeaseKey> = kept.iter().map(|lease| lease.key.clone()).collect();
+        self.create(kept).await?;
+        if !mine.is_empty() {
+            fleet.take_up(mine);
+        }
+        if self.create(others).await? > 0 {
+            fleet.request_scan();
+        }
+        Ok(())
     }
 
     /// The children of a shard as Kinesis lists them.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use kcl_core::ShardState;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::world::{STREAM, World};
 
 const MIDDLE: &str = "170141183460469231731687303715884105728";
+const QUARTER: &str = "85070591730234615865843651857942052864";
 
 fn shard(number: u32) -> String {
     format!("shardId-{number:012}")
@@ -127,4 +128,44 @@ async fn a_stream_that_was_resharded_before_the_start_is_read_from_its_first_sha
     assert!(position(3) > position(2) && position(4) > position(2), "{seen:?}");
     one.abort();
     two.abort();
+}
+
+/// The children of a split that are not begun by the worker of their parent, one of three, and how soon all are begun.
+async fn children_that_go_elsewhere(max_leases: usize) -> (Vec<String>, Duration) {
+    let world = World::with_shards(2).await;
+    let run = |id| {
+        let worker = world.worker(id).max_leases(max_leases).build().expect("valid");
+        tokio::spawn(worker.run())
+    };
+    let running = ["one", "two", "three"].map(run);
+    world.put(10).await;
+    world
+        .eventually("both shards are read", 60, || world.delivered() == 10)
+        .await;
+    sleep(Duration::from_secs(5)).await;
+    let initialized = || world.calls_of("initialize").into_iter();
+    let (owner, _) = initialized().rfind(|(_, of)| *of == shard(0)).expect("read");
+    split(&world, 0, QUARTER).await;
+    let since = Instant::now();
+    let of_children = || initialized().filter(|(_, of)| *of > shard(1));
+    world
+        .eventually("both children are begun", 60, || of_children().count() >= 2)
+        .await;
+    let elsewhere = of_children().filter(|(worker, _)| *worker != owner);
+    let elsewhere = elsewhere.map(|(_, shard)| shard).collect();
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+    (elsewhere, since.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_are_begun_at_once_where_their_parent_was_read() {
+    let (elsewhere, took) = children_that_go_elsewhere(100).await;
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    assert!(took < Duration::from_millis(1_300), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_for_which_the_worker_of_its_parent_has_no_room_goes_elsewhere() {
+    let (elsewhere, _) = children_that_go_elsewhere(1).await;
+    assert_eq!(elsewhere, [shard(3)]);
 }

@@ -1,4 +1,6 @@
-//! Finding the leases that the leader assigned to this worker.
+//! Finding the leases that are this worker's: the leader assigned them, or it created them itself.
+
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
@@ -34,7 +36,10 @@ pub(super) async fn keep_discovering(shared: &Shared) {
 async fn discover(shared: &Shared) -> Result<(), StoreError> {
     let assigned = shared.store.assigned_to(shared.me()).await?;
     let is_new = |key: &LeaseKey| !shared.keeper.holds(key);
-    let new: Vec<_> = assigned.into_iter().filter(is_new).collect();
+    // The index need not show yet what was created a moment ago.
+    let mut mine: BTreeSet<_> = shared.created().iter().cloned().collect();
+    mine.extend(assigned);
+    let new: Vec<_> = mine.into_iter().filter(is_new).collect();
     let most = at_once(shared.options.write_concurrency, new.len());
     let attempts = stream::iter(new)
         .map(|key| acquire(shared, key))
@@ -55,5 +60,6 @@ async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
         // Nobody listens only when the fleet is being dropped.
         let _ = shared.acquired.send(held);
     }
+    shared.created().remove(&key);
     Ok(())
 }

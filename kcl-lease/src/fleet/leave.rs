@@ -1,5 +1,6 @@
 //! Leaving in good order: nothing in the table names this worker any more.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::Fleet;
@@ -113,11 +114,13 @@ impl Fleet {
         }
     }
 
-    /// Gives back what was assigned to this worker but not taken up: releases leases, and returns hand-offs under way to
+    /// Gives back what was assigned to this worker, or created as its own, but not taken up: releases leases, and returns hand-offs under way to
     /// their processors.
     async fn decline_unclaimed(&self, is_free: impl Fn(&LeaseKey) -> bool) -> Result<(), StoreError> {
         let me = self.shared.me();
-        for key in self.shared.store.assigned_to(me).await? {
+        let mut mine: BTreeSet<_> = self.shared.created().iter().cloned().collect();
+        mine.extend(self.shared.store.assigned_to(me).await?);
+        for key in mine {
             if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;
             }

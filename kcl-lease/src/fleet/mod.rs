@@ -19,7 +19,7 @@ pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 use crate::environment::Environment;
 use crate::health::Health;
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
 use crate::load::Meter;
 use crate::store::{ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
@@ -113,6 +113,7 @@ impl Fleet {
             health: Health::default(),
             reports: AtomicU64::new(0),
             discover: Notify::new(),
+            created: Mutex::default(),
             scan: Notify::new(),
             leaving: CancellationToken::new(),
             resigning: CancellationToken::new(),
@@ -187,8 +188,26 @@ impl Fleet {
         self.shared.scan.notify_one();
     }
 
-    /// Looks for assigned leases now: one was created for this worker.
-    pub fn request_discovery(&self) {
+    /// This worker's id.
+    pub fn worker_id(&self) -> &WorkerId {
+        self.shared.me()
+    }
+
+    /// How many leases may be created as this worker's own when `ending` ends: what
+    /// [`max_leases`](FleetOptions::max_leases) leaves, and none once the worker leaves.
+    pub fn room_after(&self, ending: &LeaseKey) -> usize {
+        if self.shared.leaving.is_cancelled() {
+            return 0;
+        }
+        let is_open = |held: &&HeldLease| held.key() != ending && !held.has_ended();
+        let open = self.held().iter().filter(is_open).count();
+        let taken = open + self.shared.created().len();
+        self.shared.options.max_leases.saturating_sub(taken)
+    }
+
+    /// Takes up leases that were created as this worker's own, at once and not only when they are found in the table.
+    pub fn take_up(&self, created: impl IntoIterator<Item = LeaseKey>) {
+        self.shared.created().extend(created);
         self.shared.discover.notify_one();
     }
 

@@ -1,7 +1,8 @@
 //! What the loops of one worker share.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) reports: AtomicU64,
     /// Wakes the discovery of assignments.
     pub(super) discover: Notify,
+    /// Leases that were created as this worker's own and are not taken up yet.
+    pub(super) created: Mutex<BTreeSet<LeaseKey>>,
     /// Wakes the leader's scan.
     pub(super) scan: Notify,
     /// The worker takes no more leases and announces itself no more.
@@ -53,6 +56,10 @@ pub(super) struct Knowledge {
 impl Shared {
     pub(super) fn me(&self) -> &WorkerId {
         &self.options.worker_id
+    }
+
+    pub(super) fn created(&self) -> MutexGuard<'_, BTreeSet<LeaseKey>> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn epoch_seconds(&self) -> u64 {

@@ -89,6 +89,11 @@ impl HeldLease {
         self.state().lease.clone()
     }
 
+    /// Whether the shard was processed to its end.
+    pub fn has_ended(&self) -> bool {
+        self.state().lease.has_ended()
+    }
+
     /// Grows with every change of owner.
     pub fn fencing_token(&self) -> FencingToken {
         self.state().token

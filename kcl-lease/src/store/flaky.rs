@@ -27,6 +27,7 @@ pub(crate) struct FlakyStore {
     pub(crate) inner: MemoryLeaseStore,
     mishaps: Mutex<VecDeque<Mishap>>,
     cut: Mutex<bool>,
+    index_lags: Mutex<bool>,
 }
 
 impl FlakyStore {
@@ -35,6 +36,7 @@ impl FlakyStore {
             inner: MemoryLeaseStore::new(),
             mishaps: Mutex::default(),
             cut: Mutex::new(false),
+            index_lags: Mutex::new(false),
         })
     }
 
@@ -45,6 +47,11 @@ impl FlakyStore {
     /// While cut off, every call fails.
     pub(crate) fn set_cut_off(&self, cut: bool) {
         *self.cut.lock().unwrap() = cut;
+    }
+
+    /// While it lags, the owner index shows nothing.
+    pub(crate) fn set_index_lags(&self, lags: bool) {
+        *self.index_lags.lock().unwrap() = lags;
     }
 
     fn failure(unknown: bool) -> StoreError {
@@ -83,6 +90,9 @@ impl LeaseStore for FlakyStore {
 
     async fn assigned_to(&self, worker: &WorkerId) -> Result<Vec<LeaseKey>, StoreError> {
         self.reach()?;
+        if *self.index_lags.lock().unwrap() {
+            return Ok(Vec::new());
+        }
         self.inner.assigned_to(worker).await
     }
 

@@ -167,32 +167,34 @@ impl Fleet {
 
     /// The open shards whose records a worker was given last.
     pub(crate) async fn shards_of(&self, worker: &str) -> Vec<String> {
-        let open = open(self.world.shards().await);
+        let mut its = self.open_shards().await;
         let last = self.flow.last();
-        let its = |shard: &Shard| {
-            last.get(shard.shard_id())
-                .is_some_and(|(_, now)| now.worker == worker)
-        };
-        let its = open.iter().filter(|shard| its(shard));
-        its.map(|shard| shard.shard_id().to_owned()).collect()
+        its.retain(|shard| last.get(shard).is_some_and(|(_, now)| now.worker == worker));
+        its
+    }
+
+    pub(crate) async fn open_shards(&self) -> Vec<String> {
+        let open = open(self.world.shards().await);
+        open.iter().map(|shard| shard.shard_id().to_owned()).collect()
     }
 
     /// Waits until each shard's records reach a worker and no worker has two shards more than another.
     pub(crate) async fn until_balanced(&self) -> Instant {
-        let shards = open(self.world.shards().await).len();
+        let shards = self.open_shards().await;
         let balanced = || {
             let mut shares: BTreeMap<_, usize> = self
                 .members
                 .iter()
                 .map(|member| (member.name.clone(), 0))
                 .collect();
-            let last = self.flow.last();
+            let mut last = self.flow.last();
+            last.retain(|shard, _| shards.contains(shard));
             for (_, now) in last.values() {
                 *shares.get_mut(&now.worker)? += 1;
             }
             let is_even = shares.values().max()? - shares.values().min()? <= 1;
             let since = last.values().map(|(_, now)| now.first).max();
-            since.filter(|_| is_even && last.len() == shards)
+            since.filter(|_| is_even && last.len() == shards.len())
         };
         eventually(PATIENCE, balanced, || {
             format!("not balanced: {:?}", self.flow.last())

@@ -77,6 +77,13 @@ impl Flow {
             .collect()
     }
 
+    /// Who has processed a shard, one after the other.
+    pub(crate) fn stretches(&self, shard: &str) -> Vec<Stretch> {
+        let state = self.state();
+        let shard = state.shards.get(shard);
+        shard.map_or_else(Vec::new, |shard| shard.stretches.clone())
+    }
+
     /// Records that came again.
     pub(crate) fn twice(&self) -> u64 {
         self.state().twice

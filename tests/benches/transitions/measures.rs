@@ -79,6 +79,14 @@ pub(crate) const ALL: &[Transition] = &[
     ),
     transition!("split to the last child's first record", "p99 < 1.5", split),
     transition!("merge to the child's first record", "p99 < 1.5", merge),
+    transition!(
+        "split, a child has to go to another worker: longest wait",
+        "p99 < 1.5",
+        |setting| reshard(setting, 1, 2)
+    ),
+    transition!("every shard is split: longest wait of a child", "", |setting| {
+        reshard(setting, 16, WORKERS)
+    }),
 ];
 
 fn took(fleet: &Fleet, seconds: f64) -> Took {
@@ -88,15 +96,10 @@ fn took(fleet: &Fleet, seconds: f64) -> Took {
     }
 }
 
-async fn all_shards(fleet: &Fleet) -> Vec<String> {
-    let open = open(fleet.world.shards().await);
-    open.iter().map(|shard| shard.shard_id().to_owned()).collect()
-}
-
 async fn start(setting: Setting, to_the_last: bool) -> Took {
     let mut fleet = Fleet::new(setting, SHARDS).await;
     tokio::time::sleep(setting.moment()).await;
-    let shards = all_shards(&fleet).await;
+    let shards = fleet.open_shards().await;
     let since = Instant::now();
     (0..WORKERS).for_each(|_| fleet.start());
     let (first, last) = fleet.until_taken(&shards, "", since).await;
@@ -114,7 +117,7 @@ async fn restart(setting: Setting) -> Took {
         stopping.await.expect("no panic");
     }
     tokio::time::sleep(setting.moment()).await;
-    let shards = all_shards(&fleet).await;
+    let shards = fleet.open_shards().await;
     let since = Instant::now();
     (0..WORKERS).for_each(|_| fleet.start());
     let (first, _) = fleet.until_taken(&shards, "", since).await;
@@ -173,6 +176,27 @@ async fn split(setting: Setting) -> Took {
     let parent = fleet.shards_of(&owner.name).await.remove(0);
     fleet.world.split(&parent).await;
     flows_in_children(fleet, &parent).await
+}
+
+/// The longest time that a child of any shard waits for its first records or, between two workers, for its next, until
+/// the fleet is balanced again.
+async fn reshard(setting: Setting, shards: i32, workers: usize) -> Took {
+    let fleet = Fleet::at_work(setting, shards, workers).await;
+    let since = Instant::now();
+    for parent in fleet.open_shards().await {
+        fleet.world.split(&parent).await;
+    }
+    fleet.until_balanced().await;
+    let mut longest = 0.0_f64;
+    let shards = fleet.open_shards().await;
+    for child in &shards {
+        let mut flowed = since;
+        for stretch in fleet.flow.stretches(child) {
+            longest = longest.max((stretch.first - flowed).as_secs_f64());
+            flowed = stretch.last;
+        }
+    }
+    took(&fleet, longest)
 }
 
 async fn merge(setting: Setting) -> Took {

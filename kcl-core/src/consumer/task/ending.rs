@@ -1,6 +1,6 @@
 //! The end of a shard: the processor is told, the shards that follow get leases, and the end is recorded, in this order.
 
-use kcl_lease::{Checkpoint, LeaseKey, LeaseWriteError};
+use kcl_lease::{Checkpoint, LeaseKey, LeaseWriteError, Standing};
 
 use super::super::state::Event;
 use super::Task;
@@ -24,7 +24,12 @@ impl Task {
 
     pub(super) async fn create_children(&mut self) -> Event {
         let known = self.held.lease().children;
-        let discovery = self.parts.discovery.clone();
+        let (fleet, discovery) = (self.parts.fleet.clone(), self.parts.discovery.clone());
+        let room = match self.held.standing() {
+            Standing::Held => fleet.room_after(self.held.key()),
+            // What it should give away it does not get back as children.
+            Standing::Draining { .. } | Standing::Lost(_) => 0,
+        };
         let shard = self.shard.clone();
         let work = async {
             if self.children.is_empty() && !known.is_empty() {
@@ -37,19 +42,16 @@ impl Task {
                         .is_some();
                 }
                 if is_complete {
-                    return Ok(0);
+                    return Ok(());
                 }
                 self.children = discovery.listed_children(&shard).await?;
             }
-            discovery.create_children(&shard, &self.children).await
+            discovery
+                .create_children(&fleet, (&shard, &self.children), room)
+                .await
         };
         match work.await {
-            Ok(created) => {
-                if created > 0 {
-                    self.parts.fleet.request_scan();
-                }
-                Event::Succeeded
-            }
+            Ok(()) => Event::Succeeded,
             Err(error) => self.failed("creating the children's leases", &error.into()),
         }
     }
