@@ -516,7 +516,9 @@ fn silent_since<'a>(sighting: &'a Sighting, snapshot: &'a TableSnapshot) -> BTre
 }
 
 fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
-    before.counter != lease.counter && before.actual_owner() == lease.actual_owner()
+    // The one write that ends a hand-off in favour of its processor is somebody else's.
+    let is_returned = before.owner != lease.owner && lease.counter == before.counter + 1;
+    before.counter != lease.counter && before.actual_owner() == lease.actual_owner() && !is_returned
 }
 
 fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_at: Instant) -> LeaseHistory {

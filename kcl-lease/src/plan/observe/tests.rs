@@ -476,6 +476,24 @@ fn an_assignment_to_a_worker_is_no_sign_of_its_life() {
 }
 
 #[test]
+fn a_lease_that_is_returned_from_a_hand_off_is_no_sign_of_its_processor_s_life() {
+    let in_hand_off = Lease {
+        checkpoint_owner: Some("a".into()),
+        ..lease("s", "b", 1)
+    };
+    let rows = |lease: Lease| table(&[lease], &[worker("a", EPOCH)]);
+    let returned = |counter| {
+        after(&[
+            (0, rows(in_hand_off.clone())),
+            (5, rows(lease("s", "a", counter))),
+            (10, rows(lease("s", "a", counter))),
+        ])
+    };
+    assert!(!is_eligible(&returned(2), "a"));
+    assert!(is_eligible(&returned(3), "a"), "it has written too");
+}
+
+#[test]
 fn a_worker_that_lives_but_takes_nothing_up_is_given_nothing_for_a_minute() {
     let at = |second: u64, owner: &str, counter| {
         let rows = table(
