@@ -21,7 +21,8 @@ pub(super) struct Targets {
     /// When there was one last.
     troubled_at: Option<Duration>,
     gone: BTreeMap<String, Duration>,
-    /// Who leaves names successors by what others said of themselves lately: a guess that the leader corrects.
+    /// Who leaves names successors by what others said of themselves lately, and returns what was handed to it to whoever
+    /// processes it: both are guesses, which the leader corrects.
     leaving: BTreeSet<String>,
     rows: BTreeMap<Name, Row>,
 }
@@ -41,8 +42,10 @@ impl Targets {
 
     fn given(&mut self, shard: &Name, row: &Row, at: Duration) -> Option<(&'static str, String)> {
         let before = self.rows.insert(shard.clone(), row.clone());
-        let giver = before.as_ref().and_then(Row::actual_owner);
-        if giver.is_some_and(|giver| self.leaving.contains(giver)) {
+        let names = before
+            .iter()
+            .flat_map(|row| row.owner.iter().chain(&row.checkpoint_owner));
+        if names.into_iter().any(|id| self.leaving.contains(id)) {
             return None;
         }
         let before = before.and_then(|row| row.owner);
