@@ -159,7 +159,7 @@ impl Discovery {
         /// How soon after a shard ended its lease may be ready to go: its children have to be started first.
         const AFTER_END: Duration = Duration::from_secs(5);
         /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
-        const TO_CONFIRM: Duration = Duration::from_secs(2);
+        const TO_CONFIRM: Duration = Duration::from_secs(1);
         let mut retry = Retry::new(
             self.env.clone(),
             Duration::from_millis(250),

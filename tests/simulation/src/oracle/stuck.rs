@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kcl_core::Checkpoint;
+
 use super::{Rule, Times};
 use crate::history::{Event, Name, What};
 
@@ -153,6 +155,13 @@ impl Rule for Stuck {
                 let ends_now = ended && !shard.has_ended;
                 shard.has_ended |= ended;
                 shard.owner = row.actual_owner().map(ToOwned::to_owned);
+                if row.checkpoint == Checkpoint::Latest {
+                    // What came before is left out for good.
+                    let parents = shard.parents.clone();
+                    for parent in parents {
+                        self.shard(&parent).has_ended = true;
+                    }
+                }
                 if ends_now {
                     let children = self
                         .shards

@@ -61,6 +61,27 @@ fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
 }
 
 #[test]
+fn a_shard_that_was_split_before_reading_began_at_the_latest_record_is_left_out() {
+    let opened = |number, parents| What::ShardOpened {
+        shard: shard(number),
+        parents,
+    };
+    let is_stuck = |checkpoint| {
+        let events = vec![
+            (0, "world", opened(0, vec![])),
+            (0, "a", starts("a")),
+            (1, "world", opened(1, vec![shard(0)])),
+            (2, "world", row(1, "a", None, 1, checkpoint)),
+            (3, "a", initialized(1, 1)),
+            (92, "world", What::Disturbed("time passes".to_owned())),
+        ];
+        broken_from(Start::Latest, events).contains(&stuck::STUCK)
+    };
+    assert!(!is_stuck(Checkpoint::Latest));
+    assert!(is_stuck(Checkpoint::TrimHorizon));
+}
+
+#[test]
 fn a_processor_in_a_worker_that_cannot_renew_serves_nobody() {
     let opened = What::ShardOpened {
         shard: shard(0),
