@@ -80,7 +80,10 @@ struct Args {
     /// Histories at a time; as many as there are cores, if not given.
     #[arg(long, default_value_t = crew::cores())]
     threads: usize,
-    /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
+    /// Has workers tell of their loads in every history, not only in three of ten.
+    #[arg(long)]
+    loads: bool,
+    /// Leaves out a kind of fault, by its name in the summary, the `loads`, or the look at the `status`; may be repeated.
     #[arg(long, value_name = "KIND")]
     without: Vec<String>,
     /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; may be repeated.
@@ -100,6 +103,7 @@ impl Args {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs_f64(self.minutes * 60.0),
+            loads: self.loads,
             wanted: Wanted {
                 without: self.without.clone(),
                 rates: self.rate.clone(),

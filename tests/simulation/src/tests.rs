@@ -19,6 +19,7 @@ fn size() -> Size {
         workers: 3,
         shards: 4,
         disturbed: Duration::from_secs(45),
+        loads: false,
         wanted: Wanted::default(),
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct Histories {
     /// Shards at first.
     #[arg(long)]
     pub(crate) shards: i32,
+    /// Has workers tell of their loads in each of them.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) loads: bool,
     /// Runs each a second time, which must be the same.
     #[arg(long)]
     #[serde(default)]
@@ -67,12 +71,13 @@ impl fmt::Display for Histories {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "--from {} --seeds {} --seconds {} --workers {} --shards {}{}",
+            "--from {} --seeds {} --seconds {} --workers {} --shards {}{}{}",
             self.from,
             self.seeds,
             self.seconds,
             self.workers,
             self.shards,
+            if self.loads { " --loads" } else { "" },
             if self.twice { " --twice" } else { "" }
         )?;
         self.except
@@ -97,6 +102,7 @@ impl Histories {
             workers: self.workers,
             shards: self.shards,
             disturbed: Duration::from_secs(self.seconds),
+            loads: self.loads,
             wanted: Wanted::default(),
         }
     }

@@ -61,6 +61,7 @@ pub(crate) struct Wishes {
     seconds: Option<u64>,
     workers: Option<usize>,
     shards: Option<i32>,
+    loads: Option<bool>,
     twice: Option<bool>,
 }
 
@@ -101,6 +102,7 @@ impl Mutation {
             seconds: self.histories.seconds.unwrap_or(usual.seconds),
             workers: self.histories.workers.unwrap_or(usual.workers),
             shards: self.histories.shards.unwrap_or(usual.shards),
+            loads: self.histories.loads.unwrap_or(usual.loads),
             twice: self.histories.twice.unwrap_or(usual.twice),
             except: Vec::new(),
         }
