@@ -10,7 +10,8 @@ use crate::load::{Machine, REPORT_INTERVAL, Voice};
 pub(super) const RESTLESS: &str =
     "a lease that moved in a calm fleet stays for 10 report intervals, and does not return within 120";
 pub(super) const MUTE: &str = "in a calm fleet no lease moves to a worker that cannot tell how busy it is";
-pub(super) const MOVING: &str = "a calm fleet stops to move leases";
+pub(super) const MOVING: &str =
+    "in 16 report intervals a calm fleet moves two leases, or half of all, at most";
 pub(super) const UNEVEN: &str =
     "a calm fleet gets even: by load if that is reported and large, by count otherwise";
 
@@ -19,7 +20,9 @@ const STAY: Duration = Duration::from_millis(10 * INTERVAL - 500);
 const NO_RETURN: Duration = Duration::from_millis(120 * INTERVAL);
 /// Reports tell of a lease after so long.
 const REPORTED: Duration = Duration::from_millis(2 * INTERVAL + 3_000);
-/// Before it is weighed a fleet has moved nothing for so long.
+/// Before it is weighed a fleet has been calm for much longer than this.
+const LATE: Duration = Duration::from_millis(16 * INTERVAL);
+/// As long as leases move, nothing is said of who has which.
 const STILL: Duration = Duration::from_millis(5 * INTERVAL);
 /// A lease that could move is moved so soon after that.
 const SOON: Duration = Duration::from_millis(4 * INTERVAL);
@@ -65,6 +68,8 @@ struct Calm {
 #[derive(Debug, Default)]
 pub(super) struct Balance {
     leases: BTreeMap<Name, Lease>,
+    /// When leases moved.
+    moves: Vec<Duration>,
     calm: Option<Calm>,
 }
 
@@ -219,25 +224,32 @@ impl Balance {
         let returned = lease.left.get(to).copied();
         lease.left.insert(from.to_owned(), at);
         let calm = self.calm.as_ref()?;
+        if !calm.machines.contains_key(from) || !calm.machines.contains_key(to) {
+            // The row of a dead worker may look alive for a while.
+            lease.left.clear();
+            lease.moved_at = None;
+            return None;
+        }
         let lately = |moved: &Duration, time: Duration| *moved >= calm.since && at - *moved < time;
         if moved_at.is_some_and(|moved| lately(&moved, STAY))
             || returned.is_some_and(|left| lately(&left, NO_RETURN))
         {
             return Some((RESTLESS, format!("{shard} moves from {from} to {to}")));
         }
+        self.moves.push(at);
         let is_taker = calm.takers().any(|(id, _)| id == to);
         (!is_taker).then(|| (MUTE, format!("{shard} moves from {from} to {to}")))
     }
 
     fn weigh(&mut self, at: Duration) -> Option<(&'static str, String)> {
         let calm = self.calm.take()?;
-        let moving = self.leases.iter().find(|(_, lease)| {
-            let moved_at = lease.moved_at.filter(|moved| *moved >= calm.since);
-            moved_at.is_some_and(|moved| at - moved < STILL)
-        });
-        if let Some((shard, lease)) = moving {
-            let owner = lease.owner.as_deref().unwrap_or("nobody");
-            return Some((MOVING, format!("{shard} moved to {owner}")));
+        let late = self.moves.iter().filter(|moved| at - **moved < LATE).count();
+        let leases = self.leases.values().filter(|lease| !lease.has_ended).count();
+        if late > (leases / 2).max(2) {
+            return Some((MOVING, format!("{late} moves, {leases} leases")));
+        }
+        if self.moves.last().is_some_and(|moved| at - *moved < STILL) {
+            return None;
         }
         let scales = Scales::new(&calm, &self.leases, at);
         scales.wrong().map(|seen| (UNEVEN, seen))

@@ -70,6 +70,11 @@ fn a_lease_that_moved_stays_for_a_while_and_does_not_return_for_long() {
     assert_eq!(moved(&[(20, 0, "b"), (40, 0, "c")]), 1, "too soon");
     assert_eq!(moved(&[(20, 0, "b"), (60, 0, "a")]), 1, "it returns");
     assert_eq!(moved(&[(5, 0, "b"), (15, 0, "a")]), 0, "much happened until now");
+    assert_eq!(
+        moved(&[(20, 0, "gone"), (40, 0, "a")]),
+        0,
+        "it was given to a dead one"
+    );
 }
 
 #[test]
@@ -83,10 +88,18 @@ fn nothing_goes_to_a_worker_that_cannot_tell_how_busy_it_is_unless_nobody_can() 
 }
 
 #[test]
-fn a_calm_fleet_stops_to_move_leases() {
-    let held = [("a", 1), ("a", 1)];
-    assert_eq!(weighed(&PAIR, &held, vec![(90, 0, "b")]), [""; 0]);
-    assert_eq!(weighed(&PAIR, &held, vec![(100, 0, "b")]), [MOVING]);
+fn a_calm_fleet_soon_moves_few_leases() {
+    let moved = |held: &[Held<'_>], at, count| {
+        let moves = (0..count).map(|number| (at, number, "b")).collect();
+        weighed(&PAIR, held, moves)
+    };
+    let few = [("a", 1), ("a", 1), ("a", 1), ("b", 1)];
+    assert_eq!(moved(&few, 100, 2), [""; 0]);
+    assert_eq!(moved(&few, 100, 3), [MOVING]);
+    assert_eq!(moved(&few, 50, 2), [""; 0]);
+    let many = [("a", 1); 8];
+    assert_eq!(moved(&many, 100, 4), [""; 0]);
+    assert_eq!(moved(&many, 100, 5), [MOVING]);
 }
 
 #[test]
@@ -137,7 +150,7 @@ fn a_busy_fleet_is_even_by_load() {
 }
 
 #[test]
-fn a_lease_that_may_not_move_yet_does_not_make_a_fleet_uneven() {
+fn a_lease_that_may_not_return_does_not_make_a_fleet_uneven() {
     let held: Vec<_> = ["a", "a", "a", "a", "a", "a", "b"].map(|id| (id, 1)).to_vec();
     let moved = |at| (0..6).map(|number| (at, number, "a")).collect::<Vec<_>>();
     let came: Vec<_> = held.iter().map(|(_, rate)| ("b", *rate)).collect();
@@ -148,10 +161,5 @@ fn a_lease_that_may_not_move_yet_does_not_make_a_fleet_uneven() {
         .map(|(id, rate)| (*id, *rate))
         .chain([("c", 0)])
         .collect();
-    assert_eq!(
-        weighed(&fleet, &held, moved(90)),
-        [""; 0],
-        "all have moved lately"
-    );
     assert_eq!(weighed(&fleet, &held, moved(30)), [UNEVEN]);
 }
