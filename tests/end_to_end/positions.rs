@@ -134,6 +134,7 @@ async fn a_checkpoint_prepared_by_the_first_reader_does_not_hide_where_it_began(
     let (store, key) = (world.store(), LeaseKey::from("shardId-000000000000"));
     let lease = store.get(&key).await.expect("read").expect("a lease");
     let prepared = LeaseChange::Checkpoint {
+        throughput_kbps: None,
         checkpoint: Checkpoint::Latest,
         pending: Some(PendingCheckpoint {
             checkpoint: Checkpoint::TrimHorizon,

@@ -18,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) balancing: Balancing,
     pub(crate) load: Load,
     pub(crate) max_utilization: u8,
+    pub(crate) report_interval: Duration,
     pub(crate) hand_off_timeout: Duration,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) audit_interval: Duration,
@@ -42,6 +43,7 @@ impl Options {
             balancing: Balancing::default(),
             load: Load::default(),
             max_utilization: 100,
+            report_interval: Duration::from_secs(30),
             hand_off_timeout: Duration::from_secs(30),
             drain_timeout: None,
             audit_interval: Duration::from_secs(120),
@@ -94,6 +96,7 @@ impl Options {
         );
         problems.check("max_records", self.max_records, 1, 10_000);
         problems.check("max_leases", self.max_leases, 1, usize::MAX);
+        problems.check("report_interval", self.report_interval, second, second * 30);
         problems.check("max_utilization", self.max_utilization, 1, 100);
         problems.check(
             "prefetch_bytes_per_shard",

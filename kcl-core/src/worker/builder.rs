@@ -179,6 +179,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// How often this worker tells how busy it is; 1 s to 30 s. Default: 30 s. All workers of an application should agree, for
+    /// it is the unit of time of [balancing by load](Balancing): shorter evens the load out sooner, on the word of means over
+    /// less time.
+    pub fn report_interval(mut self, interval: Duration) -> Self {
+        self.options.report_interval = interval;
+        self
+    }
+
     /// How long a worker may take to hand a lease over before the leader ends it; up to 1 h. Default: 30 s.
     pub fn hand_off_timeout(mut self, timeout: Duration) -> Self {
         self.options.hand_off_timeout = timeout;
@@ -297,6 +305,7 @@ impl WorkerBuilder {
         fleet.balancing = options.balancing;
         fleet.load = options.load.clone();
         fleet.max_utilization = options.max_utilization;
+        fleet.report_interval = options.report_interval;
         fleet.hand_off_timeout = options.hand_off_timeout;
         let problem = Arc::new(Mutex::new(None));
         let shared = Arc::new(Shared {

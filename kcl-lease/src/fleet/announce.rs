@@ -1,15 +1,12 @@
 //! The worker's own row: written at start, kept fresh, deleted when the worker leaves.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
 use crate::store::{StoreError, WorkerRow};
 
-/// How often a worker with leases reports; a Java leader takes two periods of silence for death.
-const BUSY_PERIOD: Duration = Duration::from_secs(30);
 const ACTIVITY: &str = "announcing the worker";
 
 pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
@@ -23,7 +20,7 @@ pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
     shared.store.report(&row).await
 }
 
-/// Reports often while the worker holds nothing whose renewals would show that it lives, and every 30 s otherwise.
+/// Reports often while the worker holds nothing whose renewals would show that it lives, and every report interval otherwise.
 /// Ends when the worker leaves, after deleting the row.
 pub(super) async fn keep_announced(shared: &Shared) {
     let idle_period = shared.options.idle_report_period();
@@ -35,7 +32,8 @@ pub(super) async fn keep_announced(shared: &Shared) {
             () = sleep(idle_period / 4) => {}
         }
         let is_idle = shared.keeper.held().is_empty();
-        let period = if is_idle { idle_period } else { BUSY_PERIOD };
+        let busy_period = shared.options.report_interval;
+        let period = if is_idle { idle_period } else { busy_period };
         if reported_at.elapsed() + idle_period / 4 < period {
             continue;
         }

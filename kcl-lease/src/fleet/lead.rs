@@ -179,6 +179,7 @@ async fn keep_assigning(
     let sighting = election.sighting();
     let limits = BalanceLimits {
         max_leases: shared.options.max_leases,
+        report_interval: shared.options.report_interval,
     };
     let mut balancer = Balancer::new(shared.options.balancing, limits);
     loop {
@@ -318,5 +319,6 @@ fn new_observer(shared: &Shared) -> Observer {
         me: shared.me().clone(),
         failover_time: shared.options.failover_time,
         hand_off_timeout: shared.options.hand_off_timeout,
+        report_interval: shared.options.report_interval,
     })
 }

@@ -103,7 +103,7 @@ impl Fleet {
             options.worker_id.clone(),
             options.failover_time,
         );
-        let meter = Meter::start(&options.load, options.max_utilization, &env).await;
+        let meter = Meter::start(&options, &env).await;
         let shared = Arc::new(Shared {
             store,
             options,

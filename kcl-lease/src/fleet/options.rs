@@ -35,6 +35,9 @@ pub struct FleetOptions {
     /// The operating range in percent, 1 to 100: while the worker is busier than this, the leader takes leases from it.
     /// Default 100.
     pub max_utilization: u8,
+    /// How often the worker tells how busy it is, and the unit of time of [balancing by load](Balancing). Default 30 s, as in
+    /// the Java KCL; not more if there are Java workers, for their leader takes two of its own intervals of silence for death.
+    pub report_interval: Duration,
     /// Renewals under way at once; a twentieth of the leases held, if that is more. Default 64.
     pub renewal_concurrency: usize,
     /// Conditional writes of a plan, and acquisitions, under way at once; a twentieth of all that are to be done, if that
@@ -62,6 +65,7 @@ impl FleetOptions {
             balancing: Balancing::default(),
             load: Load::default(),
             max_utilization: 100,
+            report_interval: Duration::from_secs(30),
             renewal_concurrency: 64,
             write_concurrency: 16,
         }

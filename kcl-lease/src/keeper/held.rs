@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as WriterMutex, watch};
 use tokio::time::Instant;
 
+use super::renewal::RENEWALS;
 use super::resolve::{Verdict, resolve};
 use super::standing::{LeaseWriteError, LossReason, Standing};
 use super::throughput::Throughput;
@@ -65,7 +66,7 @@ impl HeldLease {
             key: lease.key.clone(),
             failover_time,
             writer: WriterMutex::new(()),
-            throughput: Mutex::new(Throughput::continuing(lease.throughput_kbps)),
+            throughput: Mutex::new(Throughput::continuing(lease.throughput_kbps, Instant::now())),
             state: Mutex::new(State {
                 lease,
                 token,
@@ -126,8 +127,10 @@ impl HeldLease {
     /// [`LeaseWriteError::Lost`] if the lease is no longer held; otherwise nothing is known to have been written, and
     /// the call may be repeated.
     pub async fn checkpoint(&self, to: Checkpoint) -> Result<(), LeaseWriteError> {
+        let throughput_kbps = self.throughput_due(self.inner.failover_time / RENEWALS);
         self.write(|lease| {
             (to >= lease.checkpoint).then(|| LeaseChange::Checkpoint {
+                throughput_kbps,
                 checkpoint: to.clone(),
                 pending: None,
             })
@@ -140,8 +143,10 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn prepare_checkpoint(&self, pending: PendingCheckpoint) -> Result<(), LeaseWriteError> {
+        let throughput_kbps = self.throughput_due(self.inner.failover_time / RENEWALS);
         self.write(|lease| {
             (!lease.has_ended()).then(|| LeaseChange::Checkpoint {
+                throughput_kbps,
                 checkpoint: lease.checkpoint.clone(),
                 pending: Some(pending.clone()),
             })
@@ -222,7 +227,14 @@ impl HeldLease {
         }
     }
 
-    /// Counts processed bytes for the throughput that is published with renewals.
+    /// The throughput, if it was last asked for at least so long ago.
+    fn throughput_due(&self, least: Duration) -> Option<f64> {
+        let throughput = self.inner.throughput.lock();
+        let mut throughput = throughput.unwrap_or_else(PoisonError::into_inner);
+        throughput.due(Instant::now(), least)
+    }
+
+    /// Counts processed bytes for the throughput that is published with renewals, and with checkpoints that take their place.
     pub fn record_throughput(&self, bytes: u64) {
         self.inner
             .throughput
@@ -237,14 +249,7 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn renew(&self) -> Result<(), LeaseWriteError> {
-        let since = self.state().renewed_at;
-        let interval = since.map_or(Duration::ZERO, |at| at.elapsed());
-        let throughput_kbps = self
-            .inner
-            .throughput
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .close_interval(interval);
+        let throughput_kbps = self.throughput_due(Duration::ZERO);
         self.write(|_| Some(LeaseChange::Renew { throughput_kbps })).await
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct RenewalOptions {
 /// Looks at the leases this many times per fail-over time.
 const TICKS: u32 = 30;
 /// Renews each lease this many times per fail-over time, as the Java KCL does.
-const RENEWALS: u32 = 3;
+pub(super) const RENEWALS: u32 = 3;
 
 const ACTIVITY: &str = "renewing leases";
 

@@ -73,6 +73,7 @@ mod tests {
 
     fn checkpoint(at: &str) -> LeaseChange {
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: Checkpoint::parse(at, 0).unwrap(),
             pending: None,
         }

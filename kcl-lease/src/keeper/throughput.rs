@@ -2,20 +2,37 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Weight of the newest interval in the moving average.
 const ALPHA: f64 = 0.5;
 
-/// Bytes counted since the last renewal, and the moving average.
-#[derive(Debug, Default)]
+/// Bytes counted in the present interval, and the moving average.
+#[derive(Debug)]
 pub(super) struct Throughput {
     bytes: u64,
+    since: Instant,
     average: Option<f64>,
 }
 
 impl Throughput {
     /// Continues from what a previous owner published.
-    pub(super) fn continuing(average: Option<f64>) -> Self {
-        Self { bytes: 0, average }
+    pub(super) fn continuing(average: Option<f64>, now: Instant) -> Self {
+        Self {
+            bytes: 0,
+            since: now,
+            average,
+        }
+    }
+
+    /// What is to be published at `now`, if the interval has lasted for at least this time.
+    pub(super) fn due(&mut self, now: Instant, least: Duration) -> Option<f64> {
+        let length = now.saturating_duration_since(self.since);
+        if length < least {
+            return None;
+        }
+        self.since = now;
+        self.close_interval(length)
     }
 
     pub(super) fn record(&mut self, bytes: u64) {
@@ -23,7 +40,7 @@ impl Throughput {
     }
 
     /// Closes an interval. `None` as long as no byte was ever counted.
-    pub(super) fn close_interval(&mut self, length: Duration) -> Option<f64> {
+    fn close_interval(&mut self, length: Duration) -> Option<f64> {
         let bytes = std::mem::take(&mut self.bytes);
         if length.is_zero() || (bytes == 0 && self.average.is_none()) {
             return self.average;
@@ -45,7 +62,7 @@ mod tests {
 
     #[test]
     fn halves_the_distance_to_the_newest_interval() {
-        let mut throughput = Throughput::default();
+        let mut throughput = Throughput::continuing(None, Instant::now());
         let second = Duration::from_secs(1);
         assert_eq!(
             throughput.close_interval(second),
@@ -57,5 +74,20 @@ mod tests {
         assert_eq!(throughput.close_interval(second), Some(50.0));
         throughput.record(1024);
         assert_eq!(throughput.close_interval(second), Some(25.5));
+    }
+
+    #[test]
+    fn an_interval_lasts_for_some_time_however_often_is_asked() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let least = Duration::from_secs(3);
+        let mut throughput = Throughput::continuing(None, start);
+        throughput.record(2 * 1024);
+        assert_eq!(throughput.due(after(1_000), least), None);
+        throughput.record(4 * 1024);
+        assert_eq!(throughput.due(after(3_000), least), Some(2.0));
+        throughput.record(9 * 1024);
+        assert_eq!(throughput.due(after(5_999), least), None);
+        assert_eq!(throughput.due(after(6_000), least), Some(2.5));
     }
 }

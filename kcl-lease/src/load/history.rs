@@ -10,13 +10,12 @@ use crate::store::WorkerMetric;
 /// As many means are reported; the Java KCL's default `noOfPersistedMetricsPerWorkerMetrics`.
 const LENGTH: usize = 10;
 
-/// A mean is over at least this time. Workers without leases report more often than others; theirs should not weigh more.
-const SHORTEST: Duration = Duration::from_secs(15);
-
 /// Samples since the last mean, and the means before.
 #[derive(Debug)]
 pub(super) struct History {
     means: VecDeque<f64>,
+    /// A mean is over at least this time. Workers without leases report more often than others; theirs should not weigh more.
+    shortest: Duration,
     /// The very first sample: of a counter it says nothing, so it stands only as long as there is no mean.
     first: Option<f64>,
     sum: f64,
@@ -28,9 +27,10 @@ pub(super) struct History {
 
 impl History {
     /// `is_trusted` says that the source must work, so that its failure is one from the beginning.
-    pub(super) fn new(is_trusted: bool, now: Instant) -> Self {
+    pub(super) fn new(is_trusted: bool, report_interval: Duration, now: Instant) -> Self {
         Self {
             means: VecDeque::new(),
+            shortest: report_interval / 2,
             first: None,
             sum: 0.0,
             count: 0,
@@ -53,7 +53,7 @@ impl History {
     /// What is to be reported at `now`: the means, oldest first, closing the last one if it is time for it. A mean over
     /// nothing is -1, as in the Java KCL. Empty if there is no source.
     pub(super) fn report(&mut self, now: Instant) -> Vec<f64> {
-        let is_long = now.saturating_duration_since(self.opened_at) >= SHORTEST;
+        let is_long = now.saturating_duration_since(self.opened_at) >= self.shortest;
         let is_first = self.means.is_empty() && self.count > 0;
         if self.is_proven && (is_long || is_first) {
             self.close(now);
@@ -90,7 +90,7 @@ mod tests {
     /// Plays samples and reports: `(second, Some(percent))` is a good sample, `(second, None)` a report; what the reports said.
     fn reports(is_trusted: bool, events: &[(u64, Option<f64>)]) -> Vec<Vec<f64>> {
         let start = Instant::now();
-        let mut history = History::new(is_trusted, start);
+        let mut history = History::new(is_trusted, Duration::from_secs(30), start);
         let mut reports = Vec::new();
         for (second, sample) in events {
             match sample {

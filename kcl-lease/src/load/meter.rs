@@ -12,6 +12,7 @@ use super::history::History;
 use super::machine::Machine;
 use super::{Load, LoadError, LoadSource};
 use crate::environment::Environment;
+use crate::fleet::FleetOptions;
 use crate::health::Health;
 use crate::store::WorkerMetric;
 
@@ -33,18 +34,19 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Takes the first sample.
-    pub(crate) async fn start(load: &Load, max_utilization: u8, env: &Environment) -> Self {
-        let source: Option<Arc<dyn LoadSource>> = match load {
+    pub(crate) async fn start(options: &FleetOptions, env: &Environment) -> Self {
+        let source: Option<Arc<dyn LoadSource>> = match &options.load {
             Load::Cpu if env.is_system() => Some(Arc::new(Machine::default())),
             Load::Cpu | Load::Unreported => None,
             Load::Source(source) => Some(Arc::clone(source)),
         };
-        let is_trusted = matches!(load, Load::Source(_));
+        let is_trusted = matches!(options.load, Load::Source(_));
+        let history = History::new(is_trusted, options.report_interval, Instant::now());
         let meter = Self {
             source,
-            max_utilization: f64::from(max_utilization.clamp(1, 100)),
+            max_utilization: f64::from(options.max_utilization.clamp(1, 100)),
             is_trusted,
-            history: Mutex::new(History::new(is_trusted, Instant::now())),
+            history: Mutex::new(history),
         };
         if let Some(source) = &meter.source {
             match sample(&**source, PATIENCE_AT_START).await {
@@ -158,10 +160,18 @@ mod tests {
         Environment::seeded(1, || UNIX_EPOCH)
     }
 
+    fn options(load: &Load, max_utilization: u8) -> FleetOptions {
+        FleetOptions {
+            load: load.clone(),
+            max_utilization,
+            ..FleetOptions::new("w")
+        }
+    }
+
     /// What is reported at once and after half a minute.
     async fn reports(answers: &[Answer]) -> [Vec<f64>; 2] {
         let load = Load::from_source(Scripted(Mutex::new(answers.iter().copied().collect())));
-        let meter = Meter::start(&load, 80, &seeded()).await;
+        let meter = Meter::start(&options(&load, 80), &seeded()).await;
         let samples = |meter: &Meter| {
             meter
                 .report()
@@ -205,14 +215,14 @@ mod tests {
 
     async fn reports_at_start(answer: Answer) {
         let load = Load::from_source(Scripted(Mutex::new([answer].into())));
-        Meter::start(&load, 100, &seeded()).await;
+        Meter::start(&options(&load, 100), &seeded()).await;
     }
 
     #[tokio::test]
     async fn the_operating_range_is_reported_with_the_load() {
         let load = Load::from_source(Scripted(Mutex::new([Answer::Good(1.0)].into())));
         for (given, reported) in [(80, 80.0), (0, 1.0), (200, 100.0)] {
-            let metric = Meter::start(&load, given, &seeded()).await.report();
+            let metric = Meter::start(&options(&load, given), &seeded()).await.report();
             assert_eq!(metric["C"].max_utilization, reported);
         }
     }
@@ -220,14 +230,14 @@ mod tests {
     #[tokio::test]
     async fn without_the_machine_and_by_choice_nothing_is_reported() {
         for (load, env) in [(Load::Cpu, seeded()), (Load::Unreported, Environment::system())] {
-            let meter = Meter::start(&load, 100, &env).await;
+            let meter = Meter::start(&options(&load, 100), &env).await;
             assert!(!meter.has_source() && meter.report().is_empty(), "{load:?}");
         }
     }
 
     #[tokio::test]
     async fn on_linux_the_cpu_is_found() {
-        let meter = Meter::start(&Load::Cpu, 100, &Environment::system()).await;
+        let meter = Meter::start(&options(&Load::Cpu, 100), &Environment::system()).await;
         assert_eq!(meter.report().contains_key("C"), cfg!(target_os = "linux"));
     }
 }

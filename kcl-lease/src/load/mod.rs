@@ -21,7 +21,7 @@ pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 /// Measures how busy this worker is, in place of its CPU.
 ///
 /// The fleet compares workers by this number, so all workers of an application should measure the same. It is sampled
-/// every second; what is reported is the mean of each report period of about 30 s, under the name that the Java KCL has for
+/// every second; what is reported is the mean of each report interval (by default 30 s), under the name that the Java KCL has for
 /// the CPU.
 ///
 /// ```

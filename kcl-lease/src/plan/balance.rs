@@ -1,5 +1,8 @@
 //! Every lease has a live owner, and the work is spread evenly: which rule does that when.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::assignment::Assignment;
 use super::loads::Loads;
 use super::observe::{Claim, FleetView, LeaseState, LeaseView};
@@ -27,9 +30,12 @@ use crate::store::LeaseChange;
 ///
 /// - It waits for reports that tell of the present leases: nothing is evened out within a minute after a lease changed its
 ///   owner, and what a lease is likely to need is added to its new owner's load until then.
-/// - A lease that came from another worker rests for five minutes, and does not return to that worker within an hour.
+/// - A lease that came from another worker rests for five minutes, and does not return to any that it left within an hour. These
+///   times go with the [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
 /// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
-///   never does it for workers on one machine, whose loads are equal.
+///   never does it for workers on one machine, whose loads are equal. One that gave its last
+///   lease away waits until reports say that it has little to do.
+/// - The last lease of a worker is taken only if its machine is busy without it, too.
 /// - Workers above their operating range are the last that are given leases without owner, though they are given them if
 ///   there is nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +55,8 @@ pub enum Balancing {
 pub struct BalanceLimits {
     /// No worker is given more leases than this.
     pub max_leases: usize,
+    /// How often workers tell how busy they are.
+    pub report_interval: Duration,
 }
 
 /// One conditional write of a plan.
@@ -89,6 +97,8 @@ pub struct Balancer {
     limits: BalanceLimits,
     /// Whether the fleet had much to do when it was last looked at.
     is_busy: bool,
+    /// Workers that had too much to do and so have nothing any more: they are not new.
+    relieved: BTreeSet<WorkerId>,
 }
 
 impl Balancer {
@@ -98,6 +108,7 @@ impl Balancer {
             balancing,
             limits,
             is_busy: false,
+            relieved: BTreeSet::new(),
         }
     }
 
@@ -121,8 +132,11 @@ impl Balancer {
         let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
         let movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
         if self.is_busy {
-            variance::even_out(&mut assignment, view, &movable, &mut moves);
+            let times = variance::Times::of(self.limits.report_interval);
+            let relieved = &mut self.relieved;
+            variance::even_out(&mut assignment, view, &movable, times, relieved, &mut moves);
         } else {
+            self.relieved.clear();
             count::even_out(&mut assignment, &movable, &mut moves);
         }
         moves
@@ -131,7 +145,9 @@ impl Balancer {
     /// The loads to go by; none if the fleet is balanced by count.
     fn loads(&mut self, view: &FleetView) -> Option<Loads> {
         let loads = match self.balancing {
-            Balancing::Utilization => Loads::reported(view).or_else(|| Loads::throughput(view)),
+            Balancing::Utilization => {
+                Loads::reported(view, self.limits.report_interval).or_else(|| Loads::throughput(view))
+            }
             Balancing::Throughput => Loads::throughput(view),
             Balancing::Count => None,
         };

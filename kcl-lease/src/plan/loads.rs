@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::observe::{FleetView, LeaseState, LeaseView};
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 
 /// A worker is this far above the mean, as a part of it, before it gives leases away; the Java KCL's default
@@ -19,12 +19,11 @@ const BUSY_PERCENT: f64 = 30.0;
 /// or has leases with so many KB/s: what may be written to one shard.
 const BUSY_KBPS: f64 = 1024.0;
 
-/// A report is the mean of so long a period, by default of the Java KCL, and each new one makes up half of the average.
-const REPORT_PERIOD: Duration = Duration::from_secs(30);
-
 /// The eligible workers' loads by each measure, and estimates of what a lease adds.
 pub(super) struct Loads {
     measures: Vec<Measure>,
+    /// Throughputs that are known, in KB/s.
+    known_kbps: BTreeMap<LeaseKey, f64>,
     /// Throughput of leases that have none.
     average_kbps: f64,
 }
@@ -64,7 +63,7 @@ impl Loads {
     ///
     /// A lease adds as much as it has of the fleet's throughput; if no throughput is known, all leases add the same. What
     /// has changed hands since the reports is taken into account.
-    pub(super) fn reported(view: &FleetView) -> Option<Self> {
+    pub(super) fn reported(view: &FleetView, report_interval: Duration) -> Option<Self> {
         let eligible: Vec<_> = view.workers.iter().filter(|worker| worker.eligible).collect();
         let first = eligible.first()?;
         let names = first.metrics.keys();
@@ -103,10 +102,11 @@ impl Loads {
         });
         let mut loads = Self {
             measures: measures.collect(),
+            known_kbps: known_kbps(view),
             average_kbps,
         };
         for lease in open(view) {
-            loads.catch_up(lease);
+            loads.catch_up(lease, report_interval);
         }
         Some(loads)
     }
@@ -132,6 +132,7 @@ impl Loads {
                 noise: 0.0,
                 busy_at: BUSY_KBPS,
             }],
+            known_kbps: known_kbps(view),
             average_kbps,
         };
         for view in open(view).filter(|view| is_served(view)) {
@@ -143,11 +144,15 @@ impl Loads {
     }
 
     /// What is not in the reports yet: a lease that came, or went, in one of the last report periods.
-    fn catch_up(&mut self, view: &LeaseView) {
+    fn catch_up(&mut self, view: &LeaseView, report_interval: Duration) {
         let left = view.moved.as_ref().and_then(|moved| moved.from.as_ref());
         let (from, missing) = match (&view.state, &view.moved) {
             (LeaseState::HandOff { .. }, _) => (view.lease.checkpoint_owner.as_ref(), 1.0),
-            (LeaseState::Live, Some(moved)) => (left, 0.5_f64.powf(periods(moved.ago).floor())),
+            (LeaseState::Live, Some(moved)) => {
+                // Each new report makes up half of the average.
+                let reports = moved.ago.as_secs_f64() / report_interval.as_secs_f64().max(f64::MIN_POSITIVE);
+                (left, 0.5_f64.powf(reports.floor()))
+            }
             _ => return,
         };
         if let Some(owner) = view.lease.owner.as_ref().filter(|owner| Some(*owner) != from) {
@@ -178,7 +183,8 @@ impl Loads {
 
     /// Throughput of a lease in KB/s, the average if it is not known.
     pub(super) fn kbps(&self, lease: &Lease) -> f64 {
-        known_kbps(lease).unwrap_or(self.average_kbps)
+        let known = self.known_kbps.get(&lease.key).copied();
+        known.unwrap_or(self.average_kbps)
     }
 
     /// The load of the busiest worker; 1 is much to do.
@@ -222,6 +228,23 @@ impl Loads {
         self.measures.iter().any(|measure| measure.is_hot(worker))
     }
 
+    /// Whether a worker could well do more, by every measure.
+    pub(super) fn is_cold(&self, worker: &WorkerId) -> bool {
+        self.measures.iter().all(|measure| {
+            let now = measure.workers.get(worker);
+            now.is_some_and(|now| measure.is_cold(now))
+        })
+    }
+
+    /// Whether a worker stays above the mean, by any measure, without a lease.
+    pub(super) fn is_loaded_without(&self, worker: &WorkerId, lease: &Lease) -> bool {
+        let kbps = self.kbps(lease);
+        self.measures.iter().any(|measure| {
+            let now = measure.workers.get(worker);
+            now.is_some_and(|now| now.value - measure.weight(kbps) > measure.mean)
+        })
+    }
+
     pub(super) fn measures(&self) -> &[Measure] {
         &self.measures
     }
@@ -245,6 +268,10 @@ impl Measure {
         now.is_some_and(|now| now.value > self.mean + self.band() || now.value > now.max)
     }
 
+    fn is_cold(&self, now: &Worker) -> bool {
+        now.value < self.mean - self.band()
+    }
+
     /// The workers that are to give leases away: the hot ones; if none is hot but one is cold, the most loaded. Each with
     /// the part of its load that is above the mean.
     pub(super) fn donors(&self) -> Vec<(&WorkerId, f64)> {
@@ -257,8 +284,7 @@ impl Measure {
         };
         let hot = self.workers.iter().filter(|(id, _)| self.is_hot(id));
         let mut donors: Vec<_> = hot.map(|(id, now)| (id, excess(now))).collect();
-        let is_cold = |now: &Worker| now.value < self.mean - self.band();
-        if donors.is_empty() && self.workers.values().any(is_cold) {
+        if donors.is_empty() && self.workers.values().any(|now| self.is_cold(now)) {
             let most = self
                 .workers
                 .iter()
@@ -279,14 +305,13 @@ pub(super) fn is_served(view: &LeaseView) -> bool {
     matches!(view.state, LeaseState::Live | LeaseState::HandOff { .. })
 }
 
-fn known_kbps(lease: &Lease) -> Option<f64> {
-    lease
-        .throughput_kbps
-        .filter(|kbps| kbps.is_finite() && *kbps >= 0.0)
+fn known_kbps(view: &FleetView) -> BTreeMap<LeaseKey, f64> {
+    let known = open(view).filter_map(|view| Some((view.lease.key.clone(), view.kbps?)));
+    known.collect()
 }
 
 fn average_kbps(view: &FleetView) -> f64 {
-    let known: Vec<_> = open(view).filter_map(|view| known_kbps(&view.lease)).collect();
+    let known: Vec<_> = open(view).filter_map(|view| view.kbps).collect();
     known.iter().sum::<f64>() / known.len().max(1) as f64
 }
 
@@ -296,8 +321,4 @@ fn mean(workers: &BTreeMap<WorkerId, Worker>) -> f64 {
 
 fn ratio(leases: usize, workers: usize) -> f64 {
     leases as f64 / workers.max(1) as f64
-}
-
-fn periods(time: Duration) -> f64 {
-    time.as_secs_f64() / REPORT_PERIOD.as_secs_f64()
 }

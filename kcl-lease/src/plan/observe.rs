@@ -20,6 +20,12 @@ const PAUSE: u32 = 6;
 /// After this part of the fail-over time without a sign of life a worker is given nothing more.
 const OVERDUE: f64 = 0.7;
 
+/// A lease does not return to an owner for so many report intervals.
+pub(super) const NO_RETURN: u32 = 120;
+
+/// A lease's throughput is a mean over so many report intervals: as long as it stays once it is moved.
+const MEMORY: u32 = 10;
+
 /// In so many fail-over times a Java worker that is given a lease writes to it for the first time: by default it looks
 /// for its leases every fail-over time, and then renews with the others, every third of one.
 const JAVA_START: u32 = 2;
@@ -33,6 +39,8 @@ pub struct ObserverOptions {
     pub failover_time: Duration,
     /// A hand-off that takes longer than this is finished by the leader.
     pub hand_off_timeout: Duration,
+    /// How often workers tell how busy they are.
+    pub report_interval: Duration,
 }
 
 /// What a leader last said of leases, and when it was heard.
@@ -59,6 +67,10 @@ pub struct LeaseView {
     pub claim: Claim,
     /// Its last change of owner, if the observer saw one.
     pub moved: Option<Relocation>,
+    /// Workers that it was taken from lately and that were there ever since, each with how long ago that was.
+    pub left: BTreeMap<WorkerId, Duration>,
+    /// Its mean throughput in KB/s, if it is known. What the row says is about some seconds; a lease is moved for minutes.
+    pub kbps: Option<f64>,
 }
 
 /// A change of a lease's owner.
@@ -137,6 +149,39 @@ struct LeaseHistory {
     is_untouched: bool,
     /// The last owner before this one, and when the lease left it.
     moved: Option<(Option<WorkerId>, Instant)>,
+    /// All owners before, and when it left them, as far as that still counts.
+    left: BTreeMap<WorkerId, Instant>,
+    throughput: Option<Mean>,
+}
+
+/// A mean over time: of all of it at first, then mostly of the last ten report intervals.
+#[derive(Debug, Clone, Copy)]
+struct Mean {
+    value: f64,
+    since: Instant,
+    at: Instant,
+}
+
+impl Mean {
+    fn follow(before: Option<Self>, value: f64, now: Instant, memory: Duration) -> Self {
+        let Some(before) = before else {
+            return Self {
+                value,
+                since: now,
+                at: now,
+            };
+        };
+        let part =
+            |time: Duration, of: Duration| time.as_secs_f64() / of.as_secs_f64().max(f64::MIN_POSITIVE);
+        let step = now.saturating_duration_since(before.at);
+        let age = now.saturating_duration_since(before.since);
+        let weight = part(step, age.min(memory)).min(1.0);
+        Self {
+            value: before.value + weight * (value - before.value),
+            since: before.since,
+            at: now,
+        }
+    }
 }
 
 impl LeaseHistory {
@@ -210,7 +255,13 @@ impl Observer {
             }
             leases.insert(
                 lease.key.clone(),
-                follow(history, lease, now, first_seen_at(lease)),
+                follow(
+                    history,
+                    lease,
+                    now,
+                    first_seen_at(lease),
+                    self.options.report_interval,
+                ),
             );
         }
         self.leases = leases;
@@ -219,6 +270,7 @@ impl Observer {
             _ => BTreeMap::new(),
         };
         self.follow_workers(snapshot, now, epoch_seconds, &renewed_by, &silent_since);
+        self.forget_the_gone(now);
         self.has_observed = true;
         self.note_unresponsive(snapshot, now);
         let view = self.view(snapshot, now);
@@ -246,6 +298,24 @@ impl Observer {
             (!has_java_start(history, &java)).then(|| (lease, history.changed_at.min(silent_since)))
         });
         Standstills::seen(standing, now)
+    }
+
+    /// A lease may return to a worker that was away: it did not lose it for having too much to do.
+    fn forget_the_gone(&mut self, now: Instant) {
+        let (workers, options) = (&self.workers, &self.options);
+        let stays = |id: &WorkerId| {
+            workers.get(id).is_some_and(|history| {
+                let patience = match history.is_ours {
+                    true => options.failover_time,
+                    false => JAVA_SILENCE.max(options.failover_time),
+                };
+                let silent_for = history.alive_at.map(|at| now.saturating_duration_since(at));
+                *id == options.me || silent_for.is_some_and(|silence| silence < patience)
+            })
+        };
+        for history in self.leases.values_mut() {
+            history.left.retain(|id, _| stays(id));
+        }
     }
 
     /// The row of a dead Java worker looks alive for two of its report periods. Once its leases are somebody else's,
@@ -368,6 +438,12 @@ impl Observer {
                 .leases
                 .get(&lease.key)
                 .and_then(|history| history.moved.as_ref());
+            let left = self.leases.get(&lease.key).map(|history| history.left.iter());
+            let left = left.into_iter().flatten();
+            let left = left.map(|(id, at)| (id.clone(), now.saturating_duration_since(*at)));
+            let left = left.collect();
+            let throughput = self.leases.get(&lease.key).and_then(|history| history.throughput);
+            let kbps = throughput.map(|mean| mean.value);
             let moved = moved.map(|(from, at)| Relocation {
                 from: from.clone(),
                 ago: now.saturating_duration_since(*at),
@@ -377,6 +453,8 @@ impl Observer {
                 state,
                 claim,
                 moved,
+                left,
+                kbps,
             });
         }
         let mut workers: Vec<_> = snapshot
@@ -521,7 +599,13 @@ fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
     before.counter != lease.counter && before.actual_owner() == lease.actual_owner() && !is_returned
 }
 
-fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_at: Instant) -> LeaseHistory {
+fn follow(
+    before: Option<LeaseHistory>,
+    lease: &Lease,
+    now: Instant,
+    first_seen_at: Instant,
+    report_interval: Duration,
+) -> LeaseHistory {
     let is_same_hand_off = |before: &LeaseHistory| {
         before.owner == lease.owner && before.checkpoint_owner == lease.checkpoint_owner
     };
@@ -553,6 +637,26 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
             || (before.is_untouched && before.counter == lease.counter)
     });
     let moved = before.as_ref().and_then(|before| follow_move(before, lease, now));
+    let mut left = before
+        .as_ref()
+        .map_or_else(BTreeMap::new, |before| before.left.clone());
+    left.retain(|_, at| now.saturating_duration_since(*at) < report_interval * NO_RETURN);
+    // A hand-off that is taken back takes nothing from whom it was to go to.
+    let owner_before = before.as_ref().and_then(|before| before.actual_owner());
+    if let Some(from) = owner_before.filter(|from| Some(*from) != lease.actual_owner()) {
+        left.insert(from.clone(), now);
+    }
+    let throughput = lease
+        .throughput_kbps
+        .filter(|kbps| kbps.is_finite() && *kbps >= 0.0)
+        .map(|kbps| {
+            Mean::follow(
+                before.as_ref().and_then(|before| before.throughput),
+                kbps,
+                now,
+                report_interval * MEMORY,
+            )
+        });
     let hand_off_since = lease.is_in_hand_off().then(|| {
         before
             .as_ref()
@@ -569,6 +673,8 @@ fn follow(before: Option<LeaseHistory>, lease: &Lease, now: Instant, first_seen_
         claim,
         is_untouched,
         moved,
+        left,
+        throughput,
     }
 }
 

@@ -7,17 +7,51 @@ use std::time::Duration;
 use super::assignment::Assignment;
 use super::balance::Move;
 use super::loads::{Loads, is_served};
-use super::observe::{FleetView, LeaseState, LeaseView};
+use super::observe::{FleetView, LeaseState, LeaseView, NO_RETURN};
 use crate::ids::WorkerId;
 
 /// The part of its excess that a worker gives away at once; the Java KCL's default `dampeningPercentage`.
 const DAMPENING: f64 = 0.6;
-/// After a change of owner the reports tell of the past for two report periods of the Java KCL.
-const QUIET: Duration = Duration::from_secs(60);
-/// How long a lease stays with the worker that got it from another one.
-const REST: Duration = Duration::from_secs(5 * 60);
-/// How long a lease does not return to the worker that it was taken from.
-const NO_RETURN: Duration = Duration::from_secs(60 * 60);
+
+/// How long what happened counts, in report intervals; the figures in the docs are for one of 30 s.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// After a change of owner the reports tell of the past.
+    quiet: Duration,
+    /// How long a lease stays with the worker that got it from another one.
+    rest: Duration,
+    /// How long a lease does not return to a worker that it was taken from.
+    no_return: Duration,
+}
+
+impl Times {
+    pub(super) fn of(report_interval: Duration) -> Self {
+        Self {
+            quiet: report_interval * 2,
+            rest: report_interval * 10,
+            no_return: report_interval * NO_RETURN,
+        }
+    }
+
+    fn is_quiet(self, view: &FleetView) -> bool {
+        let mut served = view.leases.iter().filter(|view| is_served(view));
+        served.all(|view| view.state == LeaseState::Live && !self.is_new(view))
+    }
+
+    /// Its owner's reports do not tell of it yet.
+    fn is_new(self, view: &LeaseView) -> bool {
+        view.moved.as_ref().is_some_and(|moved| moved.ago < self.quiet)
+    }
+
+    fn is_rested(self, view: &LeaseView) -> bool {
+        let taken = view.moved.as_ref().filter(|moved| moved.from.is_some());
+        taken.is_none_or(|moved| moved.ago >= self.rest)
+    }
+
+    fn may_go(self, view: &LeaseView, to: &WorkerId) -> bool {
+        view.left.get(to).is_none_or(|ago| *ago >= self.no_return)
+    }
+}
 
 /// Moves leases to workers without any, and, when the reports tell of the present, from workers above the mean to workers
 /// below it.
@@ -25,33 +59,30 @@ pub(super) fn even_out(
     assignment: &mut Assignment,
     view: &FleetView,
     movable: &[&LeaseView],
+    times: Times,
+    relieved: &mut BTreeSet<WorkerId>,
     moves: &mut Vec<Move>,
 ) {
+    relieved.retain(|id| assignment.counts.get(id) == Some(&0));
     let mut plan = Plan {
         assignment,
         movable: movable.to_vec(),
+        times,
+        relieved,
         moves,
     };
     plan.welcome(view);
-    if plan.moves.is_empty() && is_quiet(view) {
+    if plan.moves.is_empty() && times.is_quiet(view) {
         plan.relieve(view);
     }
-}
-
-fn is_quiet(view: &FleetView) -> bool {
-    let mut served = view.leases.iter().filter(|view| is_served(view));
-    served.all(|view| view.state == LeaseState::Live && !is_new(view))
-}
-
-/// Its owner's reports do not tell of it yet.
-fn is_new(view: &LeaseView) -> bool {
-    view.moved.as_ref().is_some_and(|moved| moved.ago < QUIET)
 }
 
 struct Plan<'a> {
     assignment: &'a mut Assignment,
     /// Leases that are not moved yet.
     movable: Vec<&'a LeaseView>,
+    times: Times,
+    relieved: &'a mut BTreeSet<WorkerId>,
     moves: &'a mut Vec<Move>,
 }
 
@@ -64,13 +95,15 @@ impl Plan<'_> {
         let settled: BTreeSet<_> = view
             .leases
             .iter()
-            .filter(|view| is_served(view) && !is_new(view))
+            .filter(|view| is_served(view) && !self.times.is_new(view))
             .filter_map(|view| view.lease.owner.as_ref())
             .collect();
         for newcomer in self.assignment.receivers() {
             let is_idle = self.count(&newcomer) == 0;
             let is_hot = self.loads().is_some_and(|loads| loads.is_hot(&newcomer));
-            if settled.contains(&newcomer) || (is_idle && is_hot) {
+            let is_cold = self.loads().is_some_and(|loads| loads.is_cold(&newcomer));
+            let is_relieved = self.relieved.contains(&newcomer) && !(is_cold && self.times.is_quiet(view));
+            if settled.contains(&newcomer) || is_relieved || (is_idle && is_hot) {
                 continue;
             }
             while self.count(&newcomer) < share && self.welcome_one(&newcomer) {}
@@ -95,7 +128,7 @@ impl Plan<'_> {
         });
         let donors: Vec<_> = donors.into_iter().map(|(id, _)| id.clone()).collect();
         for donor in donors {
-            let leases = self.leases_of(&donor, |view| may_go(view, newcomer));
+            let leases = self.leases_of(&donor, |view| self.times.may_go(view, newcomer));
             let fits = |view: &&LeaseView| {
                 self.loads()
                     .is_some_and(|loads| loads.fits(newcomer, &view.lease))
@@ -137,13 +170,16 @@ impl Plan<'_> {
         donors.sort_by(|a, b| (b.1 * b.2).total_cmp(&(a.1 * a.2)));
         for (donor, kbps, part) in donors {
             self.relieve_one(&donor, kbps, part);
+            if self.count(&donor) == 0 {
+                self.relieved.insert(donor);
+            }
         }
     }
 
     /// The largest leases that are within what is to be taken; if there are none, the smallest that has any throughput.
     /// Exactly one if the worker has no throughput at all: then nobody knows what a lease is worth.
     fn relieve_one(&mut self, donor: &WorkerId, kbps: f64, part: f64) {
-        let mut leases = self.leases_of(donor, is_rested);
+        let mut leases = self.leases_of(donor, |view| self.times.is_rested(view));
         if kbps <= 0.0 {
             leases.iter().any(|view| self.pass_on(view, donor));
             return;
@@ -164,8 +200,16 @@ impl Plan<'_> {
 
     /// Gives a lease to the least loaded worker that stays below the mean with it.
     fn pass_on(&mut self, view: &LeaseView, donor: &WorkerId) -> bool {
+        // It may be its machine that is busy; a lease that is too much by itself is too much for anybody.
+        let is_last = self.count(donor) == 1;
+        let keeps = |loads: &Loads| is_last && !loads.is_loaded_without(donor, &view.lease);
+        if self.loads().is_some_and(keeps) {
+            return false;
+        }
         let may_receive = |id: &WorkerId| {
-            id != donor && may_go(view, id) && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
+            id != donor
+                && self.times.may_go(view, id)
+                && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
         };
         let Some(to) = self.assignment.receivers().into_iter().find(may_receive) else {
             return false;
@@ -203,16 +247,6 @@ impl<'a> Plan<'a> {
         owned.sort_by(|a, b| self.kbps(b).total_cmp(&self.kbps(a)));
         owned
     }
-}
-
-fn is_rested(view: &LeaseView) -> bool {
-    let taken = view.moved.as_ref().filter(|moved| moved.from.is_some());
-    taken.is_none_or(|moved| moved.ago >= REST)
-}
-
-fn may_go(view: &LeaseView, to: &WorkerId) -> bool {
-    let left = view.moved.as_ref().filter(|moved| moved.ago < NO_RETURN);
-    left.is_none_or(|moved| moved.from.as_ref() != Some(to))
 }
 
 #[cfg(test)]

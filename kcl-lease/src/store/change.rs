@@ -37,6 +37,8 @@ pub enum LeaseChange {
         checkpoint: Checkpoint,
         /// A checkpoint to be committed later; `None` clears one.
         pending: Option<PendingCheckpoint>,
+        /// Smoothed throughput to publish, if it is time for that.
+        throughput_kbps: Option<f64>,
     },
     /// The owner's note of when reading at the latest record began, in milliseconds since the Unix epoch.
     ReadingSince(u64),
@@ -157,12 +159,17 @@ impl LeaseChange {
                 vec![Effect::CheckpointOwner(None), Effect::AddToCounter]
             }
             Self::Release => vec![Effect::Owner(None), Effect::AddToCounter],
-            Self::Checkpoint { checkpoint, pending } => {
+            Self::Checkpoint {
+                checkpoint,
+                pending,
+                throughput_kbps,
+            } => {
                 let mut all = vec![
                     Effect::SetCounter(seen.counter + 1),
                     Effect::Checkpoint(checkpoint.clone()),
                     Effect::Pending(pending.clone()),
                 ];
+                all.extend(throughput_kbps.map(Effect::Throughput));
                 if pending.is_none() {
                     all.push(Effect::ResetOwnerSwitches);
                 }
@@ -331,6 +338,7 @@ mod tests {
         };
         let prepared = after(
             &LeaseChange::Checkpoint {
+                throughput_kbps: None,
                 checkpoint: row.checkpoint.clone(),
                 pending: Some(pending.clone()),
             },
@@ -340,6 +348,7 @@ mod tests {
         assert_eq!(prepared.pending_checkpoint, Some(pending));
         let made = after(
             &LeaseChange::Checkpoint {
+                throughput_kbps: None,
                 checkpoint: Checkpoint::ShardEnd,
                 pending: None,
             },

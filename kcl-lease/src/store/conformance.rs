@@ -134,10 +134,12 @@ fn changes() -> Vec<LeaseChange> {
             throughput_kbps: Some(12.25),
         },
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: position("5000", 0),
             pending: None,
         },
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: position("5000", 0),
             pending: Some(PendingCheckpoint {
                 checkpoint: position("5001", 4),
@@ -145,6 +147,7 @@ fn changes() -> Vec<LeaseChange> {
             }),
         },
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: Checkpoint::ShardEnd,
             pending: None,
         },
@@ -158,6 +161,7 @@ fn changes() -> Vec<LeaseChange> {
             throughput_kbps: None,
         },
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: Checkpoint::ShardEnd,
             pending: None,
         },

@@ -60,6 +60,7 @@ async fn attributes_that_are_not_ours_survive_every_change() {
             throughput_kbps: Some(1.0),
         },
         LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: Checkpoint::ShardEnd,
             pending: None,
         },

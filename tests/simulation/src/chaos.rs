@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -27,6 +28,8 @@ pub struct Chaos {
     watcher: Watcher,
     times: Times,
     world: Name,
+    /// Deeds that are yet to be done.
+    pending: Arc<AtomicUsize>,
 }
 
 impl Chaos {
@@ -45,6 +48,7 @@ impl Chaos {
             watcher,
             times,
             world: "world".into(),
+            pending: Arc::default(),
         }
     }
 
@@ -63,6 +67,11 @@ impl Chaos {
             self.stage.network.count(deed.name());
             self.perform(deed, &mut schedule).await;
         }
+    }
+
+    /// Whether workers may still join or leave.
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
     }
 
     fn note(&self, who: &Name, text: String) {
@@ -199,9 +208,11 @@ impl Chaos {
     {
         let pause = Duration::from_millis(schedule.dice().roll(most));
         let chaos = self.clone();
+        self.pending.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             sleep(pause).await;
-            deed(chaos).await;
+            deed(chaos.clone()).await;
+            chaos.pending.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::history::{Name, What};
+use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
 use crate::processor::{Actor, Stage};
 use crate::seeds::Dice;
@@ -155,7 +156,7 @@ impl Fleet {
         let (clock, offset) = (self.backend.clock().clone(), skew.clone());
         let environment =
             Environment::seeded(seed, move || shifted(clock.now(), offset.load(Ordering::Relaxed)));
-        let worker = Worker::builder(APPLICATION, STREAM, move |shard: &kcl_core::ShardContext| {
+        let mut builder = Worker::builder(APPLICATION, STREAM, move |shard: &kcl_core::ShardContext| {
             Actor::new(stage.clone(), actor.clone(), shard)
         })
         .aws_config(&self.backend.sdk_config_named(&*who))
@@ -165,9 +166,14 @@ impl Fleet {
         .hand_off_timeout(self.times.drain)
         .audit_interval(Duration::from_secs(15))
         .cleanup_interval(Duration::from_secs(20))
-        .environment(environment)
-        .build()
-        .expect("a valid configuration");
+        .environment(environment);
+        if let Some(machines) = &self.stage.machines {
+            builder = builder
+                .load(machines.load_of(&who))
+                .max_utilization(machines.max_utilization())
+                .report_interval(REPORT_INTERVAL);
+        }
+        let worker = builder.build().expect("a valid configuration");
         self.stage.history.record(&who, What::Started { id: id.clone() });
         self.state().ids.insert(who.clone(), id.clone());
         let member = Member {
@@ -178,6 +184,16 @@ impl Fleet {
             skew,
         };
         self.state().members.push(member);
+    }
+
+    /// How the fleet is once it is calm.
+    pub fn calm(&self, machines: &Machines) -> What {
+        let each = self.each(|member| (member.id.clone(), machines.of(&member.who)));
+        What::Calm {
+            machines: each.into_iter().collect(),
+            record: machines.record(),
+            max_utilization: machines.max_utilization(),
+        }
     }
 
     /// Takes a random worker out of the list.

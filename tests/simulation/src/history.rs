@@ -1,5 +1,6 @@
 //! What happened in a world, in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, SequenceNumber};
 use tokio::time::Instant;
 
+use crate::load::Machine;
 use crate::oracle::{Oracle, Violation};
 
 /// A shared name: of a worker's life, a shard or a key.
@@ -228,6 +230,17 @@ pub enum What {
     Disturbed(String),
     /// From here on nothing is disturbed any more.
     Healed,
+    /// Everything is as it should be, but perhaps for who has which lease; nobody joins or leaves until it is `Weighed`.
+    Calm {
+        /// What the workers run on, by their ids.
+        machines: BTreeMap<String, Machine>,
+        /// A record per second, in millionths of an ordinary machine's capacity.
+        record: u64,
+        /// The operating range of every worker, in percent.
+        max_utilization: u8,
+    },
+    /// The leases had time to be spread by load.
+    Weighed,
     /// The fleet has come to rest.
     Settled,
     /// The fleet did not come to rest in time.

@@ -11,6 +11,7 @@ pub mod crew;
 pub mod faults;
 pub mod fleet;
 pub mod history;
+pub mod load;
 pub mod oracle;
 pub mod processor;
 pub mod scale;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
+use crate::load::Machines;
 use crate::seeds::Dice;
 
 /// What all processors of a world share.
@@ -23,6 +24,8 @@ pub struct Stage {
     pub history: History,
     /// Whose workers stand still.
     pub network: Network,
+    /// What its workers run on, if they tell of it.
+    pub machines: Option<Machines>,
     shared: Arc<Shared>,
 }
 
@@ -81,7 +84,13 @@ impl Manner {
 
 impl Stage {
     /// A stage on which processors misbehave by these dice.
-    pub fn new(history: History, network: Network, dice: Dice, wanted: Wanted) -> Self {
+    pub fn new(
+        history: History,
+        network: Network,
+        machines: Option<Machines>,
+        dice: Dice,
+        wanted: Wanted,
+    ) -> Self {
         let shared = Shared {
             dice: Mutex::new(dice),
             wanted,
@@ -92,6 +101,7 @@ impl Stage {
         Self {
             history,
             network,
+            machines,
             shared: Arc::new(shared),
         }
     }
@@ -99,6 +109,9 @@ impl Stage {
     /// From now on every processor behaves.
     pub fn calm(&self) {
         self.shared.is_calm.store(true, Ordering::Relaxed);
+        if let Some(machines) = &self.machines {
+            machines.calm();
+        }
     }
 
     /// The shards that more than one processor believes to own, with these processors.
@@ -345,6 +358,9 @@ impl Drop for Calling {
 
 impl Drop for Actor {
     fn drop(&mut self) {
+        if let Some(machines) = &self.stage.machines {
+            machines.process(&self.who, &self.of.shard, false);
+        }
         let owners = self.stage.shared.owners.lock();
         owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
     }
@@ -353,6 +369,9 @@ impl Drop for Actor {
 #[async_trait]
 impl RecordProcessor for Actor {
     async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
+        if let Some(machines) = &self.stage.machines {
+            machines.process(&self.who, &self.of.shard, true);
+        }
         self.note(What::Initialized { of: self.of.clone() });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
         self.thawed().await;

@@ -154,6 +154,19 @@ fn sentence(what: &What) -> String {
         }
         What::Ended { reason } => format!("ended by itself: {reason}"),
         What::Disturbed(text) => text.clone(),
+        What::Calm { machines, record, .. } => {
+            let each = machines.iter().map(|(id, machine)| {
+                let (base, size) = (machine.base as f64 / 10.0, machine.size as f64 / 1e3);
+                format!("{id}: {size}, {base} % {:?}", machine.voice)
+            });
+            let each: Vec<_> = each.collect();
+            let record = *record as f64 / 1e4;
+            format!(
+                "the fleet is calm; a record/s takes {record:.1} %; {}",
+                each.join("; ")
+            )
+        }
+        What::Weighed => "the leases are weighed".to_owned(),
         What::Healed => "everything is healed".to_owned(),
         What::Settled => "the fleet rests".to_owned(),
         What::Unsettled { because } => format!("the fleet does not come to rest: {}", because.join("; ")),

@@ -8,16 +8,20 @@ use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
 use kcl_core::SequenceNumber;
 
 use crate::history::{History, Name, What};
+use crate::load::Machines;
 use crate::seeds::Dice;
 
 /// The stream's name.
 pub const STREAM: &str = "clicks";
+/// About so many records are put per second.
+pub const RECORDS_PER_SECOND: u64 = 8;
 
 /// What is put, and where to.
 #[derive(Debug)]
 pub struct Workload {
     kinesis: Client,
     history: History,
+    machines: Option<Machines>,
     dice: Dice,
     world: Name,
     keys: u64,
@@ -31,13 +35,20 @@ pub struct Workload {
 
 impl Workload {
     /// A workload on an existing stream that is split until it has `most_shards` open ones.
-    pub fn new(kinesis: Client, history: History, mut dice: Dice, most_shards: usize) -> Self {
+    pub fn new(
+        kinesis: Client,
+        history: History,
+        machines: Option<Machines>,
+        mut dice: Dice,
+        most_shards: usize,
+    ) -> Self {
         // With few keys most shards are idle.
         let keys = *dice.pick(&[3, 10, 40, 120]).unwrap_or(&40);
         let hot = *dice.pick(&[0, 300, 900]).unwrap_or(&0);
         Self {
             kinesis,
             history,
+            machines,
             dice,
             world: "world".into(),
             keys,
@@ -71,12 +82,16 @@ impl Workload {
         let answer = request.set_records(Some(entries)).send().await.expect("put");
         for ((key, counter), stored) in names.into_iter().zip(answer.records()) {
             let sequence = stored.sequence_number().expect("nothing is throttled");
+            let shard: Name = stored.shard_id().expect("stored").into();
+            if let Some(machines) = &self.machines {
+                machines.put(&shard);
+            }
             self.history.record(
                 &self.world,
                 What::Put {
                     key,
                     counter,
-                    shard: stored.shard_id().expect("stored").into(),
+                    shard,
                     sequence: SequenceNumber::parse(sequence).expect("a number"),
                 },
             );

@@ -15,16 +15,19 @@ use crate::chaos::Chaos;
 use crate::faults::{Network, Rates, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
+use crate::load::Machines;
 use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::processor::Stage;
 use crate::seeds::Dice;
-use crate::settled;
+use crate::settled::{self, Subject};
 use crate::watcher::Watcher;
 use crate::workload::{STREAM, Workload};
 
 /// How long the fleet may take to come to rest once nothing is disturbed any more, besides six fail-over times: for so long a
 /// worker that did not take leases up is given none.
 pub const SETTLE: Duration = Duration::from_secs(30);
+/// So long records are put and nothing is disturbed, before it is looked how leases are spread by load: 50 report intervals.
+const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
 const PUT_ON: Duration = Duration::from_secs(5);
 /// Where reading starts, after the beginning of the world, in a history that starts at a time.
@@ -139,15 +142,19 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let request = kinesis.create_stream().stream_name(STREAM);
     request.shard_count(size.shards).send().await.expect("created");
 
+    let machines = (size.wanted.loads || Machines::are_told_of(seed)) && !size.wanted.lacks("loads");
+    let machines = machines.then(|| Machines::drawn(seed, size.workers));
     let stage = Stage::new(
         history.clone(),
         network.clone(),
+        machines.clone(),
         Dice::of(seed, "processors"),
         size.wanted.clone(),
     );
     let mut workload = Workload::new(
         kinesis,
         history.clone(),
+        machines.clone(),
         Dice::of(seed, "workload"),
         size.most_shards(),
     );
@@ -192,6 +199,19 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     chaos.rage(schedule, size.disturbed).await;
 
     let world: Name = "world".into();
+    let is_restless = async |subject| {
+        settled::what_is_wrong(
+            &fleet,
+            &watcher,
+            &workload,
+            &history,
+            &size.wanted,
+            stage.machines.as_ref(),
+            subject,
+        )
+        .await
+    };
+    let patience = SETTLE + failover * 6;
     network.heal_all();
     stage.calm();
     // Only a worker that starts makes a new lease table.
@@ -199,15 +219,38 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         fleet.start();
     }
     history.record(&world, What::Healed);
-    let healed = Instant::now();
+    let mut healed = Instant::now();
     let mut calm_since = None;
+    if let Some(machines) = &stage.machines {
+        while !history.is_violated() {
+            sleep(Duration::from_millis(500)).await;
+            let wrong = is_restless(Subject::AllButRecords).await;
+            if wrong.is_empty() {
+                // Who is to come for some deed may come late.
+                if !chaos.is_pending() {
+                    break;
+                }
+            } else if healed.elapsed() > patience {
+                history.record(&world, What::Unsettled { because: wrong });
+            }
+        }
+        history.record(&world, fleet.calm(machines));
+        let calm = Instant::now();
+        while calm.elapsed() < CALM && !history.is_violated() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        if !history.is_violated() {
+            history.record(&world, What::Weighed);
+        }
+        healed = Instant::now();
+    }
     while !history.is_violated() {
         sleep(Duration::from_millis(500)).await;
         if healed.elapsed() < PUT_ON {
             continue;
         }
         producing.abort();
-        let wrong = settled::what_is_wrong(&fleet, &watcher, &workload, &history, &size.wanted).await;
+        let wrong = is_restless(Subject::All).await;
         if wrong.is_empty() {
             let since: &mut Instant = calm_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= Duration::from_secs(1) {
@@ -216,7 +259,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             }
         } else {
             calm_since = None;
-            if healed.elapsed() > SETTLE + failover * 6 {
+            if healed.elapsed() > patience {
                 history.record(&world, What::Unsettled { because: wrong });
             }
         }

@@ -139,6 +139,7 @@ async fn an_unconfirmed_checkpoint_that_was_applied_does_not_stand_in_the_way_of
         .write(
             &row(&store).await,
             &LeaseChange::Checkpoint {
+                throughput_kbps: None,
                 checkpoint: at("10"),
                 pending: None,
             },
@@ -345,4 +346,16 @@ async fn loss_is_signalled_to_those_who_watch() {
         .unwrap()
         .clone();
     assert_eq!(standing, Standing::Lost(LossReason::Unowned));
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_that_take_the_place_of_renewals_tell_of_the_throughput() {
+    let (store, held) = held_lease().await;
+    for second in 1..=10_u32 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        held.record_throughput(4 * 1024);
+        held.checkpoint(at(&second.to_string())).await.unwrap();
+        let expected = (second >= 4).then_some(4.0);
+        assert_eq!(row(&store).await.throughput_kbps, expected, "{second}");
+    }
 }

@@ -68,6 +68,8 @@ fn lease(owner: &str, text: &str) -> LeaseView {
         state,
         claim,
         moved: None,
+        left: std::collections::BTreeMap::new(),
+        kbps: None,
     }
 }
 
@@ -77,7 +79,10 @@ fn plan(sketch: &str) -> String {
 }
 
 fn plan_within(sketch: &str, max_leases: usize) -> String {
-    let limits = BalanceLimits { max_leases };
+    let limits = BalanceLimits {
+        max_leases,
+        report_interval: std::time::Duration::from_secs(30),
+    };
     let moves = Balancer::new(Balancing::default(), limits).plan(&fleet(sketch));
     let texts = moves.iter().map(|m| match &m.change {
         LeaseChange::Assign { to } => format!("{}={to}", m.lease.key),
@@ -147,6 +152,7 @@ fn no_worker_is_given_more_than_its_limit() {
 fn plan_freely(view: &FleetView) -> Vec<Move> {
     let limits = BalanceLimits {
         max_leases: usize::MAX,
+        report_interval: std::time::Duration::from_secs(30),
     };
     Balancer::new(Balancing::default(), limits).plan(view)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
+use super::tests::left_by;
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::lease::Lease;
@@ -57,6 +58,7 @@ impl Model {
                 Balancing::Utilization,
                 BalanceLimits {
                     max_leases: usize::MAX,
+                    report_interval: std::time::Duration::from_secs(30),
                 },
             ),
             shards,
@@ -120,18 +122,23 @@ impl Model {
 
     fn view(&self, now: u64) -> FleetView {
         let name = |id: usize| format!("{id:03}");
-        let leases = self.shards.iter().enumerate().map(|(key, shard)| LeaseView {
-            lease: Lease {
-                owner: Some(name(shard.owner).as_str().into()),
-                throughput_kbps: Some(shard.kbps),
-                ..Lease::new(name(key).as_str(), Checkpoint::TrimHorizon)
-            },
-            state: LeaseState::Live,
-            claim: Claim::Yes,
-            moved: shard.moved.map(|(from, at)| Relocation {
+        let leases = self.shards.iter().enumerate().map(|(key, shard)| {
+            let moved = shard.moved.map(|(from, at)| Relocation {
                 from: Some(name(from).as_str().into()),
                 ago: Duration::from_secs(now - at),
-            }),
+            });
+            LeaseView {
+                left: left_by(moved.as_ref()),
+                lease: Lease {
+                    owner: Some(name(shard.owner).as_str().into()),
+                    throughput_kbps: Some(shard.kbps),
+                    ..Lease::new(name(key).as_str(), Checkpoint::TrimHorizon)
+                },
+                state: LeaseState::Live,
+                claim: Claim::Yes,
+                kbps: Some(shard.kbps),
+                moved,
+            }
         });
         let workers = self.members.iter().enumerate().map(|(id, member)| WorkerView {
             id: name(id).as_str().into(),

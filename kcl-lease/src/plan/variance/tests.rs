@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::lease::Lease;
@@ -59,7 +61,12 @@ fn lease(owner: &str, text: &str) -> LeaseView {
     lease.throughput_kbps = kbps.map(|kbps| kbps.parse().unwrap());
     lease.owner = next.or(Some(owner)).filter(|owner| *owner != "-").map(Into::into);
     lease.checkpoint_owner = next.map(|_| owner.into());
+    let moved = left.map(|left| Relocation {
+        from: Some(&left[..1]).filter(|from| *from != "-").map(Into::into),
+        ago: Duration::from_secs(left[1..].parse().unwrap()),
+    });
     LeaseView {
+        left: left_by(moved.as_ref()),
         state: match () {
             () if owner == "-" => LeaseState::Unowned,
             () if is_expired => LeaseState::Expired,
@@ -67,12 +74,15 @@ fn lease(owner: &str, text: &str) -> LeaseView {
             () => LeaseState::Live,
         },
         claim,
-        moved: left.map(|left| Relocation {
-            from: Some(&left[..1]).filter(|from| *from != "-").map(Into::into),
-            ago: Duration::from_secs(left[1..].parse().unwrap()),
-        }),
+        moved,
+        kbps: lease.throughput_kbps,
         lease,
     }
+}
+
+pub(super) fn left_by(moved: Option<&Relocation>) -> BTreeMap<WorkerId, Duration> {
+    let left = moved.and_then(|moved| Some((moved.from.clone()?, moved.ago)));
+    left.into_iter().collect()
 }
 
 /// The plan as text: `3=a` assigns, `3>a` begins a hand-off.
@@ -86,7 +96,13 @@ fn text_of(moves: &[Move]) -> String {
 }
 
 fn balancer(balancing: Balancing, max_leases: usize) -> Balancer {
-    Balancer::new(balancing, BalanceLimits { max_leases })
+    Balancer::new(
+        balancing,
+        BalanceLimits {
+            max_leases,
+            report_interval: std::time::Duration::from_secs(30),
+        },
+    )
 }
 
 fn plan_by(balancing: Balancing, sketch: &str) -> String {
@@ -188,7 +204,12 @@ fn a_hot_worker_gives_part_of_its_excess_to_cold_ones() {
             "a 90: 1 2 3 4 5 6 7 8 9 | b 50: 10",
             "1>b",
         ),
-        ("even its only one", "a 90: 1@5 | b 50: 2@30", "1>b"),
+        (
+            "even its only one, if it is busy without it",
+            "a 90: 1@5 | b 50: 2@40",
+            "1>b",
+        ),
+        ("not one that is too much by itself", "a 90: 1@5 | b 50: 2@30", ""),
         (
             "not more than fits below the mean",
             "a 90: 1@100 2@100 | b 50: 3@100",
@@ -446,4 +467,20 @@ fn by_count_neither_load_nor_throughput_matters() {
         plan_by(Balancing::Count, "a 1: 1@1 2@1 3@1 | b 99: 4@9000"),
         "3>b"
     );
+}
+
+#[test]
+fn a_worker_that_gave_its_last_lease_away_is_not_new() {
+    let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+    let mut plan = |sketch: &str| text_of(&balancer.plan(&fleet(sketch)));
+    assert_eq!(plan("a 90: 1@10 | b 20: 2@40 3@50"), "1>b");
+    let without = "a 50: | b 40: 1@10<a70 2@40 3@50";
+    assert_eq!(plan(without), "");
+    assert_eq!(
+        plan("a 10: | b 90: 1@10<a400 2@20 3@70"),
+        "2>a",
+        "by load it is given leases"
+    );
+    assert_eq!(plan("a 50: 2@20 | b 40: 1@10 3@70"), "");
+    assert_eq!(plan(without), "2>a", "it had some meanwhile");
 }

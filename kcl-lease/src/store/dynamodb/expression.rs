@@ -197,6 +197,7 @@ mod tests {
     #[test]
     fn a_checkpoint_requires_the_writer_to_own_the_lease() {
         let change = LeaseChange::Checkpoint {
+            throughput_kbps: None,
             checkpoint: Checkpoint::ShardEnd,
             pending: None,
         };

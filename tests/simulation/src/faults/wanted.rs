@@ -11,7 +11,10 @@ use super::Deed;
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
-    /// Leaves out a kind of fault, by its name in the summary, or the look at the `status`; may be repeated.
+    /// Has workers tell of their loads in every history, not only in three of ten.
+    #[arg(long)]
+    pub loads: bool,
+    /// Leaves out a kind of fault, by its name in the summary, the `loads`, or the look at the `status`; may be repeated.
     #[arg(long, value_name = "KIND")]
     pub without: Vec<String>,
     /// Disturbs the fleet and the stream in this way and no other; may be repeated.
@@ -69,7 +72,9 @@ impl Wanted {
             .rate
             .iter()
             .map(|rate| ["--rate".to_owned(), rate.to_string()]);
-        without.chain(only).chain(rate).flatten().collect()
+        let loads = self.loads.then(|| "--loads".to_owned());
+        let others = without.chain(only).chain(rate).flatten();
+        loads.into_iter().chain(others).collect()
     }
 }
 
@@ -128,6 +133,7 @@ mod tests {
     #[test]
     fn arguments_are_understood_again() {
         let wanted = Wanted {
+            loads: true,
             without: vec!["status".to_owned()],
             only: vec!["kill and return".to_owned(), "freeze".to_owned()],
             rate: vec!["answer lost=50".parse().unwrap()],
@@ -137,7 +143,7 @@ mod tests {
         assert_eq!(read.wanted, wanted);
         assert_eq!(
             wanted.to_string(),
-            r#" --without status --only "kill and return" --only freeze --rate "answer lost=50""#
+            r#" --loads --without status --only "kill and return" --only freeze --rate "answer lost=50""#
         );
     }
 

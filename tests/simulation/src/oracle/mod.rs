@@ -1,5 +1,6 @@
 //! What must hold, as rules over a history: events in, violations out. Pure.
 
+mod balance;
 mod cost;
 mod deleted;
 mod family;
@@ -95,6 +96,7 @@ impl Oracle {
                 Box::new(stuck::Stuck::new(times)),
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
+                Box::new(balance::Balance::default()),
             ],
             rest: rest::Rest::default(),
             gone: BTreeSet::new(),

@@ -62,6 +62,8 @@ pub(crate) struct Wishes {
     seconds: Option<u64>,
     workers: Option<usize>,
     shards: Option<i32>,
+    #[serde(default)]
+    loads: bool,
     twice: Option<bool>,
     #[serde(default)]
     without: Vec<String>,
@@ -102,6 +104,7 @@ impl List {
 impl Wishes {
     fn wanted(&self) -> Wanted {
         Wanted {
+            loads: self.loads,
             without: self.without.clone(),
             only: self.only.clone(),
             rate: self.rate.clone(),

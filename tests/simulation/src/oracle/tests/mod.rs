@@ -1,5 +1,6 @@
 //! Histories that break each rule, and the nearest ones that do not.
 
+mod balance;
 mod cost;
 mod family;
 mod leaving;

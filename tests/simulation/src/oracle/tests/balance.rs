@@ -1,0 +1,165 @@
+//! Where leases are once nothing is disturbed any more.
+
+use super::*;
+use crate::load::{Machine, Voice};
+use crate::oracle::balance::{MOVING, MUTE, RESTLESS, UNEVEN};
+
+/// A machine of ordinary size that does nothing besides.
+const ORDINARY: Machine = Machine {
+    size: 1_000,
+    base: 0,
+    noise: 0,
+    voice: Voice::Clear,
+};
+
+fn says(voice: Voice) -> Machine {
+    Machine { voice, ..ORDINARY }
+}
+
+/// A record per second takes a tenth of an ordinary machine.
+fn calm(machines: &[(&str, Machine)]) -> What {
+    let machines = machines.iter().map(|(id, machine)| ((*id).to_owned(), *machine));
+    What::Calm {
+        machines: machines.collect(),
+        record: 100_000,
+        max_utilization: 100,
+    }
+}
+
+/// Who has which shard from the beginning, with records per second.
+type Held<'a> = (&'a str, u64);
+
+/// Shards with their owners and their records in 100 calm seconds; then the fleet is weighed.
+fn weighed(
+    machines: &[(&str, Machine)],
+    held: &[Held<'_>],
+    moves: Vec<(u64, u64, &str)>,
+) -> Vec<&'static str> {
+    let mut events = Vec::new();
+    for (number, (owner, _)) in (0..).zip(held) {
+        events.push((0, "world", row(number, owner, None, 1, Checkpoint::Latest)));
+    }
+    events.push((10, "world", calm(machines)));
+    for (counter, (at, number, to)) in (2..).zip(moves) {
+        events.push((at, "world", row(number, to, None, counter, Checkpoint::Latest)));
+    }
+    for (number, (_, rate)) in (0..).zip(held) {
+        events.extend((0..rate * 100).map(|counter| (109, "world", put(number, counter))));
+    }
+    events.push((110, "world", What::Weighed));
+    events.sort_by_key(|(at, ..)| *at);
+    broken_from(Start::Latest, events)
+}
+
+const PAIR: [(&str, Machine); 2] = [("a", ORDINARY), ("b", ORDINARY)];
+const THREE: [(&str, Machine); 3] = [("a", ORDINARY), ("b", ORDINARY), ("c", ORDINARY)];
+
+#[test]
+fn a_lease_that_moved_stays_for_a_while_and_does_not_return_for_long() {
+    let held = [("a", 1), ("b", 1), ("c", 1)];
+    let moved = |moves: &[(u64, u64, &'static str)]| {
+        let mut all = moves.to_vec();
+        // Whatever came of it, each has one lease in the end.
+        all.retain(|(at, ..)| *at < 90);
+        weighed(&THREE, &held, all)
+            .into_iter()
+            .filter(|rule| *rule == RESTLESS)
+            .count()
+    };
+    assert_eq!(moved(&[(20, 0, "b"), (50, 0, "c")]), 0);
+    assert_eq!(moved(&[(20, 0, "b"), (40, 0, "c")]), 1, "too soon");
+    assert_eq!(moved(&[(20, 0, "b"), (60, 0, "a")]), 1, "it returns");
+    assert_eq!(moved(&[(5, 0, "b"), (15, 0, "a")]), 0, "much happened until now");
+    assert_eq!(
+        moved(&[(20, 0, "gone"), (40, 0, "a")]),
+        0,
+        "it was given to a dead one"
+    );
+}
+
+#[test]
+fn nothing_goes_to_a_worker_that_cannot_tell_how_busy_it_is_unless_nobody_can() {
+    let fleet = |voice| [("a", says(voice)), ("b", says(Voice::Lost))];
+    let held = [("a", 1), ("a", 1)];
+    let moves = vec![(20, 0, "b")];
+    assert_eq!(weighed(&fleet(Voice::Clear), &held, moves.clone()), [MUTE]);
+    assert_eq!(weighed(&fleet(Voice::Silent), &held, moves.clone()), [MUTE]);
+    assert_eq!(weighed(&fleet(Voice::Lost), &held, moves), [""; 0]);
+}
+
+#[test]
+fn a_calm_fleet_soon_moves_few_leases() {
+    let moved = |held: &[Held<'_>], at, count| {
+        let moves = (0..count).map(|number| (at, number, "b")).collect();
+        weighed(&PAIR, held, moves)
+    };
+    let few = [("a", 1), ("a", 1), ("a", 1), ("b", 1)];
+    assert_eq!(moved(&few, 100, 2), [""; 0]);
+    assert_eq!(moved(&few, 100, 3), [MOVING]);
+    assert_eq!(moved(&few, 50, 2), [""; 0]);
+    let many = [("a", 1); 8];
+    assert_eq!(moved(&many, 100, 4), [""; 0]);
+    assert_eq!(moved(&many, 100, 5), [MOVING]);
+}
+
+#[test]
+fn a_fleet_is_even_by_count_if_it_is_not_busy_or_somebody_reports_nothing() {
+    let even = [("a", 0), ("a", 0), ("b", 0)];
+    let uneven = [("a", 0), ("a", 0)];
+    assert_eq!(weighed(&PAIR, &even, vec![]), [""; 0]);
+    assert_eq!(weighed(&PAIR, &uneven, vec![]), [UNEVEN]);
+    let loads = [("a", 1), ("a", 1), ("a", 1), ("b", 3)];
+    let silent = [("a", ORDINARY), ("b", says(Voice::Silent))];
+    assert_eq!(weighed(&silent, &loads, vec![]), [UNEVEN]);
+    let mute = [("a", ORDINARY), ("b", says(Voice::Lost))];
+    assert_eq!(
+        weighed(&mute, &uneven, vec![]),
+        [""; 0],
+        "who is mute does not count"
+    );
+}
+
+#[test]
+fn a_busy_fleet_is_even_by_load() {
+    let busy = |held: &[Held<'_>]| weighed(&PAIR, held, vec![]);
+    assert_eq!(busy(&[("a", 1), ("a", 1), ("a", 1), ("a", 1), ("b", 4)]), [""; 0]);
+    assert_eq!(
+        busy(&[
+            ("a", 1),
+            ("a", 1),
+            ("a", 1),
+            ("a", 1),
+            ("a", 1),
+            ("a", 1),
+            ("b", 1)
+        ]),
+        [UNEVEN]
+    );
+    assert_eq!(busy(&[("a", 5), ("a", 1)]), [UNEVEN], "the other has nothing");
+    assert_eq!(busy(&[("a", 8), ("b", 1)]), [""; 0], "one cannot be divided");
+    let strong = Machine {
+        size: 4_000,
+        ..ORDINARY
+    };
+    let held = [("a", 1), ("a", 1), ("a", 1), ("a", 1), ("a", 1), ("b", 5)];
+    let unlike = [("a", strong), ("b", ORDINARY), ("c", ORDINARY)];
+    assert_eq!(
+        weighed(&unlike, &[held.as_slice(), &[("c", 2)]].concat(), vec![]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_lease_that_may_not_return_does_not_make_a_fleet_uneven() {
+    let held: Vec<_> = ["a", "a", "a", "a", "a", "a", "b"].map(|id| (id, 1)).to_vec();
+    let moved = |at| (0..6).map(|number| (at, number, "a")).collect::<Vec<_>>();
+    let came: Vec<_> = held.iter().map(|(_, rate)| ("b", *rate)).collect();
+    assert_eq!(weighed(&PAIR, &came, moved(30)), [""; 0], "none may return");
+    let fleet = [("a", ORDINARY), ("b", ORDINARY), ("c", ORDINARY)];
+    let held: Vec<_> = came
+        .iter()
+        .map(|(id, rate)| (*id, *rate))
+        .chain([("c", 0)])
+        .collect();
+    assert_eq!(weighed(&fleet, &held, moved(30)), [UNEVEN]);
+}
