@@ -61,6 +61,8 @@ enum Manner {
     Twice,
     /// Checkpoints beyond what was delivered.
     OutOfRange,
+    /// Makes two checkpoints at the same time, the later one first.
+    Races,
 }
 
 impl Manner {
@@ -78,6 +80,7 @@ impl Manner {
             Self::Late => "late checkpoint",
             Self::Twice => "checkpoint twice",
             Self::OutOfRange => "checkpoint out of range",
+            Self::Races => "two checkpoints at once",
         }
     }
 }
@@ -169,6 +172,7 @@ impl Stage {
             26..=28 => Manner::Late,
             29..=31 => Manner::Twice,
             32..=34 => Manner::OutOfRange,
+            36..=37 => Manner::Races,
             _ => Manner::Good,
         };
         let manner = if self.shared.wanted.lacks(manner.name()) {
@@ -329,6 +333,13 @@ impl Actor {
                     }
                 }
                 checkpointer.checkpoint().await?;
+            }
+            Manner::Races => {
+                if let Some(middle) = batch.records().get(batch.len() / 2) {
+                    let earlier = checkpointer.checkpoint_at(middle);
+                    let (done, _) = tokio::join!(checkpointer.checkpoint(), earlier);
+                    done?;
+                }
             }
             _ => checkpointer.checkpoint().await?,
         }
