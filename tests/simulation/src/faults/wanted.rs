@@ -11,7 +11,7 @@ use super::Deed;
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
-    /// Has workers tell of their loads in every history, not only in three of ten.
+    /// Has workers tell of their loads in every history, not only in one of twenty.
     #[arg(long)]
     pub loads: bool,
     /// Leaves out a kind of fault, by its name in the summary, the `loads`, or the look at the `status`; may be repeated.

@@ -27,9 +27,9 @@ use crate::table::Row;
 /// Makes deliberate mistakes in a copy of the library, and looks whether the simulator finds them.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only the mutations whose name or file contains this.
+    /// Only the mutations whose name or file contains this; may be repeated.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Lists the mutations and does nothing.
     #[arg(long)]
     list: bool,
@@ -45,7 +45,7 @@ struct Args {
     /// Goes on although the library as it is breaks rules, without the seeds that show it.
     #[arg(long)]
     despite: bool,
-    /// Writes the table to MUTATIONS.md.
+    /// Writes the table to MUTATIONS.md. What is not tried keeps its line there.
     #[arg(long)]
     write: bool,
     #[command(subcommand)]
@@ -69,11 +69,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .join("../..")
         .canonicalize()?;
     let mut list = List::load(&root)?;
-    if let Some(only) = &args.only {
-        list.mutations.retain(|mutation| {
-            mutation.name.contains(only) || mutation.files().iter().any(|file| file.contains(only))
-        });
-    }
+    let is_wanted = |mutation: &Mutation| {
+        let files = mutation.files();
+        let mut texts = files.into_iter().chain([mutation.name.as_str()]);
+        args.only.is_empty() || texts.any(|text| args.only.iter().any(|only| text.contains(only)))
+    };
+    let others;
+    (list.mutations, others) = list.mutations.into_iter().partition(is_wanted);
     if let Some(seeds) = args.seeds {
         for mutation in &mut list.mutations {
             mutation.histories.seeds = Some(seeds);
@@ -85,10 +87,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    try_all(&args, &root, &list)
+    try_all(&args, &root, &list, &others)
 }
 
-fn try_all(args: &Args, root: &Path, list: &List) -> Result<ExitCode, Box<dyn Error>> {
+fn try_all(args: &Args, root: &Path, list: &List, others: &[Mutation]) -> Result<ExitCode, Box<dyn Error>> {
     let patience = Duration::from_secs(args.patience);
     let copies = (1..=args.jobs.max(1))
         .map(|number| Copy::of(root, number))
@@ -135,7 +137,8 @@ fn try_all(args: &Args, root: &Path, list: &List) -> Result<ExitCode, Box<dyn Er
     let rows: Vec<_> = rows
         .map(|(mutation, finding)| Row { mutation, finding })
         .collect();
-    let markdown = table::markdown(list, &rows);
+    let before = std::fs::read_to_string(root.join(table::FILE))?;
+    let markdown = table::markdown(list, &rows, &table::kept(&before, others));
     println!("\n{markdown}");
     if args.write {
         std::fs::write(root.join(table::FILE), markdown)?;

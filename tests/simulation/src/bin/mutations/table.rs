@@ -8,6 +8,8 @@ use crate::list::{self, List, Mutation};
 /// The table's path in the workspace.
 pub(crate) const FILE: &str = "tests/simulation/MUTATIONS.md";
 
+const MISSED: &str = "## Not caught";
+
 /// What came of one mutation.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
@@ -17,20 +19,58 @@ pub(crate) struct Row<'a> {
     pub(crate) finding: Option<Finding>,
 }
 
+/// Lines of an earlier document, by its parts.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    made: Vec<String>,
+    real: Vec<String>,
+    missed: Vec<String>,
+}
+
+impl Kept {
+    fn len(&self) -> usize {
+        self.made.len() + self.real.len() + self.missed.len()
+    }
+}
+
+/// The lines of mutations that were not tried now.
+pub(crate) fn kept(before: &str, others: &[Mutation]) -> Kept {
+    let mut kept = Kept::default();
+    let (found, missed) = before.split_once(MISSED).unwrap_or((before, ""));
+    let line = |part: &str, start: &str| {
+        let start = format!("| {} ", cell(start));
+        part.lines()
+            .find(|line| line.starts_with(&start))
+            .map(ToOwned::to_owned)
+    };
+    for mutation in others {
+        kept.missed.extend(line(missed, &mutation.name));
+        match &mutation.was_real {
+            Some(was_real) => kept.real.extend(line(found, was_real)),
+            None => kept.made.extend(line(found, &mutation.name)),
+        }
+    }
+    kept
+}
+
 /// The whole document.
-pub(crate) fn markdown(list: &List, rows: &[Row<'_>]) -> String {
+pub(crate) fn markdown(list: &List, rows: &[Row<'_>], kept: &Kept) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(&mut text, list, rows);
+    let _ = write(&mut text, list, rows, kept);
     text
 }
 
-fn write(text: &mut String, list: &List, rows: &[Row<'_>]) -> std::fmt::Result {
+fn write(text: &mut String, list: &List, rows: &[Row<'_>], kept: &Kept) -> std::fmt::Result {
     let found = rows
         .iter()
         .filter_map(|row| Some((row.mutation, row.finding.as_ref()?)));
     let (real, made): (Vec<_>, Vec<_>) = found.partition(|(mutation, _)| mutation.was_real.is_some());
-    head(text, list, real.len() + made.len())?;
+    let count = real.len() + made.len() + kept.real.len() + kept.made.len();
+    head(text, list, count, rows.len() + kept.len())?;
+    for line in &kept.made {
+        writeln!(text, "{line}")?;
+    }
     for (mutation, finding) in made {
         writeln!(
             text,
@@ -54,6 +94,9 @@ among the tests.
 |---|---|---|---:|
 "
     )?;
+    for line in &kept.real {
+        writeln!(text, "{line}")?;
+    }
     for (mutation, finding) in real {
         writeln!(
             text,
@@ -66,11 +109,14 @@ among the tests.
         )?;
     }
     let missed: Vec<_> = rows.iter().filter(|row| row.finding.is_none()).collect();
-    if !missed.is_empty() {
+    if !missed.is_empty() || !kept.missed.is_empty() {
         write!(
             text,
-            "\n## Not caught\n\n| mutation | file | seeds tried | why |\n|---|---|---:|---|\n"
+            "\n{MISSED}\n\n| mutation | file | seeds tried | why |\n|---|---|---:|---|\n"
         )?;
+    }
+    for line in &kept.missed {
+        writeln!(text, "{line}")?;
     }
     for row in missed {
         let was_real = match &row.mutation.was_real {
@@ -91,8 +137,7 @@ among the tests.
     Ok(())
 }
 
-fn head(text: &mut String, list: &List, found: usize) -> std::fmt::Result {
-    let is_real = |mutation: &&Mutation| mutation.was_real.is_some();
+fn head(text: &mut String, list: &List, found: usize, all: usize) -> std::fmt::Result {
     let (_, file) = list::FILE.rsplit_once('/').unwrap_or_default();
     let usual = &list.histories;
     write!(
@@ -102,7 +147,7 @@ fn head(text: &mut String, list: &List, found: usize) -> std::fmt::Result {
 Each line is a mistake that was made on purpose in a copy of the library, the rule of the simulator that it broke first, and how many
 seeds it took: histories of {seconds} s that start with {workers} workers and {shards} shards, one after another from seed 1, at most
 {seeds}. The library as it is keeps every rule in all of them. Where a mistake needs other histories, they stand beside the number.
-{found} of {all} are found. {real} of the {all} the library really made, until the simulator found them.
+{found} of {all} are found.
 
 The mistakes are listed in [{file}]({file}); a test checks that each still applies. This table is written by
 
@@ -117,8 +162,6 @@ cargo run --release -p kcl-simulation --bin mutations -- --write --jobs 2
         workers = usual.workers,
         shards = usual.shards,
         seeds = usual.seeds,
-        all = list.mutations.len(),
-        real = list.mutations.iter().filter(is_real).count(),
     )
 }
 
