@@ -89,9 +89,14 @@ impl Rule for Cost {
                     self.count(owner);
                 }
             }
-            What::RowGone { shard } | What::RowDeletedByHand { shard } => {
+            What::RowGone { shard } => {
                 self.owners.remove(shard);
                 self.moves += 1;
+            }
+            // Who had it, and who waited for it, looks into what became of it.
+            What::RowDeletedByHand { shard } => {
+                self.owners.remove(shard);
+                self.moves += 2;
             }
             What::BatchEnded { .. } => self.work.entry(event.who.clone()).or_default().batches += 1,
             What::Initialized { .. }
