@@ -10,6 +10,8 @@ use crate::load::{Machine, REPORT_INTERVAL, Voice};
 pub(super) const RESTLESS: &str =
     "a lease that moved in a calm fleet stays for 10 report intervals, and does not return within 120";
 pub(super) const MUTE: &str = "in a calm fleet no lease moves to a worker that cannot tell how busy it is";
+pub(super) const UPHILL: &str =
+    "in a calm fleet that is busy no lease moves to a worker that is busier than most";
 pub(super) const MOVING: &str =
     "in 16 report intervals a calm fleet moves two leases, or half of all, at most";
 pub(super) const UNEVEN: &str =
@@ -20,6 +22,8 @@ const STAY: Duration = Duration::from_millis(10 * INTERVAL - 500);
 const NO_RETURN: Duration = Duration::from_millis(120 * INTERVAL);
 /// Reports tell of a lease after so long.
 const REPORTED: Duration = Duration::from_millis(2 * INTERVAL + 3_000);
+/// How much is put to each shard is known after so long.
+const KNOWN: Duration = Duration::from_millis(10 * INTERVAL);
 /// Before it is weighed a fleet has been calm for much longer than this.
 const LATE: Duration = Duration::from_millis(16 * INTERVAL);
 /// As long as leases move, nothing is said of who has which.
@@ -138,12 +142,27 @@ impl<'a> Scales<'a> {
 
     fn by_load(&self) -> Option<String> {
         let seen = self.starving().or_else(|| self.overloaded())?;
-        let busy: BTreeMap<_, _> = self
-            .busy
-            .iter()
-            .map(|(id, busy)| (id, (busy * 100.0).round()))
-            .collect();
-        Some(format!("{seen}; {busy:?}, mean {:.0}", self.mean * 100.0))
+        Some(format!("{seen}; {}", self.story()))
+    }
+
+    /// Everybody's load in percent.
+    fn story(&self) -> String {
+        let busy = self.busy.iter().map(|(id, busy)| (id, (busy * 100.0).round()));
+        let busy: BTreeMap<_, _> = busy.collect();
+        format!("{busy:?}, mean {:.0}", self.mean * 100.0)
+    }
+
+    /// Whether a worker was far above the mean even without a lease that it has now.
+    fn is_uphill(&self, shard: &Name, to: &str) -> bool {
+        let others = self.of(to).filter(|(other, _)| *other != shard);
+        let work: f64 = others.map(|(_, lease)| self.work(lease)).sum();
+        let machine = self.calm.machines.get(to);
+        let before = machine.map_or(0.0, |machine| machine.busy_with(work));
+        self.calm.reports_loads() && self.busiest() > BUSY && before > self.mean * 1.1 + 0.08
+    }
+
+    fn busiest(&self) -> f64 {
+        self.busy.values().copied().fold(0.0, f64::max)
     }
 
     /// A worker without any lease, though its machine has time and another worker has several.
@@ -202,7 +221,7 @@ impl<'a> Scales<'a> {
     }
 
     fn wrong(&self) -> Option<String> {
-        let busiest = self.busy.values().copied().fold(0.0, f64::max);
+        let busiest = self.busiest();
         let by_load = || self.by_load();
         if !self.calm.reports_loads() || busiest < IDLE {
             self.by_count()
@@ -237,6 +256,13 @@ impl Balance {
             return Some((RESTLESS, format!("{shard} moves from {from} to {to}")));
         }
         self.moves.push(at);
+        let scales = Scales::new(calm, &self.leases, at);
+        if !is_new && at - calm.since > KNOWN && scales.is_uphill(shard, to) {
+            return Some((
+                UPHILL,
+                format!("{shard} moves from {from} to {to}; {}", scales.story()),
+            ));
+        }
         let is_taker = calm.takers().any(|(id, _)| id == to);
         (!is_taker).then(|| (MUTE, format!("{shard} moves from {from} to {to}")))
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::load::{Machine, Voice};
-use crate::oracle::balance::{MOVING, MUTE, RESTLESS, UNEVEN};
+use crate::oracle::balance::{MOVING, MUTE, RESTLESS, UNEVEN, UPHILL};
 
 /// A machine of ordinary size that does nothing besides.
 const ORDINARY: Machine = Machine {
@@ -85,6 +85,27 @@ fn nothing_goes_to_a_worker_that_cannot_tell_how_busy_it_is_unless_nobody_can() 
     assert_eq!(weighed(&fleet(Voice::Clear), &held, moves.clone()), [MUTE]);
     assert_eq!(weighed(&fleet(Voice::Silent), &held, moves.clone()), [MUTE]);
     assert_eq!(weighed(&fleet(Voice::Lost), &held, moves), [""; 0]);
+}
+
+#[test]
+fn in_a_busy_fleet_no_lease_moves_to_who_is_busy() {
+    let history = |to| {
+        let mut events = Vec::new();
+        for (number, owner) in (0..).zip(["a", "a", "b", "b", "b", "c"]) {
+            events.push((0, "world", row(number, owner, None, 1, Checkpoint::Latest)));
+        }
+        events.push((10, "world", calm(&THREE)));
+        for counter in 0..50 {
+            events.extend((0..5).map(|number| (11, "world", put(number, counter * 4))));
+            events.extend((0..5).map(|number| (12, "world", put(number, counter * 4 + 1))));
+            events.extend((0..5).map(|number| (13, "world", put(number, counter * 4 + 2))));
+        }
+        events.sort_by_key(|(at, ..)| *at);
+        events.push((60, "world", row(0, to, None, 2, Checkpoint::Latest)));
+        broken_from(Start::Latest, events)
+    };
+    assert_eq!(history("c"), [""; 0]);
+    assert_eq!(history("b"), [UPHILL]);
 }
 
 #[test]
