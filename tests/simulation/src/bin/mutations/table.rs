@@ -146,7 +146,8 @@ fn head(text: &mut String, list: &List, found: usize, all: usize) -> std::fmt::R
 
 Each line is a mistake that was made on purpose in a copy of the library, the rule of the simulator that it broke first, and how many
 seeds it took: histories of {seconds} s that start with {workers} workers and {shards} shards, one after another from seed 1, at most
-{seeds}. The library as it is keeps every rule in all of them. Where a mistake needs other histories, they stand beside the number.
+{seeds}. The library as it is keeps every rule in the histories that are named. Where a mistake needs other ones, they stand beside the
+number.
 {found} of {all} are found.
 
 The mistakes are listed in [{file}]({file}); a test checks that each still applies. This table is written by
