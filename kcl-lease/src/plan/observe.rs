@@ -43,6 +43,17 @@ pub struct ObserverOptions {
     pub report_interval: Duration,
 }
 
+impl ObserverOptions {
+    /// For how long a worker is silent before it counts as dead, if it is of our kind, or one of Java.
+    fn silence_of_the_dead(&self, is_ours: bool) -> Duration {
+        if is_ours {
+            self.failover_time
+        } else {
+            JAVA_SILENCE.max(self.failover_time)
+        }
+    }
+}
+
 /// What a leader last said of leases, and when it was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
@@ -305,12 +316,9 @@ impl Observer {
         let (workers, options) = (&self.workers, &self.options);
         let stays = |id: &WorkerId| {
             workers.get(id).is_some_and(|history| {
-                let patience = match history.is_ours {
-                    true => options.failover_time,
-                    false => JAVA_SILENCE.max(options.failover_time),
-                };
                 let silent_for = history.alive_at.map(|at| now.saturating_duration_since(at));
-                *id == options.me || silent_for.is_some_and(|silence| silence < patience)
+                let limit = options.silence_of_the_dead(history.is_ours);
+                *id == options.me || silent_for.is_some_and(|time| time < limit)
             })
         };
         for history in self.leases.values_mut() {
@@ -418,43 +426,34 @@ impl Observer {
         let mut next_expiry: Option<Instant> = None;
         let mut leases = Vec::with_capacity(snapshot.leases.len());
         for lease in &snapshot.leases {
+            let history = self.leases.get(&lease.key);
             let state = self.judge(lease, &dead, &java, now);
             if matches!(state, LeaseState::Live | LeaseState::HandOff { .. })
-                && let Some(history) = self.leases.get(&lease.key)
+                && let Some(history) = history
             {
                 let expiry = history.changed_at + patience(history, &java, self.options.failover_time);
                 next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
             }
             let is_ours = lease.owner.as_ref().is_some_and(|owner| ours.contains(owner));
-            let claim = match self
-                .leases
-                .get(&lease.key)
-                .map_or(Claim::Unknown, |history| history.claim)
-            {
+            let claim = match history.map_or(Claim::Unknown, |history| history.claim) {
                 Claim::No if !is_ours => Claim::Unknown,
                 claim => claim,
             };
-            let moved = self
-                .leases
-                .get(&lease.key)
-                .and_then(|history| history.moved.as_ref());
-            let left = self.leases.get(&lease.key).map(|history| history.left.iter());
-            let left = left.into_iter().flatten();
-            let left = left.map(|(id, at)| (id.clone(), now.saturating_duration_since(*at)));
-            let left = left.collect();
-            let throughput = self.leases.get(&lease.key).and_then(|history| history.throughput);
-            let kbps = throughput.map(|mean| mean.value);
-            let moved = moved.map(|(from, at)| Relocation {
-                from: from.clone(),
-                ago: now.saturating_duration_since(*at),
-            });
+            let ago = |at: &Instant| now.saturating_duration_since(*at);
+            let moved = history.and_then(|history| history.moved.as_ref());
+            let left = history.into_iter().flat_map(|history| &history.left);
             leases.push(LeaseView {
                 lease: lease.clone(),
                 state,
                 claim,
-                moved,
-                left,
-                kbps,
+                moved: moved.map(|(from, at)| Relocation {
+                    from: from.clone(),
+                    ago: ago(at),
+                }),
+                left: left.map(|(id, at)| (id.clone(), ago(at))).collect(),
+                kbps: history
+                    .and_then(|history| history.throughput)
+                    .map(|mean| mean.value),
             });
         }
         let mut workers: Vec<_> = snapshot
@@ -520,9 +519,8 @@ impl Observer {
         let alive_at = self.workers.get(&row.id).and_then(|history| history.alive_at);
         let silent_for = alive_at.map(|at| now.saturating_duration_since(at));
         let limit = match row.report_period {
-            Some(_) => self.options.failover_time,
             None if lost_all_leases(&row.id, leases) => Duration::ZERO,
-            None => JAVA_SILENCE.max(self.options.failover_time),
+            period => self.options.silence_of_the_dead(period.is_some()),
         };
         let is_me = row.id == self.options.me;
         let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
