@@ -114,8 +114,8 @@ impl Fleet {
         }
     }
 
-    /// Gives back what was assigned to this worker, or created as its own, but not taken up: releases leases, and returns hand-offs under way to
-    /// their processors.
+    /// Gives back what was assigned to this worker, or created as its own, but not taken up: releases leases, and returns
+    /// hand-offs under way to their processors.
     async fn decline_unclaimed(&self, is_free: impl Fn(&LeaseKey) -> bool) -> Result<(), StoreError> {
         let me = self.shared.me();
         let mut mine: BTreeSet<_> = self.shared.created().iter().cloned().collect();

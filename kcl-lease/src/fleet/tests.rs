@@ -313,18 +313,24 @@ async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has
     assert_eq!(owner().await, None);
 }
 
-fn created_by(id: &str, key: &str) -> Lease {
-    Lease::new(key, Checkpoint::TrimHorizon).owned_by(id.into())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_worker_takes_up_at_once_what_it_created_as_its_own_though_the_index_lags() {
+/// It holds one lease.
+async fn worker_behind_a_lagging_index() -> (Arc<dyn LeaseStore>, TestWorker) {
     let flaky = FlakyStore::new();
     let store: Arc<dyn LeaseStore> = flaky.clone();
     fill(&store, 1).await;
     let a = TestWorker::join(&store, "a").await;
     until_held(&[&a], &[1], Duration::from_secs(1)).await;
     flaky.set_index_lags(true);
+    (store, a)
+}
+
+fn created_by(id: &str, key: &str) -> Lease {
+    Lease::new(key, Checkpoint::TrimHorizon).owned_by(id.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_takes_up_at_once_what_it_created_as_its_own_though_the_index_lags() {
+    let (store, a) = worker_behind_a_lagging_index().await;
     let ours = [created_by("a", "s01"), created_by("b", "s02")];
     for lease in &ours {
         store.create(lease).await.unwrap();
@@ -338,12 +344,7 @@ async fn a_worker_takes_up_at_once_what_it_created_as_its_own_though_the_index_l
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_leaves_gives_back_what_it_created_as_its_own_though_the_index_lags() {
-    let flaky = FlakyStore::new();
-    let store: Arc<dyn LeaseStore> = flaky.clone();
-    fill(&store, 1).await;
-    let a = TestWorker::join(&store, "a").await;
-    until_held(&[&a], &[1], Duration::from_secs(1)).await;
-    flaky.set_index_lags(true);
+    let (store, a) = worker_behind_a_lagging_index().await;
     a.fleet.prepare_to_leave().await;
     let late = created_by("a", "s01");
     store.create(&late).await.unwrap();

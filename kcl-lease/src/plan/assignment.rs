@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::balance::{BalanceLimits, Move};
 use super::loads::{Fullness, Loads};
-use super::observe::{FleetView, LeaseState};
+use super::view::{FleetView, LeaseState};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::loads::Loads;
-use super::observe::{Claim, FleetView, LeaseState, LeaseView};
+use super::view::{Claim, FleetView, LeaseState, LeaseView};
 use super::{count, variance};
 use crate::ids::WorkerId;
 use crate::lease::Lease;

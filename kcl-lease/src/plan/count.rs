@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assignment::Assignment;
 use super::balance::Move;
-use super::observe::{Claim, LeaseView};
+use super::view::{Claim, LeaseView};
 use crate::ids::WorkerId;
 
 /// Moves leases, one at a time, from the worker that has most to the one that has least.

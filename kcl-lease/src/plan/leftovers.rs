@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::observe::FleetView;
+use super::view::FleetView;
 use crate::store::{TableSnapshot, WorkerRow};
 
 /// A row that was not written for so long is deleted by the leader, as by the Java KCL: one day, in seconds.

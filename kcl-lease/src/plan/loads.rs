@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::observe::{FleetView, LeaseState, LeaseView};
+use super::view::{FleetView, LeaseState, LeaseView};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 

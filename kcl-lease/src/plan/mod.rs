@@ -10,12 +10,12 @@ mod observe;
 mod standstill;
 mod successors;
 mod variance;
+mod view;
 
 pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
 pub use self::digest::counter_digest;
 pub use self::leftovers::leftovers;
-pub use self::observe::{
-    Claim, FleetView, LeaseState, LeaseView, Observer, ObserverOptions, Relocation, Sighting, WorkerView,
-};
+pub use self::observe::{Observer, ObserverOptions, Sighting};
 pub use self::standstill::Standstills;
 pub use self::successors::name_successors;
+pub use self::view::{Claim, FleetView, LeaseState, LeaseView, Relocation, WorkerView};

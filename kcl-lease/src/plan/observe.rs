@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::digest::counter_digest;
 use super::standstill::Standstills;
+use super::view::{Claim, FleetView, LeaseState, LeaseView, Relocation, WorkerView};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::{TableSnapshot, WorkerMetric, WorkerRow};
@@ -65,87 +66,6 @@ pub struct Sighting {
     pub standstills: Standstills,
     /// When the observer first saw it; the leader wrote it before.
     pub heard_at: Instant,
-}
-
-/// One lease as the observer judges it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LeaseView {
-    /// The row.
-    pub lease: Lease,
-    /// The judgement.
-    pub state: LeaseState,
-    /// Whether its owner has begun with it.
-    pub claim: Claim,
-    /// Its last change of owner, if the observer saw one.
-    pub moved: Option<Relocation>,
-    /// Workers that it was taken from lately and that were there ever since, each with how long ago that was.
-    pub left: BTreeMap<WorkerId, Duration>,
-    /// Its mean throughput in KB/s, if it is known. What the row says is about some seconds; a lease is moved for minutes.
-    pub kbps: Option<f64>,
-}
-
-/// A change of a lease's owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relocation {
-    /// The last owner before; none for a lease that was nobody's.
-    pub from: Option<WorkerId>,
-    /// How long ago; for a hand-off since it was finished.
-    pub ago: Duration,
-}
-
-/// Whether the owner of a lease has begun with it, as far as can be told from its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// Certainly not: the assignment was the last write, and the owner, a worker of our kind, begins with a write.
-    No,
-    /// It cannot be told: the lease was seen for the first time, or the owner may have written between two scans.
-    Unknown,
-    /// It has written since.
-    Yes,
-}
-
-/// What may be done with a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
-    /// Its shard is finished: nothing is to be assigned.
-    Ended,
-    /// Nobody owns it.
-    Unowned,
-    /// Its owner has been silent for longer than the fail-over time, or is known to be dead.
-    Expired,
-    /// Its owner renews it.
-    Live,
-    /// Its processor is being stopped for the next owner.
-    HandOff {
-        /// For longer than the time-out.
-        overdue: bool,
-    },
-}
-
-/// One worker as the observer judges it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkerView {
-    /// The worker.
-    pub id: WorkerId,
-    /// Alive, announced and well: may be given leases. A worker with a failing metric is not well as long as another one
-    /// is.
-    pub eligible: bool,
-    /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
-    /// is heard of.
-    pub overdue: bool,
-    /// How busy it says it is.
-    pub metrics: BTreeMap<String, WorkerMetric>,
-}
-
-/// The fleet at one moment.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FleetView {
-    /// Leases by key.
-    pub leases: Vec<LeaseView>,
-    /// Workers by id.
-    pub workers: Vec<WorkerView>,
-    /// When the next owned lease expires unless it is renewed.
-    pub next_expiry: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]

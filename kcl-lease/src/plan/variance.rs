@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::assignment::Assignment;
 use super::balance::Move;
 use super::loads::{Loads, is_served};
-use super::observe::{FleetView, LeaseState, LeaseView, NO_RETURN};
+use super::observe::NO_RETURN;
+use super::view::{FleetView, LeaseState, LeaseView};
 use crate::ids::WorkerId;
 
 /// The part of its excess that a worker gives away at once; the Java KCL's default `dampeningPercentage`.

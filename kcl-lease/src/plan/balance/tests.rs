@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::observe::{LeaseView, WorkerView};
+use super::super::view::{LeaseView, WorkerView};
 use super::*;
 use crate::checkpoint::Checkpoint;
 
