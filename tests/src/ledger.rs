@@ -170,6 +170,13 @@ impl Ledger {
             .len()
     }
 
+    /// How many deliveries no confirmed checkpoint covers yet.
+    pub fn unconfirmed(&self) -> usize {
+        let books = self.books();
+        let is_open = |d: &&Delivery| !books.positions.is_confirmed(&d.shard, &position(&d.sequence));
+        books.deliveries.iter().filter(is_open).count()
+    }
+
     /// How many records were put.
     pub fn put(&self) -> usize {
         usize::try_from(self.books().put.values().sum::<u64>()).expect("fits")

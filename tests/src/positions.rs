@@ -46,6 +46,11 @@ impl Positions {
         }
     }
 
+    /// Whether a checkpoint at or behind `at` was confirmed.
+    pub(crate) fn is_confirmed(&self, shard: &str, at: &Checkpoint) -> bool {
+        self.confirmed.get(shard).is_some_and(|confirmed| confirmed >= at)
+    }
+
     pub(crate) fn violations(&self) -> &[String] {
         &self.violations
     }
@@ -66,6 +71,7 @@ mod tests {
         positions.delivered("a", "s", 1, &at(10));
         positions.confirmed("s", at(10));
         positions.delivered("a", "s", 1, &at(20));
+        assert!(positions.is_confirmed("s", &at(10)) && !positions.is_confirmed("s", &at(20)));
         positions.began("b", "s", 1, at(10));
         positions.delivered("b", "s", 1, &at(20));
         positions.confirmed("s", at(20));

@@ -83,7 +83,7 @@ pub async fn a_killed_worker_is_replaced_by_its_peer(world: World<impl Servers>)
 pub async fn a_lone_worker_that_is_killed_is_followed_by_a_new_one(world: World<impl Servers>) {
     world.put(20, 200).await;
     let first = world.start("w1");
-    world.until_drained(Duration::from_secs(5)).await;
+    world.until_checkpointed(Duration::from_secs(5)).await;
     first.kill().await;
     let killed_at = Instant::now();
     world.put(20, 200).await;

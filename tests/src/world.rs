@@ -334,6 +334,14 @@ impl<S: Servers> World<S> {
         .await;
     }
 
+    /// As [`World::until_drained`], and until checkpoints cover all of it: whoever comes next repeats nothing.
+    pub async fn until_checkpointed(&self, limit: Duration) {
+        self.until_drained(limit).await;
+        let covered = || (self.ledger.unconfirmed() == 0).then_some(());
+        let describe = || format!("{} deliveries have no checkpoint", self.ledger.unconfirmed());
+        self.until(limit, covered, describe).await;
+    }
+
     /// Waits until these workers process these numbers of shards, in any order; how long it took.
     pub async fn until_processing(
         &self,
