@@ -125,9 +125,12 @@ impl Fleet {
                 continue;
             }
             let decline = |lease: &Lease| {
-                (lease.owner.as_ref() == Some(me)).then(|| match lease.checkpoint_owner.clone() {
-                    Some(to) => LeaseChange::Assign { to },
-                    None => LeaseChange::Release,
+                (lease.owner.as_ref() == Some(me)).then(|| {
+                    if lease.is_in_hand_off() {
+                        LeaseChange::CancelHandOff
+                    } else {
+                        LeaseChange::Release
+                    }
                 })
             };
             self.change(&key, decline).await?;

@@ -195,7 +195,7 @@ impl HeldLease {
             };
             self.write(|lease| {
                 let is_as_known = self.next_owner(lease) == next;
-                is_as_known.then(|| self.giving_away(lease, next.clone().filter(|_| !is_gone)))
+                is_as_known.then(|| Self::giving_away(lease, next.clone().filter(|_| !is_gone)))
             })
             .await?;
             if self.lease().actual_owner() != Some(&self.inner.me) {
@@ -207,13 +207,13 @@ impl HeldLease {
     }
 
     /// One step towards giving the lease to somebody, or to nobody.
-    fn giving_away(&self, lease: &Lease, next: Option<WorkerId>) -> LeaseChange {
-        let to = match next {
-            // The hand-off is to a worker that is gone: it is taken back first.
-            None if lease.is_in_hand_off() => Some(self.inner.me.clone()),
-            next => next,
-        };
-        to.map_or(LeaseChange::Release, |to| LeaseChange::Assign { to })
+    fn giving_away(lease: &Lease, next: Option<WorkerId>) -> LeaseChange {
+        match next {
+            Some(to) => LeaseChange::Assign { to },
+            // It is to a worker that is gone.
+            None if lease.is_in_hand_off() => LeaseChange::CancelHandOff,
+            None => LeaseChange::Release,
+        }
     }
 
     /// Who is to have the lease next, if that is known.

@@ -20,7 +20,7 @@ pub(super) enum Verdict {
 ///
 /// Only the owner writes `counter + 1` under the condition `counter`, and all its writes go through one writer. So a row
 /// that is one ahead and still ours shows either the effect of the write in question or that of an earlier one whose
-/// outcome was unknown; in both cases the lease never left us.
+/// outcome was unknown; in both cases the lease never left us. (Whoever begins or cancels a hand-off leaves the counter.)
 pub(super) fn resolve(me: &WorkerId, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
     let Some(row) = row else {
         return Verdict::Lost(LossReason::Deleted);

@@ -63,21 +63,24 @@ impl Assignment {
     pub(super) fn resolve_hand_off(&mut self, lease: &Lease, overdue: bool) -> Option<Move> {
         let next = lease.owner.as_ref()?;
         let next_is_eligible = self.counts.contains_key(next);
-        let to = match (next_is_eligible, overdue) {
+        let processor = lease.checkpoint_owner.as_ref();
+        let change = match (next_is_eligible, overdue) {
             (true, false) => return None,
-            (true, true) => next.clone(),
+            (true, true) => LeaseChange::Assign { to: next.clone() },
             (false, false) => {
-                let processor = lease.checkpoint_owner.clone();
-                processor.filter(|processor| !self.overdue.contains(processor))?
+                let processor = processor.filter(|processor| !self.overdue.contains(*processor))?;
+                self.add(processor, lease);
+                LeaseChange::CancelHandOff
             }
-            (false, true) => self.least_loaded(lease.checkpoint_owner.as_ref())?,
+            (false, true) => {
+                let to = self.least_loaded(processor)?;
+                self.add(&to, lease);
+                LeaseChange::Assign { to }
+            }
         };
-        if !next_is_eligible {
-            self.add(&to, lease);
-        }
         Some(Move {
             lease: lease.clone(),
-            change: LeaseChange::Assign { to },
+            change,
         })
     }
 

@@ -73,6 +73,7 @@ impl Move {
     pub fn target(&self) -> Option<&WorkerId> {
         match &self.change {
             LeaseChange::Assign { to, .. } | LeaseChange::BeginHandOff { to } => Some(to),
+            LeaseChange::CancelHandOff => self.lease.checkpoint_owner.as_ref(),
             _ => None,
         }
     }

@@ -512,8 +512,10 @@ fn silent_since<'a>(sighting: &'a Sighting, snapshot: &'a TableSnapshot) -> BTre
 }
 
 fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
-    // The one write that ends a hand-off in favour of its processor is somebody else's.
-    let is_returned = before.owner != lease.owner && lease.counter == before.counter + 1;
+    // A Java leader that ends a hand-off in favour of its processor moves the counter by one.
+    let is_returned = before.checkpoint_owner.is_some()
+        && before.owner != lease.owner
+        && lease.counter == before.counter + 1;
     before.counter != lease.counter && before.actual_owner() == lease.actual_owner() && !is_returned
 }
 
@@ -530,7 +532,7 @@ fn follow(
     let changed_at = match &before {
         None => first_seen_at,
         Some(before)
-            if before.counter != lease.counter || before.owner != lease.owner && !lease.is_in_hand_off() =>
+            if before.counter != lease.counter || before.actual_owner() != lease.actual_owner() =>
         {
             now
         }

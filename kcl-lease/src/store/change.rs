@@ -29,6 +29,10 @@ pub enum LeaseChange {
         /// The next owner.
         to: WorkerId,
     },
+    /// Leaves the lease to the worker that still processes it. (Of our own: the Java KCL assigns it instead. The counter stays,
+    /// for whoever cancels says nothing of the processor: it is neither a sign of its life to observers, nor may it be taken
+    /// by the processor for a renewal of its own whose answer was lost.)
+    CancelHandOff,
     /// The owner gives the lease up, to whomever the leader names. (As narrow as [`Self::Assign`].)
     Release,
     /// Progress, and at the same time a heartbeat. (Narrower than the Java KCL: the writer must own the lease.)
@@ -107,7 +111,7 @@ impl LeaseChange {
                     Requirement::CheckpointOwner(None),
                 ]
             }
-            Self::Assign { .. } | Self::Release => {
+            Self::Assign { .. } | Self::Release | Self::CancelHandOff => {
                 let mut all = vec![Requirement::Exists, Requirement::Counter(seen.counter)];
                 all.extend(as_seen());
                 all
@@ -142,9 +146,7 @@ impl LeaseChange {
                     Effect::CheckpointOwner(None),
                     Effect::AddToCounter,
                 ];
-                let changes_hands = seen.owner.as_ref().is_some_and(|owner| owner != to);
-                let returns_to_its_processor = seen.checkpoint_owner.as_ref() == Some(to);
-                if changes_hands || returns_to_its_processor {
+                if seen.owner.as_ref().is_some_and(|owner| owner != to) {
                     all.push(Effect::AddOwnerSwitch);
                 }
                 all
@@ -153,6 +155,12 @@ impl LeaseChange {
                 vec![
                     Effect::Owner(Some(to.clone())),
                     Effect::CheckpointOwner(seen.owner.clone()),
+                ]
+            }
+            Self::CancelHandOff => {
+                vec![
+                    Effect::Owner(seen.checkpoint_owner.clone()),
+                    Effect::CheckpointOwner(None),
                 ]
             }
             Self::Release if seen.is_in_hand_off() => {
@@ -282,11 +290,21 @@ mod tests {
         );
         let unowned = Lease::new("shard-1", Checkpoint::TrimHorizon);
         assert_eq!(after(&assign("a"), &unowned).owner_switches_since_checkpoint, 0);
-        let in_hand_off = after(&LeaseChange::BeginHandOff { to: "b".into() }, &owned_by("a"));
-        assert_eq!(
-            after(&assign("a"), &in_hand_off).owner_switches_since_checkpoint,
-            1
-        );
+    }
+
+    #[test]
+    fn a_hand_off_that_is_cancelled_leaves_the_row_as_it_was_before_unless_it_was_written_since() {
+        let row = owned_by("a");
+        let begun = after(&LeaseChange::BeginHandOff { to: "b".into() }, &row);
+        assert_eq!(after(&LeaseChange::CancelHandOff, &begun), row);
+        let renew = LeaseChange::Renew {
+            throughput_kbps: None,
+        };
+        let requirements = LeaseChange::CancelHandOff.requirements(&begun);
+        let holds = |row: &Lease| requirements.iter().all(|r| r.holds(row));
+        assert!(holds(&begun));
+        assert!(!holds(&after(&renew, &begun)), "its processor renewed it");
+        assert!(!holds(&row), "nothing is under way");
     }
 
     #[test]

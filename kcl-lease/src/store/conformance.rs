@@ -170,6 +170,8 @@ fn changes() -> Vec<LeaseChange> {
         LeaseChange::Release,
         LeaseChange::Assign { to: "a".into() },
         LeaseChange::BeginHandOff { to: "d".into() },
+        LeaseChange::CancelHandOff,
+        LeaseChange::BeginHandOff { to: "d".into() },
         LeaseChange::Release,
     ]
 }

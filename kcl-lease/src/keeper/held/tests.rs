@@ -224,7 +224,7 @@ async fn a_hand_off_that_the_leader_took_back_ends_in_a_release() {
     let (store, held) = held_lease().await;
     change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;
     held.renew().await.unwrap();
-    change(&store, LeaseChange::Assign { to: "me".into() }).await;
+    change(&store, LeaseChange::CancelHandOff).await;
     held.give_up().await.unwrap();
     assert_eq!(
         row(&store).await.owner,

@@ -73,7 +73,7 @@ fn lease(owner: &str, text: &str) -> LeaseView {
     }
 }
 
-/// The plan as text: `3=a` assigns, `3>a` begins a hand-off.
+/// The plan as text: `3=a` assigns, `3>a` begins a hand-off, `3<a` leaves it to its processor.
 fn plan(sketch: &str) -> String {
     plan_within(sketch, usize::MAX)
 }
@@ -87,6 +87,10 @@ fn plan_within(sketch: &str, max_leases: usize) -> String {
     let texts = moves.iter().map(|m| match &m.change {
         LeaseChange::Assign { to } => format!("{}={to}", m.lease.key),
         LeaseChange::BeginHandOff { to } => format!("{}>{to}", m.lease.key),
+        LeaseChange::CancelHandOff => {
+            let processor = m.target().expect("it is processed");
+            format!("{}<{processor}", m.lease.key)
+        }
         other => panic!("a plan never contains {other:?}"),
     });
     texts.collect::<Vec<_>>().join(" ")
@@ -133,7 +137,7 @@ fn golden_plans() {
         // hand-offs that cannot finish
         ("a: 1>b | b: ", ""),
         ("a: 1>>b | b: ", "1=b"),
-        ("a: 1>b | (b): ", "1=a"),
+        ("a: 1>b | (b): ", "1<a"),
         ("a: 1>>b | (b): | c: ", "1=c"),
         ("(a): 1>b! | b: ", "1=b"),
         ("(a): 1>b! | (b): | c: ", "1=c"),
