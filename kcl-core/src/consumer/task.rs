@@ -263,6 +263,7 @@ impl Task {
             Ok(()) => {
                 tracing::info!(shard = %self.shard, start = %context.start, token = %context.fencing_token, "processing");
                 self.monitor.progressed(0, 0);
+                self.held.record_throughput(0);
                 self.read_from(&context.start);
                 Event::Succeeded
             }

@@ -235,6 +235,7 @@ impl HeldLease {
     }
 
     /// Counts processed bytes for the throughput that is published with renewals, and with checkpoints that take their place.
+    /// None at all says that the shard is processed from now on, and so that it has no throughput if nothing follows.
     pub fn record_throughput(&self, bytes: u64) {
         self.inner
             .throughput

@@ -13,6 +13,8 @@ pub(super) struct Throughput {
     bytes: u64,
     since: Instant,
     average: Option<f64>,
+    /// Whether anything was recorded: until then the shard may not even be read.
+    is_counting: bool,
 }
 
 impl Throughput {
@@ -22,6 +24,7 @@ impl Throughput {
             bytes: 0,
             since: now,
             average,
+            is_counting: false,
         }
     }
 
@@ -36,13 +39,16 @@ impl Throughput {
     }
 
     pub(super) fn record(&mut self, bytes: u64) {
+        self.is_counting = true;
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Closes an interval. `None` as long as no byte was ever counted.
+    /// Closes an interval. `None` as long as nothing was ever counted: balancers take such a lease for an average one, while a
+    /// shard without records is the smallest of all. (The Java KCL says nothing of shards that never had a record.)
     fn close_interval(&mut self, length: Duration) -> Option<f64> {
         let bytes = std::mem::take(&mut self.bytes);
-        if length.is_zero() || (bytes == 0 && self.average.is_none()) {
+        let is_unknown = self.average.is_none() && !self.is_counting;
+        if length.is_zero() || is_unknown {
             return self.average;
         }
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -74,6 +80,13 @@ mod tests {
         assert_eq!(throughput.close_interval(second), Some(50.0));
         throughput.record(1024);
         assert_eq!(throughput.close_interval(second), Some(25.5));
+    }
+
+    #[test]
+    fn a_shard_that_is_read_in_vain_is_known_to_have_no_throughput() {
+        let mut throughput = Throughput::continuing(None, Instant::now());
+        throughput.record(0);
+        assert_eq!(throughput.close_interval(Duration::from_secs(1)), Some(0.0));
     }
 
     #[test]

@@ -531,9 +531,7 @@ fn follow(
     };
     let changed_at = match &before {
         None => first_seen_at,
-        Some(before)
-            if before.counter != lease.counter || before.actual_owner() != lease.actual_owner() =>
-        {
+        Some(before) if before.counter != lease.counter || before.actual_owner() != lease.actual_owner() => {
             now
         }
         Some(before) => before.changed_at,

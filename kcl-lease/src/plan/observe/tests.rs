@@ -516,7 +516,11 @@ fn a_hand_off_that_is_cancelled_does_not_prolong_the_lease() {
         "a has not written for 10 s"
     );
     assert_eq!(state(lease("s", "a", 3)), LeaseState::Live, "it has");
-    assert_eq!(state(lease("s", "b", 3)), LeaseState::Live, "b was given it 3 s ago");
+    assert_eq!(
+        state(lease("s", "b", 3)),
+        LeaseState::Live,
+        "b was given it 3 s ago"
+    );
 }
 
 #[test]
