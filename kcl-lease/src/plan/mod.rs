@@ -4,6 +4,7 @@ mod assignment;
 mod balance;
 mod count;
 mod digest;
+mod lease_history;
 mod leftovers;
 mod loads;
 mod observe;

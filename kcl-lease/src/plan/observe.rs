@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::digest::counter_digest;
+use super::lease_history::LeaseHistory;
 use super::standstill::Standstills;
 use super::view::{Claim, FleetView, LeaseState, LeaseView, Relocation, WorkerView};
 use crate::ids::{LeaseKey, WorkerId};
@@ -20,12 +21,6 @@ const PAUSE: u32 = 6;
 
 /// After this part of the fail-over time without a sign of life a worker is given nothing more.
 const OVERDUE: f64 = 0.7;
-
-/// A lease does not return to an owner for so many report intervals.
-pub(super) const NO_RETURN: u32 = 120;
-
-/// A lease's throughput is a mean over so many report intervals: as long as it stays once it is moved.
-const MEMORY: u32 = 10;
 
 /// In so many fail-over times a Java worker that is given a lease writes to it for the first time: by default it looks
 /// for its leases every fail-over time, and then renews with the others, every third of one.
@@ -66,59 +61,6 @@ pub struct Sighting {
     pub standstills: Standstills,
     /// When the observer first saw it; the leader wrote it before.
     pub heard_at: Instant,
-}
-
-#[derive(Debug, Clone)]
-struct LeaseHistory {
-    counter: u64,
-    owner: Option<WorkerId>,
-    checkpoint_owner: Option<WorkerId>,
-    changed_at: Instant,
-    hand_off_since: Option<Instant>,
-    claim: Claim,
-    /// The owner changed, and nothing was written since.
-    is_untouched: bool,
-    /// The last owner before this one, and when the lease left it.
-    moved: Option<(Option<WorkerId>, Instant)>,
-    /// All owners before, and when it left them, as far as that still counts.
-    left: BTreeMap<WorkerId, Instant>,
-    throughput: Option<Mean>,
-}
-
-/// A mean over time: of all of it at first, then mostly of the last ten report intervals.
-#[derive(Debug, Clone, Copy)]
-struct Mean {
-    value: f64,
-    since: Instant,
-    at: Instant,
-}
-
-impl Mean {
-    fn follow(before: Option<Self>, value: f64, now: Instant, memory: Duration) -> Self {
-        let Some(before) = before else {
-            return Self {
-                value,
-                since: now,
-                at: now,
-            };
-        };
-        let part =
-            |time: Duration, of: Duration| time.as_secs_f64() / of.as_secs_f64().max(f64::MIN_POSITIVE);
-        let step = now.saturating_duration_since(before.at);
-        let age = now.saturating_duration_since(before.since);
-        let weight = part(step, age.min(memory)).min(1.0);
-        Self {
-            value: before.value + weight * (value - before.value),
-            since: before.since,
-            at: now,
-        }
-    }
-}
-
-impl LeaseHistory {
-    fn actual_owner(&self) -> Option<&WorkerId> {
-        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -180,20 +122,16 @@ impl Observer {
         let mut renewed_by: Vec<WorkerId> = vec![self.options.me.clone()];
         let mut leases = BTreeMap::new();
         for lease in &snapshot.leases {
-            let history = self.leases.remove(&lease.key);
-            if history.as_ref().is_some_and(|before| is_renewal(before, lease)) {
-                renewed_by.extend(lease.actual_owner().cloned());
-            }
-            leases.insert(
-                lease.key.clone(),
-                follow(
-                    history,
-                    lease,
-                    now,
-                    first_seen_at(lease),
-                    self.options.report_interval,
-                ),
-            );
+            let history = match self.leases.get(&lease.key) {
+                Some(before) => {
+                    if before.is_renewed_in(lease) {
+                        renewed_by.extend(lease.actual_owner().cloned());
+                    }
+                    before.follow(lease, now, self.options.report_interval)
+                }
+                None => LeaseHistory::begin(lease, first_seen_at(lease), now),
+            };
+            leases.insert(lease.key.clone(), history);
         }
         self.leases = leases;
         let silent_since = match sighting {
@@ -371,9 +309,7 @@ impl Observer {
                     ago: ago(at),
                 }),
                 left: left.map(|(id, at)| (id.clone(), ago(at))).collect(),
-                kbps: history
-                    .and_then(|history| history.throughput)
-                    .map(|mean| mean.value),
+                kbps: history.and_then(LeaseHistory::kbps),
             });
         }
         let mut workers: Vec<_> = snapshot
@@ -509,102 +445,6 @@ fn silent_since<'a>(sighting: &'a Sighting, snapshot: &'a TableSnapshot) -> BTre
         }
     }
     silent_since
-}
-
-fn is_renewal(before: &LeaseHistory, lease: &Lease) -> bool {
-    // A Java leader that ends a hand-off in favour of its processor moves the counter by one.
-    let is_returned = before.checkpoint_owner.is_some()
-        && before.owner != lease.owner
-        && lease.counter == before.counter + 1;
-    before.counter != lease.counter && before.actual_owner() == lease.actual_owner() && !is_returned
-}
-
-fn follow(
-    before: Option<LeaseHistory>,
-    lease: &Lease,
-    now: Instant,
-    first_seen_at: Instant,
-    report_interval: Duration,
-) -> LeaseHistory {
-    let is_same_hand_off = |before: &LeaseHistory| {
-        before.owner == lease.owner && before.checkpoint_owner == lease.checkpoint_owner
-    };
-    let changed_at = match &before {
-        None => first_seen_at,
-        Some(before) if before.counter != lease.counter || before.actual_owner() != lease.actual_owner() => {
-            now
-        }
-        Some(before) => before.changed_at,
-    };
-    let claim = match &before {
-        // Seen for the first time: nothing is known against its owner.
-        None => Claim::Unknown,
-        // An assignment moves the counter by one; more than that may include the new owner's first write.
-        Some(before) if before.actual_owner() != lease.actual_owner() => {
-            if lease.counter == before.counter + 1 {
-                Claim::No
-            } else {
-                Claim::Unknown
-            }
-        }
-        Some(before) if before.counter != lease.counter => Claim::Yes,
-        Some(before) => before.claim,
-    };
-    let is_untouched = before.as_ref().is_some_and(|before| {
-        before.actual_owner() != lease.actual_owner()
-            || (before.is_untouched && before.counter == lease.counter)
-    });
-    let moved = before.as_ref().and_then(|before| follow_move(before, lease, now));
-    let mut left = before
-        .as_ref()
-        .map_or_else(BTreeMap::new, |before| before.left.clone());
-    left.retain(|_, at| now.saturating_duration_since(*at) < report_interval * NO_RETURN);
-    // A hand-off that is taken back takes nothing from whom it was to go to.
-    let owner_before = before.as_ref().and_then(|before| before.actual_owner());
-    if let Some(from) = owner_before.filter(|from| Some(*from) != lease.actual_owner()) {
-        left.insert(from.clone(), now);
-    }
-    let throughput = lease
-        .throughput_kbps
-        .filter(|kbps| kbps.is_finite() && *kbps >= 0.0)
-        .map(|kbps| {
-            Mean::follow(
-                before.as_ref().and_then(|before| before.throughput),
-                kbps,
-                now,
-                report_interval * MEMORY,
-            )
-        });
-    let hand_off_since = lease.is_in_hand_off().then(|| {
-        before
-            .as_ref()
-            .filter(|before| is_same_hand_off(before))
-            .and_then(|b| b.hand_off_since)
-            .unwrap_or(now)
-    });
-    LeaseHistory {
-        counter: lease.counter,
-        owner: lease.owner.clone(),
-        checkpoint_owner: lease.checkpoint_owner.clone(),
-        changed_at,
-        hand_off_since,
-        claim,
-        is_untouched,
-        moved,
-        left,
-        throughput,
-    }
-}
-
-fn follow_move(before: &LeaseHistory, lease: &Lease, now: Instant) -> Option<(Option<WorkerId>, Instant)> {
-    let earlier = || before.moved.as_ref().and_then(|(from, _)| from.clone());
-    if before.owner != lease.owner {
-        return Some((before.owner.clone().or_else(earlier), now));
-    }
-    if before.actual_owner() != lease.actual_owner() {
-        return Some((before.actual_owner().cloned(), now));
-    }
-    before.moved.clone()
 }
 
 /// At the first scan only: did the worker report just now, as one without leases must?

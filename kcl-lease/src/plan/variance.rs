@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::balance::Move;
+use super::lease_history::NO_RETURN;
 use super::loads::{Loads, is_served};
-use super::observe::NO_RETURN;
 use super::view::{FleetView, LeaseState, LeaseView};
 use crate::ids::WorkerId;
 
