@@ -193,9 +193,14 @@ impl MixedFleet {
     /// Waits until exactly these workers own the open shards' leases, and each owner is given records of its shards that
     /// were put from now on.
     pub(crate) async fn until_run_by(&self, workers: &[&str]) {
+        self.until_run_within(PATIENCE, workers).await;
+    }
+
+    /// As [`MixedFleet::until_run_by`], within this time.
+    pub(crate) async fn until_run_within(&self, limit: Duration, workers: &[&str]) {
         let since = Instant::now();
         let wanted: BTreeSet<_> = workers.iter().copied().collect();
-        self.until(PATIENCE, &format!("{workers:?} run the stream"), async || {
+        self.until(limit, &format!("{workers:?} run the stream"), async || {
             let open = self.open_leases().await;
             let mut owners = BTreeSet::new();
             for lease in &open {
@@ -211,17 +216,24 @@ impl MixedFleet {
 
     /// Waits until these workers own these numbers of open shards.
     pub(crate) async fn until_shared(&self, shares: &[(&str, usize)]) {
-        let wanted: BTreeMap<_, _> = shares.iter().copied().collect();
+        let wanted: BTreeMap<_, _> = shares
+            .iter()
+            .map(|(worker, count)| ((*worker).to_owned(), *count))
+            .collect();
         self.until(PATIENCE, &format!("shares are {shares:?}"), async || {
-            let open = self.open_leases().await;
-            let mut owners = BTreeMap::new();
-            for lease in &open {
-                let owner = lease.owner.as_ref().filter(|_| !lease.is_in_hand_off())?;
-                *owners.entry(owner.as_str()).or_default() += 1;
-            }
-            (owners == wanted).then_some(())
+            (self.shares().await? == wanted).then_some(())
         })
         .await;
+    }
+
+    /// How many open shards each worker owns; `None` while a lease is nobody's or on its way.
+    pub(crate) async fn shares(&self) -> Option<BTreeMap<String, usize>> {
+        let mut owners = BTreeMap::new();
+        for lease in &self.open_leases().await {
+            let owner = lease.owner.as_ref().filter(|_| !lease.is_in_hand_off())?;
+            *owners.entry(owner.to_string()).or_default() += 1;
+        }
+        Some(owners)
     }
 
     /// Leases of shards that are not processed to their ends.

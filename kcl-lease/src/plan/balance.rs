@@ -1,6 +1,5 @@
 //! Every lease has a live owner, and the work is spread evenly: which rule does that when.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::assignment::Assignment;
@@ -30,8 +29,9 @@ use crate::store::LeaseChange;
 ///
 /// - It waits for reports that tell of the present leases: nothing is evened out within a minute after a lease changed its
 ///   owner, and what a lease is likely to need is added to its new owner's load until then.
-/// - A lease that came from another worker rests for five minutes, and does not return to any that it left within an hour. These
-///   times go with the [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
+/// - A lease that came from another worker rests for five minutes, and does not return within an hour to any that had too much
+///   with it. (To one that gave it away for the sake of numbers it may.) These times go with the
+///   [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
 /// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
 ///   never does it for workers on one machine, whose loads are equal. One that gave its last
 ///   lease away waits until reports say that it has little to do.
@@ -98,8 +98,7 @@ pub struct Balancer {
     limits: BalanceLimits,
     /// Whether the fleet had much to do when it was last looked at.
     is_busy: bool,
-    /// Workers that had too much to do and so have nothing any more: they are not new.
-    relieved: BTreeSet<WorkerId>,
+    memory: variance::Memory,
 }
 
 impl Balancer {
@@ -109,7 +108,7 @@ impl Balancer {
             balancing,
             limits,
             is_busy: false,
-            relieved: BTreeSet::new(),
+            memory: variance::Memory::default(),
         }
     }
 
@@ -134,11 +133,13 @@ impl Balancer {
         let movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
         if self.is_busy {
             let times = variance::Times::of(self.limits.report_interval);
-            let relieved = &mut self.relieved;
-            variance::even_out(&mut assignment, view, &movable, times, relieved, &mut moves);
+            let memory = &mut self.memory;
+            variance::even_out(&mut assignment, view, &movable, times, memory, &mut moves);
         } else {
-            self.relieved.clear();
-            count::even_out(&mut assignment, &movable, &mut moves);
+            let by_count = count::even_out(&mut assignment, &movable);
+            self.memory.forget_the_relieved();
+            self.memory.lend(&by_count);
+            moves.extend(by_count);
         }
         moves
     }

@@ -8,7 +8,8 @@ use super::view::{Claim, LeaseView};
 use crate::ids::WorkerId;
 
 /// Moves leases, one at a time, from the worker that has most to the one that has least.
-pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView], moves: &mut Vec<Move>) {
+pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView]) -> Vec<Move> {
+    let mut moves = Vec::new();
     let mut held: BTreeMap<&WorkerId, Vec<&LeaseView>> = BTreeMap::new();
     for view in movable {
         if let Some(owner) = &view.lease.owner {
@@ -26,6 +27,7 @@ pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView], move
         assignment.pass(&view.lease, &from, &to);
         moves.push(Move::over(view, to));
     }
+    moves
 }
 
 /// The most and the least loaded worker, if moving a lease between them helps.

@@ -1,7 +1,7 @@
 //! Balance by load: no worker is far above the mean.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::assignment::Assignment;
@@ -9,7 +9,7 @@ use super::balance::Move;
 use super::lease_history::NO_RETURN;
 use super::loads::{Loads, is_served};
 use super::view::{FleetView, LeaseState, LeaseView};
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 
 /// The part of its excess that a worker gives away at once; the Java KCL's default `dampeningPercentage`.
 const DAMPENING: f64 = 0.6;
@@ -54,6 +54,37 @@ impl Times {
     }
 }
 
+/// What is remembered from one plan to the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Workers that had too much to do and so have nothing any more: they are not new.
+    relieved: BTreeSet<WorkerId>,
+    /// Leases that moved for the sake of numbers, and from whom: whether the loads agree is seen later, and then they may return.
+    lent: BTreeMap<LeaseKey, WorkerId>,
+}
+
+impl Memory {
+    /// Notes moves that were planned by count.
+    pub(super) fn lend(&mut self, moves: &[Move]) {
+        for planned in moves {
+            if let Some(from) = planned.lease.actual_owner() {
+                self.lent.insert(planned.lease.key.clone(), from.clone());
+            }
+        }
+    }
+
+    /// When there is little to do nobody is relieved.
+    pub(super) fn forget_the_relieved(&mut self) {
+        self.relieved.clear();
+    }
+
+    fn forget_the_gone(&mut self, view: &FleetView, assignment: &Assignment) {
+        self.relieved.retain(|id| assignment.counts.get(id) == Some(&0));
+        let keys: BTreeSet<_> = view.leases.iter().map(|view| &view.lease.key).collect();
+        self.lent.retain(|key, _| keys.contains(key));
+    }
+}
+
 /// Moves leases to workers without any, and, when the reports tell of the present, from workers above the mean to workers
 /// below it.
 pub(super) fn even_out(
@@ -61,18 +92,20 @@ pub(super) fn even_out(
     view: &FleetView,
     movable: &[&LeaseView],
     times: Times,
-    relieved: &mut BTreeSet<WorkerId>,
+    memory: &mut Memory,
     moves: &mut Vec<Move>,
 ) {
-    relieved.retain(|id| assignment.counts.get(id) == Some(&0));
+    memory.forget_the_gone(view, assignment);
     let mut plan = Plan {
         assignment,
         movable: movable.to_vec(),
         times,
-        relieved,
+        memory,
         moves,
     };
+    let before = plan.moves.len();
     plan.welcome(view);
+    plan.memory.lend(&plan.moves[before..]);
     if plan.moves.is_empty() && times.is_quiet(view) {
         plan.relieve(view);
     }
@@ -83,7 +116,7 @@ struct Plan<'a> {
     /// Leases that are not moved yet.
     movable: Vec<&'a LeaseView>,
     times: Times,
-    relieved: &'a mut BTreeSet<WorkerId>,
+    memory: &'a mut Memory,
     moves: &'a mut Vec<Move>,
 }
 
@@ -103,7 +136,8 @@ impl Plan<'_> {
             let is_idle = self.count(&newcomer) == 0;
             let is_hot = self.loads().is_some_and(|loads| loads.is_hot(&newcomer));
             let is_cold = self.loads().is_some_and(|loads| loads.is_cold(&newcomer));
-            let is_relieved = self.relieved.contains(&newcomer) && !(is_cold && self.times.is_quiet(view));
+            let is_relieved =
+                self.memory.relieved.contains(&newcomer) && !(is_cold && self.times.is_quiet(view));
             if settled.contains(&newcomer) || is_relieved || (is_idle && is_hot) {
                 continue;
             }
@@ -172,7 +206,7 @@ impl Plan<'_> {
         for (donor, kbps, part) in donors {
             self.relieve_one(&donor, kbps, part);
             if self.count(&donor) == 0 {
-                self.relieved.insert(donor);
+                self.memory.relieved.insert(donor);
             }
         }
     }
@@ -207,14 +241,15 @@ impl Plan<'_> {
         if self.loads().is_some_and(keeps) {
             return false;
         }
+        let may_go =
+            |id: &WorkerId| self.memory.lent.get(&view.lease.key) == Some(id) || self.times.may_go(view, id);
         let may_receive = |id: &WorkerId| {
-            id != donor
-                && self.times.may_go(view, id)
-                && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
+            id != donor && may_go(id) && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
         };
         let Some(to) = self.assignment.receivers().into_iter().find(may_receive) else {
             return false;
         };
+        self.memory.lent.remove(&view.lease.key);
         self.pass(view, donor, &to);
         true
     }

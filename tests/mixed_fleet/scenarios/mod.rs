@@ -3,9 +3,11 @@
 mod chaos;
 mod crashes;
 mod joins;
+mod loads;
 mod older;
 mod pending;
 mod reshards;
+mod transitions;
 
 use kcl_tests::runner::Scenario;
 
@@ -77,6 +79,18 @@ pub(crate) const ALL: &[Scenario] = &[
         &[THREE_TABLES, CURRENT]
     ),
     scenario!(joins::java_with_its_own_timers_is_given_time, long, &[CURRENT]),
+    scenario!(loads::a_rust_leader_goes_by_the_load_of_java, long, &[CURRENT]),
+    scenario!(loads::a_java_leader_goes_by_the_load_of_rust, long, &[CURRENT]),
+    scenario!(
+        transitions::no_slower_than_java_alone_under_a_java_leader,
+        long,
+        &[CURRENT]
+    ),
+    scenario!(
+        transitions::no_slower_than_java_alone_when_leaders_die,
+        long,
+        &[CURRENT]
+    ),
     scenario!(joins::hand_overs_from_java_are_called_off, long, &[CURRENT]),
     scenario!(
         joins::java_stops_while_leases_are_on_their_way_to_it,

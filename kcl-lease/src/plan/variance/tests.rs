@@ -90,6 +90,7 @@ fn text_of(moves: &[Move]) -> String {
     let texts = moves.iter().map(|planned| match &planned.change {
         LeaseChange::Assign { to, .. } => format!("{}={to}", planned.lease.key),
         LeaseChange::BeginHandOff { to } => format!("{}>{to}", planned.lease.key),
+        LeaseChange::CancelHandOff => format!("{}<", planned.lease.key),
         other => panic!("a plan never contains {other:?}"),
     });
     texts.collect::<Vec<_>>().join(" ")
@@ -384,6 +385,25 @@ fn a_lease_that_was_moved_rests_and_does_not_return() {
             "1>c",
         ),
     ]);
+}
+
+#[test]
+fn what_was_given_by_number_alone_may_return_when_the_loads_are_known() {
+    let later = "a 20: 1@25 2@25 | b 90: 3@25<a700 4@25<a700";
+    let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+    assert_eq!(
+        text_of(&balancer.plan(&fleet("a 80: 1@25 2@25 3@25 4@25 | b 0:"))),
+        "1>b 2>b"
+    );
+    let given = "a 20: 3@25 4@25 | b 90: 1@25<a700 2@25<a700";
+    assert_eq!(text_of(&balancer.plan(&fleet(given))), "2>a");
+    let back = "a 90: 3@25 2@25<b700 4@24 | b 20: 1@25<a1400";
+    assert_eq!(
+        text_of(&balancer.plan(&fleet(back))),
+        "4>b",
+        "2 was too much for b"
+    );
+    check(&[("nobody knows why it was given", later, "")]);
 }
 
 #[test]

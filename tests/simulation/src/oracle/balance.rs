@@ -241,7 +241,12 @@ impl Balance {
         let lease = self.leases.entry(shard.clone()).or_default();
         let moved_at = lease.moved_at.replace(at).filter(|_| !is_new);
         let returned = lease.left.get(to).copied();
-        lease.left.insert(from.to_owned(), at);
+        // What is given by number alone may return once the loads are known.
+        if is_new {
+            lease.left.remove(from);
+        } else {
+            lease.left.insert(from.to_owned(), at);
+        }
         let calm = self.calm.as_ref()?;
         if !calm.machines.contains_key(from) || !calm.machines.contains_key(to) {
             // The row of a dead worker may look alive for a while.

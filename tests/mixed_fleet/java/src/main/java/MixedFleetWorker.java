@@ -3,10 +3,14 @@ import java.io.FileOutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
@@ -37,8 +41,9 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  *
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
  * as the KCL spells them; {@code workMillis} is how long a batch takes, and with {@code prepares=true} checkpoints are
- * prepared, with the worker's name as state, but not made. A setting that this version of the KCL does not have is named in an event and skipped, so one
- * class serves all versions. SIGTERM stops the worker gracefully.
+ * prepared, with the worker's name as state, but not made. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
+ * reports a CPU that is so busy, and so much more for each shard that it processes. A setting that this version of the KCL
+ * does not have is named in an event and skipped, so one class serves all versions. SIGTERM stops the worker gracefully.
  *
  * <p>Lines: {@code started}, {@code unsupported SETTING}, {@code initialized SHARD CHECKPOINT},
  * {@code pending SHARD CHECKPOINT STATE}, {@code record SHARD KEY DATA SEQUENCE}, {@code prepared SHARD SEQUENCE},
@@ -49,6 +54,9 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
 public final class MixedFleetWorker {
     private static final PrintStream OUT =
             new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
+
+    /** Shards that are processed now. */
+    private static final Set<String> PROCESSED = ConcurrentHashMap.newKeySet();
 
     private MixedFleetWorker() {}
 
@@ -74,6 +82,8 @@ public final class MixedFleetWorker {
         String work = settings.remove("workMillis");
         long workMillis = work == null ? 0 : Long.parseLong(work);
         boolean prepares = settings.remove("prepares") != null;
+        String cpuBase = settings.remove("cpuBase");
+        String cpuPerShard = settings.remove("cpuPerShard");
 
         // The server knows a client by its access key id.
         StaticCredentialsProvider credentials =
@@ -108,6 +118,11 @@ public final class MixedFleetWorker {
             }
         }
 
+        if (cpuBase != null) {
+            Object metric = cpu(Double.parseDouble(cpuBase), Double.parseDouble(cpuPerShard));
+            utilization.getClass().getMethod("workerMetricList", List.class).invoke(utilization, List.of(metric));
+        }
+
         Scheduler scheduler = new Scheduler(
                 configs.checkpointConfig(),
                 coordinator,
@@ -130,6 +145,45 @@ public final class MixedFleetWorker {
         tell("ended\n");
         // Clients keep threads; without this a worker that gave up would live on.
         System.exit(0);
+    }
+
+    /** A {@code WorkerMetric}, which not every version has. */
+    private static Object cpu(double base, double perShard) throws ReflectiveOperationException {
+        String metrics = "software.amazon.kinesis.worker.metric.";
+        Class<?> metric = Class.forName(metrics + "WorkerMetric");
+        Object type = Class.forName(metrics + "WorkerMetricType").getField("CPU").get(null);
+        Object range = built(metrics + "OperatingRange", "maxUtilization", int.class, 100);
+        return Proxy.newProxyInstance(metric.getClassLoader(), new Class<?>[] {metric}, (proxy, method, arguments) -> {
+            switch (method.getName()) {
+                case "getShortName":
+                    return "C";
+                case "getWorkerMetricType":
+                    return type;
+                case "getOperatingRange":
+                    return range;
+                case "capture":
+                    double percent = Math.min(100, base + perShard * PROCESSED.size());
+                    return built(metrics + "WorkerMetric$WorkerMetricValue", "value", Double.class, percent);
+                case "hashCode":
+                    return System.identityHashCode(proxy);
+                case "equals":
+                    return proxy == arguments[0];
+                default:
+                    return "cpu";
+            }
+        });
+    }
+
+    /** What the builder of a class makes of one field. */
+    private static Object built(String name, String field, Class<?> type, Object value)
+            throws ReflectiveOperationException {
+        Object builder = Class.forName(name).getMethod("builder").invoke(null);
+        Method setter = builder.getClass().getMethod(field, type);
+        setter.setAccessible(true);
+        Object set = setter.invoke(builder, value);
+        Method build = set.getClass().getMethod("build");
+        build.setAccessible(true);
+        return build.invoke(set);
     }
 
     /** The part of a configuration that a getter of this name returns, if this version has it. */
@@ -197,6 +251,7 @@ public final class MixedFleetWorker {
         @Override
         public void initialize(InitializationInput input) {
             shard = input.shardId();
+            PROCESSED.add(shard);
             tell("initialized " + shard + " " + input.extendedSequenceNumber().sequenceNumber() + "\n");
             if (input.pendingCheckpointSequenceNumber() != null) {
                 byte[] pendingState = input.pendingCheckpointState();
@@ -231,17 +286,20 @@ public final class MixedFleetWorker {
 
         @Override
         public void leaseLost(LeaseLostInput input) {
+            PROCESSED.remove(shard);
             tell("leaseLost " + shard + "\n");
         }
 
         @Override
         public void shardEnded(ShardEndedInput input) {
+            PROCESSED.remove(shard);
             checkpoint(input.checkpointer(), "SHARD_END");
             tell("shardEnded " + shard + "\n");
         }
 
         @Override
         public void shutdownRequested(ShutdownRequestedInput input) {
+            PROCESSED.remove(shard);
             tell("shutdownRequested " + shard + "\n");
             if (delivered != null) {
                 checkpoint(input.checkpointer(), delivered);
