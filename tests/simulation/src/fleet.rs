@@ -144,10 +144,23 @@ impl Fleet {
         self.live(&format!("{id}.{lives}"), id);
     }
 
-    fn live(&self, who: &str, id: String) {
+    /// Starts a worker under an id that was not used before; what shows its status.
+    pub fn start_as(&self, id: &str) -> WorkerHandle {
+        self.live(id, id.to_owned())
+    }
+
+    /// Takes the worker of this id out of the list.
+    pub fn take(&self, id: &str) -> Option<Member> {
+        let mut state = self.state();
+        let index = state.members.iter().position(|member| member.id == id)?;
+        Some(state.members.remove(index))
+    }
+
+    fn live(&self, who: &str, id: String) -> WorkerHandle {
         let (seed, skew) = {
             let dice = &mut self.state().dice;
             let most = *dice.pick(&[100_u32, 5_000, 3_600_000]).unwrap_or(&100);
+            let most = if self.stage.is_scripted() { 100 } else { most };
             let skew = i64::from(most) - i64::try_from(dice.roll(u64::from(most) * 2)).unwrap_or(0);
             (dice.next(), Arc::new(AtomicI64::new(skew)))
         };
@@ -176,14 +189,16 @@ impl Fleet {
         let worker = builder.build().expect("a valid configuration");
         self.stage.history.record(&who, What::Started { id: id.clone() });
         self.state().ids.insert(who.clone(), id.clone());
+        let handle = worker.handle();
         let member = Member {
             id,
             who,
-            handle: worker.handle(),
+            handle: handle.clone(),
             task: tokio::spawn(worker.run()),
             skew,
         };
         self.state().members.push(member);
+        handle
     }
 
     /// How the fleet is once it is calm.

@@ -228,6 +228,18 @@ pub enum What {
     },
     /// Something was done to a worker, the network or the stream.
     Disturbed(String),
+    /// A script waited in vain for what it needs to go on.
+    Unplayable {
+        /// What.
+        waited_for: String,
+    },
+    /// What a script expects was not so.
+    Unmet {
+        /// The expectation, as a sentence.
+        expectation: &'static str,
+        /// What was seen.
+        seen: String,
+    },
     /// From here on nothing is disturbed any more.
     Healed,
     /// Everything is as it should be, but perhaps for who has which lease; nobody joins or leaves until it is `Weighed`.
@@ -303,6 +315,18 @@ impl History {
     /// Whether a rule was broken.
     pub fn is_violated(&self) -> bool {
         !self.books().violations.is_empty()
+    }
+
+    /// Whether something happened, at this time or later.
+    pub fn has_since(&self, time: Duration, is_it: impl Fn(&Event) -> bool) -> bool {
+        let books = self.books();
+        let late = books.events.iter().rev().take_while(|event| event.at >= time);
+        late.into_iter().any(is_it)
+    }
+
+    /// Looks at everything so far.
+    pub fn look<T>(&self, look: impl FnOnce(&[Event]) -> T) -> T {
+        look(&self.books().events)
     }
 
     /// How many records were put and not processed so far.

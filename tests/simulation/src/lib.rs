@@ -15,6 +15,7 @@ pub mod load;
 pub mod oracle;
 pub mod processor;
 pub mod scale;
+pub mod scripts;
 pub mod seeds;
 pub mod settled;
 pub mod stalls;

@@ -14,7 +14,7 @@ use kcl_simulation::faults::Wanted;
 use kcl_simulation::scale::{self, Scale};
 use kcl_simulation::summary::Summary;
 use kcl_simulation::world::{Outcome, Size};
-use kcl_simulation::{crew, timeline, world};
+use kcl_simulation::{crew, scripts, timeline, world};
 
 /// Tries to break the Kinesis Client Library.
 #[derive(Debug, Clone, Parser)]
@@ -82,6 +82,9 @@ struct Args {
     threads: usize,
     #[command(flatten)]
     wanted: Wanted,
+    /// Lists the scripts and does nothing.
+    #[arg(long)]
+    scripts: bool,
 }
 
 impl Args {
@@ -105,6 +108,12 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     let Cli { command, histories } = Cli::parse();
+    if histories.scripts {
+        for script in scripts::ALL {
+            println!("{:<34} {}", script.name, script.shows);
+        }
+        return ExitCode::SUCCESS;
+    }
     match (command, histories.seed) {
         (Some(Command::Scale(args)), _) => large(&args),
         (None, Some(seed)) => one(&histories, seed),

@@ -34,8 +34,19 @@ struct Shared {
     wanted: Wanted,
     is_calm: AtomicBool,
     calls: AtomicU64,
+    /// By life and shard: what a script wants of its processor.
+    directions: Mutex<BTreeMap<(Name, Name), Direction>>,
     /// Owners that are at work, with what they know of their leases.
     owners: Mutex<BTreeMap<(Name, u64, Name), Checkpointer>>,
+}
+
+/// What a script wants of a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Its next call takes so long.
+    Slow(Duration),
+    /// It does not checkpoint, unless it shuts down.
+    Forgets,
 }
 
 /// What a processor does with a batch.
@@ -94,11 +105,14 @@ impl Stage {
         dice: Dice,
         wanted: Wanted,
     ) -> Self {
+        let wanted_calm = wanted.script.is_some();
         let shared = Shared {
             dice: Mutex::new(dice),
             wanted,
-            is_calm: AtomicBool::new(false),
+            // What a script does not say, it does not want.
+            is_calm: AtomicBool::new(wanted_calm),
             calls: AtomicU64::new(0),
+            directions: Mutex::default(),
             owners: Mutex::default(),
         };
         Self {
@@ -111,9 +125,32 @@ impl Stage {
 
     /// From now on every processor behaves.
     pub fn calm(&self) {
+        let directions = self.shared.directions.lock();
+        directions.unwrap_or_else(PoisonError::into_inner).clear();
         self.shared.is_calm.store(true, Ordering::Relaxed);
         if let Some(machines) = &self.machines {
             machines.calm();
+        }
+    }
+
+    /// Tells the processor of a worker's life what to do with a shard.
+    pub fn direct(&self, who: &str, shard: &Name, direction: Direction) {
+        let directions = self.shared.directions.lock();
+        let mut directions = directions.unwrap_or_else(PoisonError::into_inner);
+        directions.insert((who.into(), shard.clone()), direction);
+    }
+
+    /// What the processor of a worker's life does with the next batch of a shard, if a script says so.
+    fn directed(&self, who: &Name, shard: &Name) -> Option<(Manner, Duration)> {
+        let directions = self.shared.directions.lock();
+        let mut directions = directions.unwrap_or_else(PoisonError::into_inner);
+        let key = (who.clone(), shard.clone());
+        match *directions.get(&key)? {
+            Direction::Slow(time) => {
+                directions.remove(&key);
+                Some((Manner::Good, time))
+            }
+            Direction::Forgets => Some((Manner::Forgets, Duration::ZERO)),
         }
     }
 
@@ -144,6 +181,11 @@ impl Stage {
         valid
             .map(|((shard, _, who), _)| (shard.clone(), who.clone()))
             .collect()
+    }
+
+    /// Whether what happens is told by a script.
+    pub fn is_scripted(&self) -> bool {
+        self.shared.wanted.script.is_some()
     }
 
     fn is_calm(&self) -> bool {
@@ -415,7 +457,8 @@ impl RecordProcessor for Actor {
             is_valid,
             records: batch.len(),
         });
-        let mut manner = self.stage.manner();
+        let directed = self.stage.directed(&self.who, &self.of.shard);
+        let mut manner = directed.unwrap_or_else(|| self.stage.manner());
         if manner.0 == Manner::Stubborn {
             let time = Duration::from_millis(self.stage.roll(25_000));
             self.fails_until = Some(Instant::now() + time);

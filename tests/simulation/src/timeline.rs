@@ -166,6 +166,8 @@ fn sentence(what: &What) -> String {
                 each.join("; ")
             )
         }
+        What::Unplayable { waited_for } => format!("the script cannot go on: waited for {waited_for}"),
+        What::Unmet { seen, .. } => format!("the script expected something else: {seen}"),
         What::Weighed => "the leases are weighed".to_owned(),
         What::Healed => "everything is healed".to_owned(),
         What::Settled => "the fleet rests".to_owned(),

@@ -161,7 +161,8 @@ impl Watcher {
         self.stage.history.record(&self.world, what);
     }
 
-    fn look(&self) {
+    /// Notes what changed in the table.
+    pub fn look(&self) {
         let changed = self.leases().look();
         for (shard, row) in changed {
             self.note(match row {

@@ -59,6 +59,11 @@ impl Workload {
         }
     }
 
+    /// Every shard gets records all the time.
+    pub fn spread_evenly(&mut self) {
+        (self.keys, self.hot) = (400, 0);
+    }
+
     /// Puts a few records, each with its key's next counter.
     pub async fn put(&mut self) {
         let mut entries = Vec::new();
@@ -165,6 +170,14 @@ impl Workload {
         request.new_starting_hash_key(middle).send().await.expect("split");
     }
 
+    /// Merges two neighbours, the shards with these ids.
+    pub async fn merge_these(&mut self, left: &str, right: &str) {
+        let request = self.kinesis.merge_shards().stream_name(STREAM);
+        let request = request.shard_to_merge(left).adjacent_shard_to_merge(right);
+        request.send().await.expect("merged");
+        self.shards().await;
+    }
+
     /// Merges two random neighbours. What was done.
     pub async fn merge(&mut self) -> String {
         let open = self.open_shards().await;
@@ -173,10 +186,7 @@ impl Workload {
         }
         let index = usize::try_from(self.dice.roll(open.len() as u64 - 1)).expect("small");
         let (left, right) = (open[index].shard_id(), open[index + 1].shard_id());
-        let request = self.kinesis.merge_shards().stream_name(STREAM);
-        let request = request.shard_to_merge(left).adjacent_shard_to_merge(right);
-        request.send().await.expect("merged");
-        self.shards().await;
+        self.merge_these(left, right).await;
         format!("merged {left} and {right}")
     }
 }

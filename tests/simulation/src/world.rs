@@ -18,6 +18,7 @@ use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
 use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::processor::Stage;
+use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject};
 use crate::watcher::Watcher;
@@ -57,6 +58,12 @@ impl Size {
     /// The command that runs the history of a seed of this size again, with its whole timeline.
     #[must_use]
     pub fn replay(&self, seed: u64) -> String {
+        if self.wanted.script.is_some() {
+            return format!(
+                "cargo run --release -p kcl-simulation -- --seed {seed}{}",
+                self.wanted
+            );
+        }
         format!(
             "cargo run --release -p kcl-simulation -- --seed {seed} --minutes {} --workers {} --shards {}{}",
             self.disturbed.as_secs_f64() / 60.0,
@@ -98,7 +105,9 @@ pub fn run(seed: u64, size: &Size) -> Outcome {
 
 async fn live(seed: u64, size: &Size) -> Outcome {
     let mut dice = Dice::of(seed, "world");
+    let script = size.wanted.script();
     let failover = Duration::from_secs(*dice.pick(&[2, 5, 10]).unwrap_or(&10));
+    let failover = script.map_or(failover, |script| script.failover);
     let times = Times {
         failover,
         drain: DRAIN,
@@ -117,13 +126,15 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             InitialPosition::AtTimestamp(began + FROM),
         ])
         .unwrap_or(&InitialPosition::TrimHorizon);
+    let start = script.map_or(start, |_| InitialPosition::TrimHorizon);
     let mut oracle = Oracle::new(times).starting(match start {
         InitialPosition::TrimHorizon => Start::Beginning,
         InitialPosition::Latest => Start::Latest,
         InitialPosition::AtTimestamp(_) => Start::At(FROM),
     });
     let rates = Rates::drawn(&mut dice, &size.wanted);
-    if rates.are_none() {
+    let rates = if script.is_some() { Rates::none() } else { rates };
+    if rates.are_none() && script.is_none() {
         oracle = oracle.with_reliable_requests();
     }
     let history = History::new(oracle);
@@ -140,10 +151,11 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let aws = backend.sdk_config();
     let kinesis = aws_sdk_kinesis::Client::new(&aws);
     let request = kinesis.create_stream().stream_name(STREAM);
-    request.shard_count(size.shards).send().await.expect("created");
+    let shards = script.map_or(size.shards, |script| script.shards);
+    request.shard_count(shards).send().await.expect("created");
 
     let machines = (size.wanted.loads || Machines::are_told_of(seed)) && !size.wanted.lacks("loads");
-    let machines = machines.then(|| Machines::drawn(seed, size.workers));
+    let machines = (machines && script.is_none()).then(|| Machines::drawn(seed, size.workers));
     let stage = Stage::new(
         history.clone(),
         network.clone(),
@@ -158,6 +170,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         Dice::of(seed, "workload"),
         size.most_shards(),
     );
+    if script.is_some() {
+        workload.spread_evenly();
+    }
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
     let watcher = Watcher::new(stage.clone(), &backend);
@@ -180,7 +195,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         // There is something to be left out, and the time to start from is over.
         sleep(FROM + Duration::from_secs(2)).await;
     }
-    for _ in 0..size.workers {
+    for _ in 0..script.map_or(size.workers, |_| 0) {
         fleet.start();
     }
 
@@ -196,7 +211,19 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         watcher.clone(),
         times,
     );
-    chaos.rage(schedule, size.disturbed).await;
+    match script {
+        Some(script) => {
+            let director = Director::new(
+                stage.clone(),
+                fleet.clone(),
+                workload.clone(),
+                watcher.clone(),
+                times,
+            );
+            director.play(script).await;
+        }
+        None => chaos.rage(schedule, size.disturbed).await,
+    }
 
     let world: Name = "world".into();
     let is_restless = async |subject| {

@@ -1,5 +1,6 @@
 //! What goes wrong: single requests by chance, and the condition that each worker's network is in.
 
+mod cue;
 mod late;
 mod schedule;
 mod wanted;
@@ -14,6 +15,8 @@ use kcl_local::handler::Handler;
 use kcl_local::wire::Service;
 use tokio::time::Instant;
 
+use self::cue::Cues;
+pub use self::cue::{Asked, Cue, Fate, Met};
 pub use self::schedule::{Deed, Schedule};
 pub use self::wanted::{Rate, Wanted};
 use crate::seeds::Dice;
@@ -56,6 +59,11 @@ impl Rates {
 }
 
 impl Rates {
+    /// Nothing fails by chance.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
     /// Whether no request fails by chance.
     pub fn are_none(&self) -> bool {
         self.0.is_empty()
@@ -97,6 +105,8 @@ struct State {
     spent: BTreeMap<String, (u64, u64)>,
     /// Late requests under way.
     late: BTreeMap<String, u64>,
+    /// What a script waits for.
+    cues: Cues,
 }
 
 /// The network between the workers and the backend. Clones share it.
@@ -138,6 +148,7 @@ impl Network {
             faults: BTreeMap::new(),
             spent: BTreeMap::new(),
             late: BTreeMap::new(),
+            cues: Cues::default(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -211,6 +222,7 @@ impl Network {
         let mut state = self.state();
         state.rates = Rates::default();
         state.repeated.clear();
+        state.cues = Cues::default();
         for condition in state.clients.values_mut() {
             *condition = Condition {
                 dead: condition.dead,
@@ -237,6 +249,20 @@ impl Network {
     /// How many faults of each kind there were.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
+    }
+
+    /// Waits for requests as a script wants it.
+    pub fn await_request(&self, cue: Cue) -> Met {
+        self.state().cues.add(cue)
+    }
+
+    /// Lets the requests arrive that a cue withheld.
+    pub async fn deliver(&self, met: &Met) {
+        for request in met.withheld() {
+            if let Some(handler) = self.handler.get() {
+                handler.handle(request).await;
+            }
+        }
     }
 
     fn send_late(&self, call: &Call<'_>, delay: Duration) {
@@ -322,8 +348,11 @@ impl FaultInjector for Network {
             return Fault::drop_request(Loss::Hang);
         }
         let now = Instant::now();
+        let scripted = state.cues.meet(call);
         let single = state.strike(call);
-        let fault = if let Some(until) = condition.frozen.filter(|until| *until > now) {
+        let fault = if let Some(fault) = scripted {
+            fault
+        } else if let Some(until) = condition.frozen.filter(|until| *until > now) {
             if is_write(call) {
                 // It was under way when the process stood still, and arrives when it goes on.
                 drop(state);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::Deed;
+use crate::scripts::{self, Script};
 
 /// What is wanted of the faults of a history, by their names in the summary.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, clap::Args, Deserialize)]
@@ -24,6 +25,10 @@ pub struct Wanted {
     /// all that are not named; may be repeated.
     #[arg(long, value_name = "KIND=PER_MILLE")]
     pub rate: Vec<Rate>,
+    /// Plays this script: its deeds and faults, and no others. It says how many workers and shards there are, and how long it
+    /// takes.
+    #[arg(long, value_name = "NAME", value_parser = script)]
+    pub script: Option<String>,
 }
 
 /// How often a kind of fault happens.
@@ -44,7 +49,21 @@ fn deed(name: &str) -> Result<String, String> {
     Err(format!("wanted: one of {}", names.join(", ")))
 }
 
+/// The name of a script.
+fn script(name: &str) -> Result<String, String> {
+    match scripts::named(name) {
+        Some(_) => Ok(name.to_owned()),
+        None => Err("wanted: one that --scripts lists".to_owned()),
+    }
+}
+
 impl Wanted {
+    /// What is played instead of what chance makes of the history.
+    #[must_use]
+    pub fn script(&self) -> Option<&'static Script> {
+        scripts::named(self.script.as_deref()?)
+    }
+
     /// Whether this kind is left out.
     pub fn lacks(&self, kind: &str) -> bool {
         self.without.iter().any(|name| name == kind)
@@ -74,7 +93,9 @@ impl Wanted {
             .map(|rate| ["--rate".to_owned(), rate.to_string()]);
         let loads = self.loads.then(|| "--loads".to_owned());
         let others = without.chain(only).chain(rate).flatten();
-        loads.into_iter().chain(others).collect()
+        let script = self.script.iter();
+        let script = script.flat_map(|name| ["--script".to_owned(), name.clone()]);
+        loads.into_iter().chain(others).chain(script).collect()
     }
 }
 
@@ -137,6 +158,7 @@ mod tests {
             without: vec!["status".to_owned()],
             only: vec!["kill and return".to_owned(), "freeze".to_owned()],
             rate: vec!["answer lost=50".parse().unwrap()],
+            script: None,
         };
         let line = std::iter::once("simulation".to_owned()).chain(wanted.arguments());
         let read = <Cli as clap::Parser>::parse_from(line);
@@ -145,6 +167,20 @@ mod tests {
             wanted.to_string(),
             r#" --loads --without status --only "kill and return" --only freeze --rate "answer lost=50""#
         );
+    }
+
+    #[test]
+    fn a_script_is_understood_again_and_an_unknown_one_refused() {
+        let name = scripts::ALL[0].name;
+        let wanted = Wanted {
+            script: Some(name.to_owned()),
+            ..Wanted::default()
+        };
+        assert_eq!(wanted.to_string(), format!(" --script {name}"));
+        let line = std::iter::once("simulation".to_owned()).chain(wanted.arguments());
+        let read = <Cli as clap::Parser>::parse_from(line);
+        assert_eq!(read.wanted.script().map(|script| script.name), Some(name));
+        assert!(<Cli as clap::Parser>::try_parse_from(["simulation", "--script", "hamlet"]).is_err());
     }
 
     #[test]

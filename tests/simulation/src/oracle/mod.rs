@@ -8,6 +8,7 @@ mod leaving;
 mod order;
 mod ownership;
 mod rest;
+mod script;
 mod stuck;
 mod table;
 mod targets;
@@ -15,6 +16,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+pub use self::script::UNPLAYABLE;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -97,6 +99,7 @@ impl Oracle {
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
+                Box::new(script::Script),
             ],
             rest: rest::Rest::default(),
             gone: BTreeSet::new(),

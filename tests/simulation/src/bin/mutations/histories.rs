@@ -8,8 +8,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use kcl_simulation::faults::Wanted;
+use kcl_simulation::oracle::UNPLAYABLE;
 use kcl_simulation::world::{self, Size};
 use serde::Deserialize;
+
+/// Whether a rule was broken that ends the search. With another seed a script may be played.
+fn says_something(rule: &str) -> bool {
+    !rule.is_empty() && rule != UNPLAYABLE
+}
 
 /// What is said when the same seed gives two histories.
 const SAME: &str = "the same seed gives the same history";
@@ -125,7 +131,7 @@ impl Histories {
             let rule = self.broken_by(seed).unwrap_or_default();
             println!("{rule}");
             // Whoever reads has gone.
-            if io::stdout().flush().is_err() || !rule.is_empty() {
+            if io::stdout().flush().is_err() || says_something(rule) {
                 return;
             }
         }
@@ -150,7 +156,8 @@ impl Histories {
         Ok(finding)
     }
 
-    fn each(&self) -> impl Iterator<Item = u64> {
+    /// The seeds, in turn.
+    pub(crate) fn each(&self) -> impl Iterator<Item = u64> {
         (self.from..self.from + self.seeds).filter(|seed| !self.except.contains(seed))
     }
 
@@ -165,16 +172,20 @@ impl Histories {
                 }
             }
         });
+        let mut unplayable = None;
         for seed in self.each() {
             let rule = match answers.recv_timeout(patience) {
                 Ok(rule) => rule,
                 Err(RecvTimeoutError::Timeout) => "(the history does not come to an end)".to_owned(),
                 Err(RecvTimeoutError::Disconnected) => "(the simulator panics)".to_owned(),
             };
-            if !rule.is_empty() {
+            if says_something(&rule) {
                 return Some(Finding { seed, rule });
             }
+            if !rule.is_empty() {
+                unplayable.get_or_insert(Finding { seed, rule });
+            }
         }
-        None
+        unplayable
     }
 }

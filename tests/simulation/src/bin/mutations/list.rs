@@ -12,6 +12,9 @@ use crate::histories::Histories;
 /// The list's path in the workspace.
 pub(crate) const FILE: &str = "tests/simulation/mutations.toml";
 
+/// A script is played with so many seeds.
+const OF_A_SCRIPT: u64 = 5;
+
 /// All mutations.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,9 @@ pub(crate) struct Mutation {
     pub(crate) was_real: Option<String>,
     /// A seed that finds it. Tried before all others; the library as it is keeps every rule in its history.
     pub(crate) seed: Option<u64>,
+    /// The script that finds it. It is tried in histories of this script and no others; the library as it is keeps every rule
+    /// in them.
+    pub(crate) script: Option<String>,
     /// Other histories than those of the list.
     #[serde(default)]
     pub(crate) histories: Wishes,
@@ -108,6 +114,7 @@ impl Wishes {
             without: self.without.clone(),
             only: self.only.clone(),
             rate: self.rate.clone(),
+            script: None,
         }
     }
 }
@@ -115,6 +122,17 @@ impl Wishes {
 impl Mutation {
     /// The histories that it is tried in.
     pub(crate) fn histories(&self, usual: &Histories) -> Histories {
+        if self.script.is_some() {
+            return Histories {
+                seeds: self.histories.seeds.unwrap_or(OF_A_SCRIPT),
+                twice: false,
+                wanted: Wanted {
+                    script: self.script.clone(),
+                    ..Wanted::default()
+                },
+                ..usual.of(1, 1)
+            };
+        }
         Histories {
             from: usual.from,
             seeds: self.histories.seeds.unwrap_or(usual.seeds),
@@ -154,6 +172,8 @@ impl Edit {
 
 #[cfg(test)]
 mod tests {
+    use kcl_simulation::scripts;
+
     use super::*;
 
     #[test]
@@ -177,6 +197,26 @@ mod tests {
         for mutation in list.mutations.iter().filter(|mutation| mutation.seed.is_some()) {
             assert!(mutation.was_real.is_some(), "{:?}", mutation.name);
             assert_eq!(mutation.blind_spot, None, "{:?}", mutation.name);
+        }
+    }
+
+    #[test]
+    fn every_script_shows_the_mutation_that_names_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let list = List::load(&root).unwrap();
+        let scripted = |mutation: &Mutation| Some((mutation.script.clone()?, mutation.name.clone()));
+        let named: BTreeSet<_> = list.mutations.iter().filter_map(scripted).collect();
+        let scripts = scripts::ALL
+            .iter()
+            .map(|script| (script.name.to_owned(), script.shows.to_owned()));
+        assert_eq!(named, scripts.collect());
+        for mutation in list.mutations.iter().filter(|mutation| mutation.script.is_some()) {
+            assert_eq!(
+                (mutation.seed, &mutation.blind_spot),
+                (None, &None),
+                "{:?}",
+                mutation.name
+            );
         }
     }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use kcl_simulation::oracle::UNPLAYABLE;
+
 use crate::copy::Copy;
 use crate::histories::{Finding, Histories};
 use crate::list::{List, Mutation};
@@ -167,7 +169,7 @@ fn tell(mutation: &Mutation, finding: &Result<Option<Finding>, String>) -> Strin
     if mutation.blind_spot.is_some() {
         told.push_str("\n  no longer a blind spot: remove the mark");
     }
-    if mutation.was_real.is_some() && mutation.seed != Some(finding.seed) {
+    if mutation.was_real.is_some() && mutation.script.is_none() && mutation.seed != Some(finding.seed) {
         told.push_str(&format!("\n  now found by seed {}: note it", finding.seed));
     }
     told
@@ -213,5 +215,7 @@ fn try_one(
             return Ok(finding);
         }
     }
-    histories.first_broken(&program, patience).map_err(text)
+    let finding = histories.first_broken(&program, patience).map_err(text)?;
+    // A script that the mistake keeps from being played says nothing of it.
+    Ok(finding.filter(|finding| finding.rule != UNPLAYABLE))
 }

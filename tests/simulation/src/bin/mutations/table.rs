@@ -87,8 +87,8 @@ fn write(text: &mut String, list: &List, rows: &[Row<'_>], kept: &Kept) -> std::
         "
 ## Bugs that the simulator found
 
-The library made these mistakes. Each is made again in a copy; the history of the seed that finds it is run with the library as it is
-among the tests.
+The library made these mistakes. Each is made again in a copy; the history of the seed that finds it, or some of the script, are run with
+the library as it is among the tests.
 
 | what was wrong | file | rule that it breaks | seed |
 |---|---|---|---:|
@@ -168,6 +168,9 @@ cargo run --release -p kcl-simulation --bin mutations -- --write --jobs 2
 
 fn size(mutation: &Mutation, list: &List) -> String {
     let histories = mutation.histories(&list.histories);
+    if let Some(script) = &mutation.script {
+        return format!(" (`--script {script}`)");
+    }
     let twice = if histories.twice { ", each twice" } else { "" };
     if histories.size() == list.histories.size() {
         return twice.to_owned();

@@ -1,0 +1,353 @@
+//! What a script can do, and wait for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kcl_core::{WorkerHandle, WorkerPhase, WorkerStatus};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Script;
+use crate::faults::{Cue, Met, Trouble};
+use crate::fleet::Fleet;
+use crate::history::{Event, Name, Row, What};
+use crate::oracle::Times;
+use crate::processor::{Direction, Stage};
+use crate::watcher::Watcher;
+use crate::workload::Workload;
+
+/// A script that waits in vain for so long cannot be played.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether something has come about.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Why a script does not go on: what it waited for did not come.
+#[derive(Debug)]
+pub struct Unplayable(String);
+
+/// What came of a step of a script.
+pub type Played<T = ()> = Result<T, Unplayable>;
+
+/// Does what a script says, and waits for what it needs. Nothing else happens by chance but the workload and the jitter.
+pub struct Director {
+    stage: Stage,
+    fleet: Fleet,
+    workload: Arc<tokio::sync::Mutex<Workload>>,
+    watcher: Watcher,
+    times: Times,
+    world: Name,
+    /// Everybody who was started, by id.
+    handles: Mutex<BTreeMap<String, WorkerHandle>>,
+}
+
+impl Director {
+    /// Who may do all of this.
+    pub fn new(
+        stage: Stage,
+        fleet: Fleet,
+        workload: Arc<tokio::sync::Mutex<Workload>>,
+        watcher: Watcher,
+        times: Times,
+    ) -> Self {
+        Self {
+            stage,
+            fleet,
+            workload,
+            watcher,
+            times,
+            world: "world".into(),
+            handles: Mutex::default(),
+        }
+    }
+
+    /// Plays a script to its end. That it could not be played is written down as a broken rule, unless the library broke one
+    /// before.
+    pub async fn play(&self, script: &Script) {
+        let played = (script.play)(self).await;
+        if let Err(Unplayable(waited_for)) = played
+            && !self.stage.history.is_violated()
+        {
+            self.note(What::Unplayable { waited_for });
+        }
+    }
+
+    fn note(&self, what: What) {
+        self.stage.history.record(&self.world, what);
+    }
+
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<String, WorkerHandle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a silent worker keeps its leases.
+    pub fn failover(&self) -> Duration {
+        self.times.failover
+    }
+
+    /// How long the world has existed.
+    pub fn now(&self) -> Duration {
+        self.stage.history.elapsed()
+    }
+}
+
+/// Deeds.
+impl Director {
+    /// Starts a worker.
+    pub fn start(&self, id: &str) {
+        let handle = self.fleet.start_as(id);
+        self.handles().insert(id.to_owned(), handle);
+    }
+
+    /// Tells a worker to stop; it does so meanwhile.
+    pub fn stop(&self, id: &str) {
+        if let Some(member) = self.fleet.take(id) {
+            let fleet = self.fleet.clone();
+            tokio::spawn(async move { fleet.stop(member).await });
+        }
+    }
+
+    /// Ends a worker without warning.
+    pub fn kill(&self, id: &str) {
+        if let Some(member) = self.fleet.take(id) {
+            self.fleet.kill(member);
+        }
+    }
+
+    /// Brings trouble over a worker, until it is healed.
+    pub fn trouble(&self, id: &str, trouble: Trouble) {
+        let who = Name::from(id);
+        let history = &self.stage.history;
+        history.record(&who, What::Disturbed(format!("{trouble:?}")));
+        history.record(&who, What::Impaired);
+        self.stage.network.trouble(id, trouble);
+    }
+
+    /// Ends the trouble of a worker.
+    pub fn heal(&self, id: &str) {
+        let who = Name::from(id);
+        let history = &self.stage.history;
+        history.record(&who, What::Disturbed("its network heals".to_owned()));
+        self.stage.network.heal(id);
+        history.record(&who, What::Recovered);
+    }
+
+    /// Deletes the whole lease table.
+    pub fn delete_table(&self) {
+        self.note(What::Disturbed("the lease table is deleted".to_owned()));
+        self.watcher.delete_table();
+    }
+
+    /// Merges two shards that are neighbours; the shard that follows them.
+    pub async fn merge(&self, left: &Name, right: &Name) -> Played<Name> {
+        self.note(What::Disturbed(format!("merged {left} and {right}")));
+        let mut workload = self.workload.lock().await;
+        workload.merge_these(left, right).await;
+        let open = workload.open_shards().await;
+        let child = open.iter().find(|shard| shard.parent_shard_id() == Some(left));
+        let child = child.map(|shard| Name::from(shard.shard_id()));
+        child.ok_or_else(|| Unplayable(format!("a shard that follows {left}")))
+    }
+
+    /// Tells a worker's processor of a shard what to do.
+    pub fn direct(&self, id: &str, shard: &Name, direction: Direction) {
+        self.stage.direct(id, shard, direction);
+    }
+
+    /// Waits for requests of a worker from now on.
+    pub fn await_request(&self, cue: Cue) -> Met {
+        self.stage.network.await_request(cue)
+    }
+
+    /// Lets the requests arrive that a cue withheld.
+    pub async fn deliver(&self, met: &Met) {
+        self.note(What::Disturbed("a late request arrives".to_owned()));
+        self.stage.network.deliver(met).await;
+    }
+}
+
+/// What can be seen.
+impl Director {
+    /// A worker's own words; of one that never started those of nobody.
+    pub fn status(&self, id: &str) -> Option<WorkerStatus> {
+        self.handles().get(id).map(WorkerHandle::status)
+    }
+
+    /// Whether a worker leads, as far as it knows.
+    pub fn leads(&self, id: &str) -> bool {
+        self.status(id).is_some_and(|status| status.is_leader)
+    }
+
+    /// Whether a worker has come to its end.
+    pub fn has_stopped(&self, id: &str) -> bool {
+        self.status(id)
+            .is_some_and(|status| status.phase == WorkerPhase::Stopped)
+    }
+
+    /// The rows of the leases as they are.
+    pub fn rows(&self) -> BTreeMap<Name, Row> {
+        self.watcher.look();
+        self.watcher.rows()
+    }
+
+    /// A lease's row as it is.
+    pub fn row(&self, shard: &Name) -> Option<Row> {
+        self.rows().remove(shard)
+    }
+
+    /// Whether a worker has a row of its own.
+    pub fn is_announced(&self, id: &str) -> bool {
+        self.watcher.left_by(id).1
+    }
+
+    /// Open leases that a worker processes, as their rows say, and that are not in hand-off.
+    pub fn leases_of(&self, id: &str) -> Vec<Name> {
+        let rows = self.rows().into_iter();
+        let its = rows.filter(|(_, row)| {
+            let is_settled = row.checkpoint_owner.is_none() && !row.checkpoint.is_shard_end();
+            is_settled && row.owner.as_deref() == Some(id)
+        });
+        its.map(|(shard, _)| shard).collect()
+    }
+
+    /// The shard of a hand-off from one worker to another.
+    pub fn handed_over(&self, from: &str, to: &str) -> Option<Name> {
+        let mut rows = self.rows().into_iter();
+        let is_it =
+            |row: &Row| row.checkpoint_owner.as_deref() == Some(from) && row.owner.as_deref() == Some(to);
+        rows.find(|(_, row)| is_it(row)).map(|(shard, _)| shard)
+    }
+
+    /// Whether a worker's processor has begun a batch of a shard at this time or later.
+    pub fn has_begun_since(&self, time: Duration, id: &str, shard: &Name) -> bool {
+        self.stage.history.has_since(time, |event| {
+            matches!(&event.what, What::BatchBegan { of, .. } if of.shard == *shard) && &*event.who == id
+        })
+    }
+
+    /// Whether anybody has begun a batch of a shard at this time or later.
+    pub fn flows_since(&self, time: Duration, shard: &Name) -> bool {
+        self.stage.history.has_since(
+            time,
+            |event| matches!(&event.what, What::BatchBegan { of, .. } if of.shard == *shard),
+        )
+    }
+
+    /// Whether a processor is in the middle of a call.
+    pub fn is_at_work(&self, id: &str, shard: &Name) -> bool {
+        let its = |event: &Event| match &event.what {
+            _ if &*event.who != id => None,
+            What::BatchBegan { of, .. } => (of.shard == *shard).then_some(true),
+            What::BatchEnded { of, .. } => (of.shard == *shard).then_some(false),
+            _ => None,
+        };
+        let last = self
+            .stage
+            .history
+            .look(|events| events.iter().rev().find_map(its));
+        last == Some(true)
+    }
+
+    /// When a lease's counter moved last.
+    pub fn renewed_at(&self, shard: &Name) -> Duration {
+        let (mut counter, mut renewed_at) = (None, Duration::ZERO);
+        self.stage.history.look(|events| {
+            for event in events {
+                if let What::Row { shard: of, row } = &event.what
+                    && of == shard
+                    && counter.replace(row.counter) != Some(row.counter)
+                {
+                    renewed_at = event.at;
+                }
+            }
+        });
+        renewed_at
+    }
+}
+
+/// Waiting.
+impl Director {
+    /// Waits until something has come about.
+    pub async fn until(&self, what: &str, is_so: impl FnMut() -> bool) -> Played {
+        if self.comes_about(PATIENCE, is_so).await {
+            Ok(())
+        } else {
+            Err(Unplayable(what.to_owned()))
+        }
+    }
+
+    /// Waits until something can be found.
+    pub async fn find<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Played<T> {
+        let mut found = None;
+        self.until(what, || {
+            found = look();
+            found.is_some()
+        })
+        .await?;
+        found.ok_or_else(|| Unplayable(what.to_owned()))
+    }
+
+    /// Waits until a request was met.
+    pub async fn met(&self, what: &str, met: &Met) -> Played {
+        match timeout(PATIENCE, met.once()).await {
+            Ok(()) => {
+                self.note(What::Disturbed(format!("the script saw {what}")));
+                Ok(())
+            }
+            Err(_) => Err(Unplayable(what.to_owned())),
+        }
+    }
+
+    /// Waits until a request was met that is about a lease; which.
+    pub async fn met_for(&self, what: &str, met: &Met) -> Played<Name> {
+        self.met(what, met).await?;
+        let key = met.key().map(Name::from);
+        key.ok_or_else(|| Unplayable(format!("the lease of {what}")))
+    }
+
+    /// Waits until the world has existed for so long.
+    pub async fn until_time(&self, time: Duration) {
+        sleep(time.saturating_sub(self.now())).await;
+    }
+
+    /// Lets time go by.
+    pub async fn pause(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    /// Waits until something has come about that must within some time.
+    pub async fn expect(&self, expectation: &'static str, within: Duration, is_so: impl FnMut() -> bool) {
+        if !self.comes_about(within, is_so).await && !self.stage.history.is_violated() {
+            let seen = format!("not within {within:?}");
+            self.note(What::Unmet { expectation, seen });
+        }
+    }
+
+    /// Looks for something that must not be for so long.
+    pub async fn never(&self, expectation: &'static str, during: Duration, is_so: impl FnMut() -> bool) {
+        if self.comes_about(during, is_so).await && !self.stage.history.is_violated() {
+            let seen = "what must not be".to_owned();
+            self.note(What::Unmet { expectation, seen });
+        }
+    }
+
+    /// Whether something comes about in time, and before a rule is broken.
+    async fn comes_about(&self, within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+        let end = Instant::now() + within;
+        loop {
+            if is_so() {
+                return true;
+            }
+            if Instant::now() >= end || self.stage.history.is_violated() {
+                return false;
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+impl fmt::Debug for Director {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Director").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Reads of what was true a moment ago, and writes that arrive late.
+
+use kcl_local::faults::Fault;
+
+use super::{Director, Played, Script, seconds, two_workers};
+use crate::faults::{Cue, Fate};
+
+pub(super) const OLD_SCAN: Script = Script {
+    name: "scan-from-before-the-assignment",
+    shows: "An unowned lease is assigned although its row changed since it was judged.",
+    shards: 2,
+    failover: seconds(5),
+    play: |it| Box::pin(old_scan(it)),
+};
+
+/// A scan shows the leases as they were before they were assigned, and none of the workers that joined since.
+async fn old_scan(it: &Director) -> Played {
+    let first = it.await_request(Cue::next_of("z", |asked| asked.assigns("z")));
+    it.start("z");
+    it.met("the first assignment", &first).await?;
+    let judged_at = it.now();
+    it.until("z to be at work", || it.leases_of("z").len() == 2)
+        .await?;
+    it.start("a");
+    it.until("a to be at work", || {
+        let its = it.leases_of("a");
+        its.len() == 1 && its.iter().all(|shard| it.has_begun_since(seconds(0), "a", shard))
+    })
+    .await?;
+    it.pause(seconds(1)).await;
+    let old = Fault::stale(it.now() - judged_at);
+    let scan = it.await_request(Cue::next_of("z", |asked| asked.is("Scan")).that(Fate::Meets(old)));
+    it.met("a scan", &scan).await?;
+    it.pause(seconds(10)).await;
+    Ok(())
+}
+
+pub(super) const LATE_RELEASE: Script = Script {
+    name: "late-release",
+    shows: "A release is written whatever the counter.",
+    shards: 4,
+    failover: seconds(10),
+    play: |it| Box::pin(late_release(it)),
+};
+
+/// A worker is to hand a lease over to one that has left, and so releases it. The first sending of that hangs; the second
+/// takes effect, the worker is given the lease anew, and then the first one arrives.
+async fn late_release(it: &Director) -> Played {
+    two_workers(it).await?;
+    let held = Fate::Meets(Fault::none().after(seconds(1) + seconds(1) / 2));
+    let hand_off = it.await_request(Cue::next_of("z", |asked| asked.begins_hand_off("b")).that(held));
+    it.start("b");
+    let shard = it.met_for("a hand-off to b", &hand_off).await?;
+    it.stop("b");
+    let release = it.await_request(Cue::next_of("a", |asked| asked.releases()).that(Fate::ArrivesLate));
+    // Else the leader might take the hand-off back before its processor hears of it.
+    let slow = Fate::Meets(Fault::none().after(seconds(2) - seconds(1) / 4));
+    let scans = it.await_request(Cue::each_of("z", |asked| asked.is("Scan")).that(slow));
+
+    it.met("a release", &release).await?;
+    scans.end();
+    // What it sends again is sent after the time-out of an attempt.
+    let released_at = it.now() + seconds(1);
+    it.until("a to be at work again", || {
+        it.has_begun_since(released_at, "a", &shard)
+    })
+    .await?;
+    it.deliver(&release).await;
+    it.pause(seconds(5)).await;
+    Ok(())
+}
