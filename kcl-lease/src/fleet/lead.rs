@@ -13,6 +13,7 @@ use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
 use crate::plan::{
     BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, Sighting, Standstills, leftovers,
+    name_heirs,
 };
 use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
 
@@ -22,16 +23,23 @@ const ASSIGNING: &str = "scanning the lease table as leader";
 /// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
 const STANDSTILL: f64 = 0.4;
 
+/// A candidate's acquaintance with the leases while a heartbeat of the leader is overdue.
+struct Watch {
+    observer: Observer,
+    /// When the read budget allows the next scan.
+    due: Instant,
+}
+
 /// Competes for the lock, and leads while it is held. Ends when the worker resigns.
 pub(super) async fn keep_leading(shared: &Shared) {
     let timers = ElectionOptions::for_failover_time(shared.options.failover_time);
-    let mut election = Election::default();
-    let mut observer = None;
+    let mut election = Election::new(shared.me().clone());
+    let mut watch = None;
     while !shared.resigning.is_cancelled() {
         let result = tokio::select! {
             biased;
             () = shared.resigning.cancelled() => return,
-            result = stand(shared, &timers, &mut election, &mut observer) => result,
+            result = stand(shared, &timers, &mut election, &mut watch) => result,
         };
         let mut pause = shared.env.jittered(timers.heartbeat, 0.1);
         match result {
@@ -39,8 +47,9 @@ pub(super) async fn keep_leading(shared: &Shared) {
             Ok(Some(leadership)) => {
                 shared.health.succeeded(STANDING);
                 say_which_protocol(shared).await;
-                let outcome = lead(shared, leadership, observer.take(), &election).await;
-                election = Election::default();
+                let observer = watch.take().map(|watch: Watch| watch.observer);
+                let outcome = lead(shared, leadership, observer, &election).await;
+                election = Election::new(shared.me().clone());
                 if outcome == Outcome::SteppedDown {
                     // Somebody whose scans work should get the chance.
                     pause = timers.duration * 2;
@@ -61,30 +70,37 @@ async fn stand(
     shared: &Shared,
     timers: &ElectionOptions,
     election: &mut Election,
-    observer: &mut Option<Observer>,
+    watch: &mut Option<Watch>,
 ) -> Result<Option<Leadership>, StoreError> {
     let lock = shared.store.read_leader().await?;
     let candidacy = election.consider(lock, Instant::now());
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = election.leader().cloned();
     match candidacy {
         Candidacy::Wait => {
-            *observer = None;
+            *watch = None;
             Ok(None)
         }
         Candidacy::Watch => {
-            let watching = observer.get_or_insert_with(|| new_observer(shared));
-            let snapshot = shared.store.scan().await?;
-            watching.observe(
-                &snapshot,
-                Instant::now(),
-                shared.epoch_seconds(),
-                election.sighting().as_ref(),
-            );
+            let watch = watch.get_or_insert_with(|| Watch {
+                observer: new_observer(shared),
+                due: Instant::now(),
+            });
+            if Instant::now() >= watch.due {
+                let snapshot = shared.store.scan().await?;
+                let (now, sighting) = (Instant::now(), election.sighting());
+                watch
+                    .observer
+                    .observe(&snapshot, now, shared.epoch_seconds(), sighting.as_ref());
+                // The heartbeats are the beat.
+                let interval = shared.options.scan_interval(snapshot.read_units);
+                watch.due = now + interval.saturating_sub(timers.heartbeat / 2);
+            }
             Ok(None)
         }
         Candidacy::Take { seen } => {
             let (store, env, me) = (Arc::clone(&shared.store), shared.env.clone(), shared.me().clone());
-            let inherited = inherited(election).lasting(Duration::ZERO, Instant::now());
+            let standstills = inherited(election).lasting(Duration::ZERO, Instant::now());
+            let inherited = (standstills, election.other_heirs());
             Leadership::take(store, env, me, timers.clone(), seen.as_deref(), inherited).await
         }
     }
@@ -131,7 +147,11 @@ async fn lead(
 ) -> Outcome {
     tracing::info!(worker = %shared.me(), "leads the fleet");
     let observer = observer.unwrap_or_else(|| new_observer(shared));
-    shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = Some(shared.me().clone());
+    {
+        let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        knowledge.leader = Some(shared.me().clone());
+        knowledge.heirs = election.other_heirs();
+    }
     shared.is_leader.send_replace(true);
     let standstills = Mutex::new(inherited(election));
     let lasting = |least| {
@@ -142,6 +162,7 @@ async fn lead(
         let word = || Word {
             held_digest: shared.keeper.digest(),
             standstills: lasting(shared.options.failover_time.mul_f64(STANDSTILL)),
+            heirs: shared.heirs(),
         };
         let lost = leadership.keep(word, &shared.health);
         tokio::select! {
@@ -158,6 +179,7 @@ async fn lead(
         let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         knowledge.workers = None;
         knowledge.dead.clear();
+        knowledge.heirs.clear();
     }
     if outcome != Outcome::Lost
         && leadership.is_valid()
@@ -237,7 +259,7 @@ async fn assign_once(
     for row in &snapshot.unreadable {
         tracing::debug!(row = %row.key, problem = %row.problem, "a row of the lease table cannot be read");
     }
-    remember(shared, &view);
+    remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
     let next = next_scan(shared, &view, snapshot.read_units, now);
     forget_leftovers(shared, &snapshot, &view).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
@@ -295,8 +317,9 @@ async fn carry_out(shared: &Shared, planned: Move) {
     }
 }
 
-fn remember(shared: &Shared, view: &FleetView) {
+fn remember(shared: &Shared, view: &FleetView, heirs: Vec<WorkerId>) {
     let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+    knowledge.heirs = heirs;
     knowledge.workers = Some(view.workers.iter().filter(|worker| worker.eligible).count());
     knowledge.dead = view
         .workers

@@ -49,6 +49,8 @@ pub(super) struct Knowledge {
     /// Known only to the leader.
     pub(super) workers: Option<usize>,
     pub(super) dead: Vec<WorkerId>,
+    /// Whom this worker, if it leads, names for the time after it; first those that the leader before it named.
+    pub(super) heirs: Vec<WorkerId>,
     /// Hand-offs from this worker that it can finish only once its processors have stopped.
     pub(super) unfinished: Vec<LeaseKey>,
 }
@@ -60,6 +62,11 @@ impl Shared {
 
     pub(super) fn created(&self) -> MutexGuard<'_, BTreeSet<LeaseKey>> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn heirs(&self) -> Vec<WorkerId> {
+        let knowledge = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        knowledge.heirs.clone()
     }
 
     pub(super) fn epoch_seconds(&self) -> u64 {

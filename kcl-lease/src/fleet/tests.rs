@@ -557,3 +557,62 @@ async fn a_worker_that_is_busier_than_the_others_gives_leases_away_unless_only_t
         assert_eq!([first.count(), second.count()], expected, "{balancing:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_large_fleet_three_get_ready_to_lead_and_one_of_them_does() {
+    let flaky = FlakyStore::new();
+    let store: Arc<dyn LeaseStore> = Arc::clone(&flaky) as _;
+    fill(&store, 20).await;
+    let mut workers = Vec::new();
+    for i in 0..20 {
+        workers.push(TestWorker::join(&store, &format!("w{i:02}")).await);
+    }
+    let all: Vec<_> = workers.iter().collect();
+    until_held(&all, &[1; 20], FAILOVER).await;
+    sleep(FAILOVER).await;
+    let leader = workers
+        .iter()
+        .position(TestWorker::leads)
+        .expect("somebody leads");
+    let leader = workers.remove(leader);
+    let heirs = store.read_leader().await.unwrap().expect("a lock").heirs;
+    assert_eq!(heirs.len(), 3);
+    leader.kill();
+    let (killed_at, scans) = (Instant::now(), flaky.scans());
+    let successor = loop {
+        if let Some(successor) = workers.iter().find(|worker| worker.leads()) {
+            break successor.fleet.worker_id().clone();
+        }
+        assert!(killed_at.elapsed() < FAILOVER * 7 / 10, "nobody leads");
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert!(heirs.contains(&successor));
+    // They look every second, in the last 3.5 s of the lock.
+    let most = 3 * 5;
+    let scans = flaky.scans() - scans;
+    assert!((3..=most).contains(&scans), "{scans} scans");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_whose_heirs_die_with_the_leader_is_led_by_another() {
+    let store = table_of(12).await;
+    let mut workers = Vec::new();
+    for i in 0..6 {
+        workers.push(TestWorker::join(&store, &format!("w{i:02}")).await);
+    }
+    let all: Vec<_> = workers.iter().collect();
+    until_held(&all, &[2; 6], FAILOVER).await;
+    sleep(FAILOVER).await;
+    let lock = store.read_leader().await.unwrap().expect("a lock");
+    let (rest, gone): (Vec<_>, Vec<_>) = workers.into_iter().partition(|worker| {
+        let id = worker.fleet.worker_id();
+        *id != lock.owner && !lock.heirs.contains(id)
+    });
+    assert_eq!((rest.len(), gone.len()), (2, 4));
+    for worker in gone {
+        worker.kill();
+    }
+    let rest: Vec<_> = rest.iter().collect();
+    // Nobody was there to see how long the leases of the dead stood still.
+    until_held(&rest, &[6, 6], FAILOVER * 2).await;
+}

@@ -27,20 +27,25 @@ impl ElectionOptions {
     }
 }
 
+/// Whoever is no heir leaves the lock to the heirs for so long, as a part of its duration: they look twice in that time.
+const PRECEDENCE: f64 = 0.5;
+
 /// What a candidate should do about the lock that it just read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Candidacy {
     /// The leader lives.
     Wait,
-    /// A heartbeat is overdue: get to know the leases, so as to lead well if need be.
+    /// A heartbeat is overdue, and this worker is one of the heirs (or nobody knows who is): get to know the leases, so as to
+    /// lead well if need be. In a large fleet it would be too much if all did.
     Watch,
     /// Take the lock, if it still has the version seen (or is still absent).
     Take { seen: Option<String> },
 }
 
 /// A candidate's memory of the lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Election {
+    me: WorkerId,
     /// The last lock that was there; what it says of leases outlives it.
     last: Option<Seen>,
     is_vacant: bool,
@@ -53,6 +58,15 @@ struct Seen {
 }
 
 impl Election {
+    /// Of a candidate that has seen nothing.
+    pub(crate) const fn new(me: WorkerId) -> Self {
+        Self {
+            me,
+            last: None,
+            is_vacant: false,
+        }
+    }
+
     /// Takes in the lock as read at `now`.
     ///
     /// An unchanged version must be seen for the duration *that the row states*: a Java leader's lock lasts longer.
@@ -72,11 +86,17 @@ impl Election {
         match &self.last {
             Some(seen) if seen.lock.version == lock.version && seen.lock.owner == lock.owner => {
                 let unchanged_for = now.saturating_duration_since(seen.at);
-                if unchanged_for >= lock.duration {
+                let is_heir = lock.heirs.is_empty() || lock.heirs.contains(&self.me);
+                let precedence = if is_heir {
+                    Duration::ZERO
+                } else {
+                    lock.duration.mul_f64(PRECEDENCE)
+                };
+                if unchanged_for >= lock.duration + precedence {
                     Candidacy::Take {
                         seen: Some(lock.version),
                     }
-                } else if unchanged_for >= overdue_after(&lock) {
+                } else if is_heir && unchanged_for >= overdue_after(&lock) {
                     Candidacy::Watch
                 } else {
                     Candidacy::Wait
@@ -93,6 +113,12 @@ impl Election {
     pub(crate) fn leader(&self) -> Option<&WorkerId> {
         let seen = self.last.as_ref().filter(|_| !self.is_vacant);
         seen.map(|seen| &seen.lock.owner)
+    }
+
+    /// Whom the last leader named, but for this worker.
+    pub(crate) fn other_heirs(&self) -> Vec<WorkerId> {
+        let heirs = self.last.iter().flat_map(|seen| &seen.lock.heirs);
+        heirs.filter(|heir| **heir != self.me).cloned().collect()
     }
 
     /// The last leader's last word on leases.
@@ -124,7 +150,12 @@ mod tests {
             released: false,
             held_digest: Some(1),
             standstills: Vec::new(),
+            heirs: Vec::new(),
         }
+    }
+
+    fn election() -> Election {
+        Election::new("me".into())
     }
 
     fn take(version: &str) -> Candidacy {
@@ -136,20 +167,17 @@ mod tests {
     #[test]
     fn an_absent_or_released_lock_is_taken_at_once() {
         let now = Instant::now();
-        assert_eq!(
-            Election::default().consider(None, now),
-            Candidacy::Take { seen: None }
-        );
+        assert_eq!(election().consider(None, now), Candidacy::Take { seen: None });
         let released = LeaderLock {
             released: true,
             ..lock("a", "1", 120)
         };
-        assert_eq!(Election::default().consider(Some(released), now), take("1"));
+        assert_eq!(election().consider(Some(released), now), take("1"));
     }
 
     #[test]
     fn what_a_leader_said_is_remembered_from_when_it_was_first_read_until_the_next_one_speaks() {
-        let (mut election, start) = (Election::default(), Instant::now());
+        let (mut election, start) = (election(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let heard_at = |election: &Election| election.sighting().map(|sighting| sighting.heard_at);
         election.consider(Some(lock("a", "1", 5)), after(0));
@@ -175,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_silent_leader_is_watched_and_then_replaced() {
-        let (mut election, start) = (Election::default(), Instant::now());
+        let (mut election, start) = (election(), Instant::now());
         let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let mut at = |seconds, version| election.consider(Some(lock("a", version, 5)), after(seconds));
         assert_eq!(at(0.0, "1"), Candidacy::Wait);
@@ -189,8 +217,27 @@ mod tests {
     }
 
     #[test]
+    fn heirs_watch_and_the_others_wait_a_while_longer_for_one_of_them() {
+        let start = Instant::now();
+        let at = |heirs: &[&str], seconds: f64| {
+            let lock = LeaderLock {
+                heirs: heirs.iter().map(|heir| (*heir).into()).collect(),
+                ..lock("a", "1", 5)
+            };
+            let mut election = election();
+            election.consider(Some(lock.clone()), start);
+            election.consider(Some(lock), start + Duration::from_secs_f64(seconds))
+        };
+        assert_eq!(at(&["b", "me"], 1.5), Candidacy::Watch);
+        assert_eq!(at(&["b", "me"], 5.0), take("1"));
+        assert_eq!(at(&["b", "c"], 4.9), Candidacy::Wait);
+        assert_eq!(at(&["b", "c"], 7.4), Candidacy::Wait);
+        assert_eq!(at(&["b", "c"], 7.5), take("1"), "no heir is left");
+    }
+
+    #[test]
     fn a_lock_that_says_so_is_honoured_for_two_minutes() {
-        let (mut election, start) = (Election::default(), Instant::now());
+        let (mut election, start) = (election(), Instant::now());
         let mut at =
             |seconds| election.consider(Some(lock("java", "1", 120)), start + Duration::from_secs(seconds));
         assert_eq!(at(0), Candidacy::Wait);

@@ -20,6 +20,8 @@ pub(crate) struct Word {
     pub(crate) held_digest: u64,
     /// See [`LeaderLock::standstills`].
     pub(crate) standstills: Vec<Standstill>,
+    /// See [`LeaderLock::heirs`].
+    pub(crate) heirs: Vec<WorkerId>,
 }
 
 /// A lock that this worker holds.
@@ -36,14 +38,15 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
-    /// Tries to take the lock, and to keep in it what its last holder left; `None` if somebody else was faster.
+    /// Tries to take the lock, and to keep in it what its last holder left of standstills and heirs; `None` if somebody else
+    /// was faster.
     pub(crate) async fn take(
         store: Arc<dyn LeaseStore>,
         env: Environment,
         me: WorkerId,
         options: ElectionOptions,
         seen: Option<&str>,
-        standstills: Vec<Standstill>,
+        (standstills, heirs): (Vec<Standstill>, Vec<WorkerId>),
     ) -> Result<Option<Self>, StoreError> {
         let lock = LeaderLock {
             owner: me,
@@ -52,6 +55,7 @@ impl Leadership {
             released: false,
             held_digest: None,
             standstills,
+            heirs,
         };
         let sent_at = Instant::now();
         let taken = match store.take_leader(&lock, seen).await {
@@ -130,6 +134,7 @@ impl Leadership {
             version: self.env.uuid(),
             held_digest: Some(word.held_digest),
             standstills: word.standstills,
+            heirs: word.heirs,
             ..self.lock.clone()
         };
         self.unconfirmed.push(next.version.clone());
@@ -192,10 +197,17 @@ mod tests {
     async fn leadership(store: &Arc<dyn LeaseStore>) -> Leadership {
         let env = Environment::seeded(1, || UNIX_EPOCH);
         let options = ElectionOptions::for_failover_time(Duration::from_secs(10));
-        Leadership::take(Arc::clone(store), env, "a".into(), options, None, Vec::new())
-            .await
-            .unwrap()
-            .expect("nobody holds the lock")
+        Leadership::take(
+            Arc::clone(store),
+            env,
+            "a".into(),
+            options,
+            None,
+            Default::default(),
+        )
+        .await
+        .unwrap()
+        .expect("nobody holds the lock")
     }
 
     #[tokio::test(start_paused = true)]

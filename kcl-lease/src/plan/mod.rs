@@ -4,6 +4,7 @@ mod assignment;
 mod balance;
 mod count;
 mod digest;
+mod heirs;
 mod lease_history;
 mod leftovers;
 mod loads;
@@ -15,6 +16,7 @@ mod view;
 
 pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
 pub use self::digest::counter_digest;
+pub use self::heirs::name_heirs;
 pub use self::leftovers::leftovers;
 pub use self::observe::{Observer, ObserverOptions, Sighting};
 pub use self::standstill::Standstills;

@@ -282,6 +282,7 @@ async fn the_leader_lock_has_one_holder(store: &dyn LeaseStore) {
             lease: 0xfeed_0000_0000_0001,
             lasted: Duration::from_millis(4_321),
         }],
+        heirs: vec!["c".into(), "d".into()],
     };
     let (first, second, rival) = (lock("a", "1"), lock("a", "2"), lock("b", "3"));
     assert_eq!(store.read_leader().await.expect("readable"), None);
@@ -332,6 +333,7 @@ async fn a_released_lock_stays_with_its_last_word(
     );
     let next = LeaderLock {
         standstills: Vec::new(),
+        heirs: Vec::new(),
         ..lock("b", "3")
     };
     assert!(!store.take_leader(&next, None).await.expect("answered"));

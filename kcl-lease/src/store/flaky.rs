@@ -1,6 +1,7 @@
 //! A store whose writes can be made to fail, for tests of its users.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) struct FlakyStore {
     mishaps: Mutex<VecDeque<Mishap>>,
     cut: Mutex<bool>,
     index_lags: Mutex<bool>,
+    scans: AtomicUsize,
 }
 
 impl FlakyStore {
@@ -37,7 +39,13 @@ impl FlakyStore {
             mishaps: Mutex::default(),
             cut: Mutex::new(false),
             index_lags: Mutex::new(false),
+            scans: AtomicUsize::new(0),
         })
+    }
+
+    /// How often the table was scanned.
+    pub(crate) fn scans(&self) -> usize {
+        self.scans.load(Ordering::Relaxed)
     }
 
     pub(crate) fn suffer(&self, mishaps: impl IntoIterator<Item = Mishap>) {
@@ -80,6 +88,7 @@ impl LeaseStore for FlakyStore {
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
         self.reach()?;
+        self.scans.fetch_add(1, Ordering::Relaxed);
         self.inner.scan().await
     }
 

@@ -44,6 +44,9 @@ pub struct LeaderLock {
     pub held_digest: Option<u64>,
     /// Leases whose counters the leader saw standing still; empty for Java leaders. See [`crate::plan::Standstills`].
     pub standstills: Vec<Standstill>,
+    /// Workers that are to be ready to lead; empty for Java leaders, and for one that knows of nobody else. See
+    /// [`crate::plan::name_heirs`].
+    pub heirs: Vec<WorkerId>,
 }
 
 /// A lease whose counter has not moved, as its leader tells the next one.

@@ -125,6 +125,7 @@ fn lock(version: &str) -> LeaderLock {
         released: false,
         held_digest: Some(1),
         standstills: Vec::new(),
+        heirs: Vec::new(),
     }
 }
 

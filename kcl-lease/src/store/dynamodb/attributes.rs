@@ -45,6 +45,7 @@ pub(super) const LOCK_VERSION: &str = "recordVersionNumber";
 pub(super) const LOCK_RELEASED: &str = "isReleased";
 pub(super) const LOCK_HELD_DIGEST: &str = "heldDigest";
 pub(super) const LOCK_STANDSTILLS: &str = "standstills";
+pub(super) const LOCK_HEIRS: &str = "heirs";
 
 pub(super) const CLIENT_VERSION_KEY: &str = "Migration3.0";
 pub(super) const TABLE_MIGRATION_KEY: &str = "TableMigration3.5";

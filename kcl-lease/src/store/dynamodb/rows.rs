@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::*;
+use crate::ids::WorkerId;
 use crate::store::{ClientVersion, LeaderLock, Standstill, WorkerMetric, WorkerRow};
 
 /// How the lock client of Java marks a lock that its holder let go of without deleting it.
@@ -43,6 +44,10 @@ pub(super) fn encode_lock(lock: &LeaderLock) -> Item {
     if !lock.standstills.is_empty() {
         item.insert(LOCK_STANDSTILLS.into(), encode_standstills(&lock.standstills));
     }
+    if !lock.heirs.is_empty() {
+        let heirs = lock.heirs.iter().map(|id| string(id.as_str())).collect();
+        item.insert(LOCK_HEIRS.into(), AttributeValue::L(heirs));
+    }
     if lock.released {
         item.insert(LOCK_RELEASED.into(), string(RELEASED));
     }
@@ -67,7 +72,17 @@ pub(super) fn decode_lock(item: &Item) -> Result<LeaderLock, String> {
             .text(LOCK_HELD_DIGEST)?
             .and_then(|hex| u64::from_str_radix(hex, 16).ok()),
         standstills: decode_standstills(item),
+        heirs: decode_heirs(item),
     })
+}
+
+/// Nobody for what another version may have written.
+fn decode_heirs(item: &Item) -> Vec<WorkerId> {
+    let Some(AttributeValue::L(heirs)) = item.get(LOCK_HEIRS) else {
+        return Vec::new();
+    };
+    let ids = heirs.iter().filter_map(|id| id.as_s().ok());
+    ids.map(|id| id.as_str().into()).collect()
 }
 
 /// For each lease its digest in 8 bytes and the milliseconds in 4, both with the highest byte first.
@@ -220,6 +235,7 @@ mod tests {
             released: false,
             held_digest: Some(0xfeed),
             standstills: vec![standstill(u64::MAX - 1, 4_321), standstill(7, 0)],
+            heirs: vec!["w2".into(), "w3".into()],
         };
         assert_eq!(decode_lock(&encode_lock(&lock)), Ok(lock.clone()));
         let released = LeaderLock {
@@ -349,6 +365,7 @@ mod tests {
             released: false,
             held_digest: None,
             standstills: vec![standstill(1, 2)],
+            heirs: Vec::new(),
         };
         let plain = LeaderLock {
             standstills: Vec::new(),
