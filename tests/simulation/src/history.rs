@@ -320,8 +320,8 @@ impl History {
     /// Whether something happened, at this time or later.
     pub fn has_since(&self, time: Duration, is_it: impl Fn(&Event) -> bool) -> bool {
         let books = self.books();
-        let late = books.events.iter().rev().take_while(|event| event.at >= time);
-        late.into_iter().any(is_it)
+        let mut late = books.events.iter().rev().take_while(|event| event.at >= time);
+        late.any(is_it)
     }
 
     /// Looks at everything so far.

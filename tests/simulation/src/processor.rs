@@ -105,12 +105,12 @@ impl Stage {
         dice: Dice,
         wanted: Wanted,
     ) -> Self {
-        let wanted_calm = wanted.script.is_some();
+        let is_scripted = wanted.script.is_some();
         let shared = Shared {
             dice: Mutex::new(dice),
             wanted,
             // What a script does not say, it does not want.
-            is_calm: AtomicBool::new(wanted_calm),
+            is_calm: AtomicBool::new(is_scripted),
             calls: AtomicU64::new(0),
             directions: Mutex::default(),
             owners: Mutex::default(),

@@ -38,6 +38,8 @@ pub struct Item {
     lease_counter: Option<Number>,
     checkpoint: Option<Text>,
     checkpoint_sub_sequence_number: Option<Number>,
+    #[serde(rename = "throughputKBps")]
+    throughput: Option<Number>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,6 +87,11 @@ impl Item {
 
     fn entity(&self) -> Option<&str> {
         self.entity_type.as_ref().map(|entity| entity.text.as_str())
+    }
+
+    /// What the row says of its lease's throughput, in KB/s.
+    pub fn throughput(&self) -> Option<f64> {
+        self.throughput.as_ref()?.digits.parse().ok()
     }
 
     /// The lease, if it is one.
@@ -148,7 +155,8 @@ impl Table {
         pages
     }
 
-    fn item(&self, key: &str) -> Option<Item> {
+    /// One row as it is.
+    pub fn item(&self, key: &str) -> Option<Item> {
         let key = json!({ KEY: { "S": key } });
         let request = json!({ "TableName": self.name, "Key": key, "ConsistentRead": true });
         let answer = self.ask("GetItem", &request)?;

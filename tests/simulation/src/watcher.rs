@@ -107,6 +107,11 @@ impl Watcher {
         (owned, has_row)
     }
 
+    /// What a lease's row says of its throughput, in KB/s.
+    pub fn throughput(&self, shard: &Name) -> Option<f64> {
+        self.leases().table().item(shard)?.throughput()
+    }
+
     /// Watches for ever.
     pub async fn run(self, fleet: Fleet, workload: Arc<tokio::sync::Mutex<Workload>>, mut dice: Dice) {
         let mut accounts = Instant::now();

@@ -195,6 +195,11 @@ impl Director {
         self.rows().remove(shard)
     }
 
+    /// The throughput that a lease's row tells of, in KB/s.
+    pub fn throughput(&self, shard: &Name) -> Option<f64> {
+        self.watcher.throughput(shard)
+    }
+
     /// Whether a worker has a row of its own.
     pub fn is_announced(&self, id: &str) -> bool {
         self.watcher.left_by(id).1
@@ -326,7 +331,7 @@ impl Director {
     /// Looks for something that must not be for so long.
     pub async fn never(&self, expectation: &'static str, during: Duration, is_so: impl FnMut() -> bool) {
         if self.comes_about(during, is_so).await && !self.stage.history.is_violated() {
-            let seen = "what must not be".to_owned();
+            let seen = format!("so it was within {during:?}");
             self.note(What::Unmet { expectation, seen });
         }
     }

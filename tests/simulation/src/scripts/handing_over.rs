@@ -7,7 +7,8 @@ use crate::faults::{Cue, Fate, Trouble};
 use crate::processor::Direction;
 
 const LEFT_ALONE: &str = "no lease is handed over to a worker that has left";
-const BEGUN: &str = "a lease that is moved before its owner began with it is begun within five seconds";
+const BEGUN: &str =
+    "a lease that is moved before its owner began with it is begun long before it would expire";
 
 pub(super) const TO_WHO_LEFT: Script = Script {
     name: "hands-over-to-who-left",

@@ -6,7 +6,8 @@ use super::{Director, Played, Script, seconds, two_workers};
 use crate::faults::{Asked, Cue, Fate, Trouble};
 use crate::processor::Direction;
 
-const FLOWS_ON: &str = "a lease that a leaving worker gives up is processed elsewhere within five seconds";
+const FLOWS_ON: &str =
+    "a lease that a leaving worker gives up is processed elsewhere long before it would expire";
 
 pub(super) const LOST_AT_WORK: Script = Script {
     name: "leaves-after-a-loss",

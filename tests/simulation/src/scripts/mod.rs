@@ -8,6 +8,7 @@ mod handing_over;
 mod lagging;
 mod leading;
 mod leaving;
+mod owning;
 mod table;
 
 use std::pin::Pin;
@@ -44,6 +45,8 @@ pub const ALL: &[Script] = &[
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     leading::PROBLEM_OF_A_LEADER,
+    owning::BUSY_LEASE,
+    owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
 ];
