@@ -62,8 +62,8 @@ impl Cost {
         let moves = self.moves - self.moves_before.get(who).copied().unwrap_or(0);
         let failover = self.times.failover.as_secs_f64();
         // Ten looks at the lock and at most as many scans in a fail-over time; the leader may look four times as often
-        // when leases are about to expire.
-        let standing = seconds * 50.0 / failover;
+        // when leases are about to expire. It looks once a second at least.
+        let standing = seconds * 50.0 / failover.min(10.0);
         // Looking for leases once a second, and whenever there is a reason to; reports.
         let discovery = seconds * 2.0;
         // A lease that waits for its parents looks at them up to four times a second.

@@ -1,6 +1,6 @@
 //! Reads of what was true a moment ago, and writes that arrive late.
 
-use kcl_local::faults::Fault;
+use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
 use crate::faults::{Cue, Fate};
@@ -54,9 +54,8 @@ async fn late_release(it: &Director) -> Played {
     it.stop("b");
     let release = it.await_request(Cue::next_of("a", |asked| asked.releases()).that(Fate::ArrivesLate));
     // Else the leader might take the hand-off back before its processor hears of it.
-    let slow = Fate::Meets(Fault::none().after(seconds(2) - seconds(1) / 4));
-    let scans = it.await_request(Cue::each_of("z", |asked| asked.is("Scan")).that(slow));
-
+    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
+    let scans = it.await_request(Cue::each_of("z", |asked| asked.is("Scan")).that(lost));
     it.met("a release", &release).await?;
     scans.end();
     // What it sends again is sent after the time-out of an attempt.
