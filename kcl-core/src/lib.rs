@@ -45,6 +45,7 @@ mod checkpointer;
 mod config;
 mod consumer;
 mod error;
+mod problems;
 mod processor;
 mod record;
 mod retrieval;

@@ -1,7 +1,7 @@
 //! Creating leases for shards and deleting those that are done with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -17,6 +17,7 @@ use super::listing::StreamClient;
 use super::missing::{bootstrap_leases, missing_leases};
 use crate::aws::CallError;
 use crate::config::{InitialPosition, ShardId};
+use crate::problems::Problems;
 use crate::retry::{Hush, Retry};
 
 /// Why leases could not be created or deleted.
@@ -35,6 +36,35 @@ const CONCURRENCY: usize = 16;
 /// Listings with a filter before one without is tried.
 const FILTERED_LISTINGS: u32 = 3;
 
+/// What a leader does from time to time.
+const AUDIT: &str = "looking for holes in the leases";
+const CLEANUP: &str = "deleting the leases of ended shards";
+
+/// One of the leader's activities, and how it goes.
+struct Duty<'a> {
+    activity: &'static str,
+    discovery: &'a Discovery,
+    retry: Retry,
+    hush: Hush,
+}
+
+impl Duty<'_> {
+    /// How long to wait before it is tried again, if it failed.
+    fn pause_after(&mut self, result: Result<(), DiscoveryError>) -> Option<Duration> {
+        self.discovery.problems.note(self.activity, &result);
+        let Err(error) = result else {
+            self.retry.succeeded();
+            self.hush.reset();
+            return None;
+        };
+        if self.hush.may_speak() {
+            let stream = self.discovery.stream.stream();
+            tracing::warn!(%stream, activity = self.activity, %error, "failed; trying again");
+        }
+        Some(self.retry.pause())
+    }
+}
+
 /// The part of a worker that knows both the stream and the lease table.
 #[derive(Debug, Clone)]
 pub(crate) struct Discovery {
@@ -44,8 +74,8 @@ pub(crate) struct Discovery {
     pub(crate) env: Environment,
     pub(crate) audit_interval: Duration,
     pub(crate) cleanup_interval: Duration,
-    /// What the leader's loop failed at last; `None` after a success.
-    pub(crate) problem: Arc<Mutex<Option<String>>>,
+    /// What the leader's part of the work fails at.
+    pub(crate) problems: Problems,
     /// Told whenever a shard ended in this worker.
     pub(crate) shard_ended: Arc<Notify>,
 }
@@ -151,7 +181,9 @@ impl Discovery {
                 () = self.lead(fleet) => {}
             }
             // It is the next leader's now.
-            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            for activity in [AUDIT, CLEANUP] {
+                self.problems.forget(activity);
+            }
         }
     }
 
@@ -160,49 +192,42 @@ impl Discovery {
         const AFTER_END: Duration = Duration::from_secs(5);
         /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
         const TO_CONFIRM: Duration = Duration::from_secs(1);
-        let mut retry = Retry::new(
-            self.env.clone(),
-            Duration::from_millis(250),
-            Duration::from_secs(10),
-        );
-        let (mut hush, mut watch) = (Hush::default(), HoleWatch::default());
+        let mut watch = HoleWatch::default();
+        let (mut auditing, mut cleaning) = (self.duty(AUDIT), self.duty(CLEANUP));
         let (mut next_audit, mut next_cleanup) = (Instant::now(), Instant::now() + AFTER_END);
         loop {
-            let result = tokio::select! {
+            tokio::select! {
                 biased;
                 () = sleep_until(next_audit) => {
-                    let result = self.audit(fleet, &mut watch).await;
-                    let pause = match &result {
-                        Err(_) => retry.pause(),
-                        Ok(()) if watch.is_suspicious() => self.audit_interval.min(TO_CONFIRM),
-                        Ok(()) => self.audit_interval,
+                    let pause = auditing.pause_after(self.audit(fleet, &mut watch).await);
+                    let regular = if watch.is_suspicious() {
+                        self.audit_interval.min(TO_CONFIRM)
+                    } else {
+                        self.audit_interval
                     };
-                    next_audit = Instant::now() + pause;
-                    result
+                    next_audit = Instant::now() + pause.unwrap_or(regular);
                 }
                 () = sleep_until(next_cleanup) => {
-                    let result = self.clean_up(fleet).await;
-                    let pause = if result.is_err() { retry.pause() } else { self.cleanup_interval };
-                    next_cleanup = Instant::now() + pause;
-                    result
+                    let pause = cleaning.pause_after(self.clean_up(fleet).await);
+                    next_cleanup = Instant::now() + pause.unwrap_or(self.cleanup_interval);
                 }
                 () = self.shard_ended.notified() => {
                     next_cleanup = next_cleanup.min(Instant::now() + AFTER_END);
-                    continue;
                 }
-            };
-            match &result {
-                Ok(()) => {
-                    retry.succeeded();
-                    hush.reset();
-                }
-                Err(error) if hush.may_speak() => {
-                    tracing::warn!(stream = %self.stream.stream(), %error, "cannot keep the leases complete; trying again");
-                }
-                Err(_) => {}
             }
-            let problem = result.err().map(|error| error.to_string());
-            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        }
+    }
+
+    fn duty(&self, activity: &'static str) -> Duty<'_> {
+        Duty {
+            activity,
+            discovery: self,
+            retry: Retry::new(
+                self.env.clone(),
+                Duration::from_millis(250),
+                Duration::from_secs(10),
+            ),
+            hush: Hush::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use super::status::WorkerPhase;
 use super::{Shared, Worker, clients};
 use crate::config::{FailurePolicy, InitialPosition, Options, Stream};
 use crate::error::Error;
+use crate::problems::Problems;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
 use crate::stream::{Discovery, StreamClient};
@@ -307,7 +308,7 @@ impl WorkerBuilder {
         fleet.max_utilization = options.max_utilization;
         fleet.report_interval = options.report_interval;
         fleet.hand_off_timeout = options.hand_off_timeout;
-        let problem = Arc::new(Mutex::new(None));
+        let problems = Problems::default();
         let shared = Arc::new(Shared {
             application: self.application,
             stream: stream.to_string(),
@@ -316,7 +317,7 @@ impl WorkerBuilder {
             stop: watch::Sender::new(false),
             fleet: Mutex::default(),
             shards: Mutex::default(),
-            problem: problem.clone(),
+            problems: problems.clone(),
         });
         Ok(Worker {
             _alive: Alive(shared.clone()),
@@ -329,7 +330,7 @@ impl WorkerBuilder {
                 env: self.env,
                 audit_interval: options.audit_interval,
                 cleanup_interval: options.cleanup_interval,
-                problem,
+                problems,
                 shard_ended: Arc::new(Notify::new()),
             },
             store,

@@ -21,6 +21,7 @@ pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 use crate::config::FailurePolicy;
 use crate::consumer::ShardMonitor;
 use crate::error::Error;
+use crate::problems::Problems;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
 use crate::stream::Discovery;
@@ -117,7 +118,7 @@ struct Shared {
     fleet: Mutex<Option<Fleet>>,
     shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
     /// What keeps the worker from starting, or the leader from its work.
-    problem: Arc<Mutex<Option<String>>>,
+    problems: Problems,
 }
 
 impl Shared {
@@ -127,9 +128,5 @@ impl Shared {
 
     fn shards(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn problem(&self) -> MutexGuard<'_, Option<String>> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,6 +20,8 @@ use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::{Hush, Retry};
 
+const JOINING: &str = "joining the fleet";
+
 /// How much longer than a single processor may take to drain the worker waits for all of them.
 const AFTER_DRAIN: Duration = Duration::from_secs(5);
 
@@ -87,14 +89,14 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
     loop {
         match Fleet::join(worker.store.clone(), worker.fleet.clone(), env.clone()).await {
             Ok(joined) => {
-                *worker.shared.problem() = None;
+                worker.shared.problems.forget(JOINING);
                 return Ok(joined);
             }
             Err(JoinError::Store(error)) if error.is_retryable() => {
                 if hush.may_speak() {
                     tracing::warn!(%error, "cannot join the fleet; trying again");
                 }
-                *worker.shared.problem() = Some(error.to_string());
+                worker.shared.problems.note(JOINING, &Err::<(), _>(error));
                 sleep(retry.pause()).await;
             }
             Err(error) => return Err(error.into()),

@@ -109,9 +109,9 @@ impl WorkerStatus {
             workers: fleet.as_ref().and_then(|fleet| fleet.workers),
             leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
             problems: shared
-                .problem()
-                .iter()
-                .cloned()
+                .problems
+                .all()
+                .into_iter()
                 .chain(fleet.into_iter().flat_map(|fleet| fleet.problems))
                 .collect(),
             shards: shards
