@@ -34,3 +34,68 @@ async fn problem_of_a_leader(it: &Director) -> Played {
     it.heal("a");
     Ok(())
 }
+
+/// A leader `z`, its heirs `a`, `b` and `c`, and two others.
+async fn six_workers(it: &Director) -> Played {
+    it.start("z");
+    it.until("z to lead", || it.leads("z")).await?;
+    for id in ["a", "b", "c", "d", "e"] {
+        it.start(id);
+    }
+    it.until("all to have leases", || {
+        let mut ids = ["a", "b", "c", "d", "e", "z"].iter();
+        ids.all(|id| !it.leases_of(id).is_empty())
+    })
+    .await?;
+    // The leader names the first three that it knows, with its next heartbeat.
+    it.pause(seconds(3)).await;
+    Ok(())
+}
+
+pub(super) const HEIRS_DIE: Script = Script {
+    name: "heirs-die-with-the-leader",
+    shows: "Whoever is no heir waits for one for ever.",
+    shards: 6,
+    failover: seconds(10),
+    play: |it| Box::pin(heirs_die(it)),
+};
+
+async fn heirs_die(it: &Director) -> Played {
+    six_workers(it).await?;
+    for id in ["z", "a", "b", "c"] {
+        it.kill(id);
+    }
+    let is_led = || it.leads("d") || it.leads("e");
+    it.expect(
+        "somebody leads within the fail-over time after the leader died with its heirs",
+        it.failover(),
+        is_led,
+    )
+    .await;
+    Ok(())
+}
+
+pub(super) const ONE_OF_MANY_DIES: Script = Script {
+    name: "leader-of-many-dies",
+    shows: "The whole fleet gets ready to lead.",
+    shards: 6,
+    failover: seconds(10),
+    play: |it| Box::pin(one_of_many_dies(it)),
+};
+
+async fn one_of_many_dies(it: &Director) -> Played {
+    six_workers(it).await?;
+    let scans = ["d", "e"].map(|id| it.await_request(Cue::each_of(id, |asked| asked.is("Scan"))));
+    it.kill("z");
+    let is_scanned = || scans.iter().any(|scan| scan.count() > 0);
+    it.never(
+        "a worker that is no heir of the leader does not scan the table",
+        it.failover(),
+        is_scanned,
+    )
+    .await;
+    it.until("an heir to lead", || {
+        ["a", "b", "c"].iter().any(|id| it.leads(id))
+    })
+    .await
+}

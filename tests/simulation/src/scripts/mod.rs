@@ -45,6 +45,8 @@ pub const ALL: &[Script] = &[
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     leading::PROBLEM_OF_A_LEADER,
+    leading::HEIRS_DIE,
+    leading::ONE_OF_MANY_DIES,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,
