@@ -55,6 +55,8 @@ pub(crate) struct Election {
 struct Seen {
     lock: LeaderLock,
     at: Instant,
+    /// Nothing was seen before.
+    is_first: bool,
 }
 
 impl Election {
@@ -79,7 +81,7 @@ impl Election {
         if lock.released {
             let seen = Some(lock.version.clone());
             if self.last.as_ref().map(|last| &last.lock.version) != seen.as_ref() {
-                self.last = Some(Seen { lock, at: now });
+                self.see(lock, now);
             }
             return Candidacy::Take { seen };
         }
@@ -96,17 +98,33 @@ impl Election {
                     Candidacy::Take {
                         seen: Some(lock.version),
                     }
-                } else if is_heir && unchanged_for >= overdue_after(&lock) {
+                } else if is_heir && unchanged_for >= overdue_after(&lock)
+                    || seen.is_first && leads_nobody(&lock)
+                {
                     Candidacy::Watch
                 } else {
                     Candidacy::Wait
                 }
             }
             _ => {
-                self.last = Some(Seen { lock, at: now });
-                Candidacy::Wait
+                let may_be_dead = self.last.is_none() && leads_nobody(&lock);
+                self.see(lock, now);
+                if may_be_dead {
+                    Candidacy::Watch
+                } else {
+                    Candidacy::Wait
+                }
             }
         }
+    }
+
+    fn see(&mut self, lock: LeaderLock, now: Instant) {
+        let is_first = self.last.is_none();
+        self.last = Some(Seen {
+            lock,
+            at: now,
+            is_first,
+        });
     }
 
     /// The leader as far as it is known.
@@ -133,6 +151,12 @@ impl Election {
     }
 }
 
+/// Whoever starts and finds a leader of our kind without any other worker may be there to replace a worker that died, and
+/// gets to know the leases at once: they are free so much earlier. The next heartbeat tells.
+fn leads_nobody(lock: &LeaderLock) -> bool {
+    lock.held_digest.is_some() && lock.heirs.is_empty()
+}
+
 /// Heartbeats come every quarter of the duration (Java) or more often (here).
 fn overdue_after(lock: &LeaderLock) -> Duration {
     lock.duration.mul_f64(0.3)
@@ -150,7 +174,7 @@ mod tests {
             released: false,
             held_digest: Some(1),
             standstills: Vec::new(),
-            heirs: Vec::new(),
+            heirs: vec!["me".into()],
         }
     }
 
@@ -199,6 +223,26 @@ mod tests {
         election.consider(Some(lock("b", "3", 5)), after(5));
         assert_eq!(heard_at(&election), Some(after(5)));
         assert_eq!(election.leader(), Some(&"b".into()));
+    }
+
+    #[test]
+    fn a_leader_without_others_is_watched_from_the_first_look_until_it_shows_that_it_lives() {
+        let (mut election, start) = (election(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let lone = |version: &str| LeaderLock {
+            heirs: Vec::new(),
+            ..lock("a", version, 5)
+        };
+        assert_eq!(election.consider(Some(lone("1")), after(0)), Candidacy::Watch);
+        assert_eq!(election.consider(Some(lone("1")), after(1)), Candidacy::Watch);
+        assert_eq!(election.consider(Some(lone("2")), after(2)), Candidacy::Wait);
+        assert_eq!(election.consider(Some(lone("2")), after(3)), Candidacy::Wait);
+        let java = LeaderLock {
+            held_digest: None,
+            ..lone("1")
+        };
+        let (mut election, now) = (Election::new("me".into()), Instant::now());
+        assert_eq!(election.consider(Some(java), now), Candidacy::Wait);
     }
 
     #[test]
