@@ -59,12 +59,13 @@ impl Times {
 pub(super) struct Memory {
     /// Workers that had too much to do and so have nothing any more: they are not new.
     relieved: BTreeSet<WorkerId>,
-    /// Leases that moved for the sake of numbers, and from whom: whether the loads agree is seen later, and then they may return.
+    /// Leases that moved for the sake of numbers, or because they were lost, and from whom: whether the loads agree is seen later,
+    /// and then they may return.
     lent: BTreeMap<LeaseKey, WorkerId>,
 }
 
 impl Memory {
-    /// Notes moves that were planned by count.
+    /// Notes moves that were planned without a look at what the lease's owner can do.
     pub(super) fn lend(&mut self, moves: &[Move]) {
         for planned in moves {
             if let Some(from) = planned.lease.actual_owner() {

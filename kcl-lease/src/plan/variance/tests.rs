@@ -407,6 +407,17 @@ fn what_was_given_by_number_alone_may_return_when_the_loads_are_known() {
 }
 
 #[test]
+fn what_a_worker_lost_may_return_to_it() {
+    let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+    assert_eq!(
+        text_of(&balancer.plan(&fleet("(a) 40: 1@25! 2@25! | b 50: 3@25 4@25"))),
+        "1=b 2=b"
+    );
+    let back = "a 20: 3@25<b700 | b 90: 1@25<a700 2@25<a700 4@30";
+    assert_eq!(text_of(&balancer.plan(&fleet(back))), "2>a");
+}
+
+#[test]
 fn with_several_metrics_that_counts_by_which_most_is_to_be_moved() {
     check(&[
         ("memory", "a 60 M=90: 1@5 2@95 | b 50 M=20: 3@100", "1>b"),
