@@ -8,6 +8,7 @@ mod handing_over;
 mod lagging;
 mod leading;
 mod leaving;
+mod loads;
 mod owning;
 mod table;
 
@@ -45,6 +46,9 @@ pub const ALL: &[Script] = &[
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     leading::PROBLEM_OF_A_LEADER,
+    loads::QUIET_LEASE,
+    loads::ONLY_LEASE,
+    loads::RELIEVED_WORKER,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,
