@@ -103,6 +103,11 @@ impl Fleet {
         self.state().members.len()
     }
 
+    /// Whether leases are spread by what a script makes the workers say.
+    pub fn tells_loads(&self) -> bool {
+        !self.stage.told.is_empty()
+    }
+
     /// Whether there is no worker.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -185,6 +190,9 @@ impl Fleet {
                 .load(machines.load_of(&who))
                 .max_utilization(machines.max_utilization())
                 .report_interval(REPORT_INTERVAL);
+        }
+        if let Some(load) = self.stage.told.load_of(&who) {
+            builder = builder.load(load).report_interval(REPORT_INTERVAL);
         }
         let worker = builder.build().expect("a valid configuration");
         self.stage.history.record(&who, What::Started { id: id.clone() });

@@ -16,6 +16,7 @@ use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::load::Machines;
 use crate::seeds::Dice;
+use crate::told::Told;
 
 /// What all processors of a world share.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Stage {
     pub network: Network,
     /// What its workers run on, if they tell of it.
     pub machines: Option<Machines>,
+    /// What a script makes its workers say of their loads.
+    pub told: Told,
     shared: Arc<Shared>,
 }
 
@@ -119,6 +122,7 @@ impl Stage {
             history,
             network,
             machines,
+            told: Told::default(),
             shared: Arc::new(shared),
         }
     }
@@ -414,6 +418,7 @@ impl Drop for Actor {
         if let Some(machines) = &self.stage.machines {
             machines.process(&self.who, &self.of.shard, false);
         }
+        self.stage.told.process(&self.who, &self.of.shard, false);
         let owners = self.stage.shared.owners.lock();
         owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
     }
@@ -425,6 +430,7 @@ impl RecordProcessor for Actor {
         if let Some(machines) = &self.stage.machines {
             machines.process(&self.who, &self.of.shard, true);
         }
+        self.stage.told.process(&self.who, &self.of.shard, true);
         self.note(What::Initialized { of: self.of.clone() });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
         self.thawed().await;

@@ -86,7 +86,7 @@ pub async fn what_is_wrong(
     }
     let (least, most) = (held.values().min(), held.values().max());
     // How leases are spread by load is said by a rule of its own.
-    let is_by_count = machines.is_none();
+    let is_by_count = machines.is_none() && !fleet.tells_loads();
     if is_by_count && least.zip(most).is_some_and(|(least, most)| most - least > 1) {
         wrong.push(format!("the leases are not balanced: {held:?}"));
     }

@@ -1,11 +1,13 @@
 //! Records, and the shards that they go to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
 use kcl_core::SequenceNumber;
+use tokio::time::Instant;
 
 use crate::history::{History, Name, What};
 use crate::load::Machines;
@@ -15,6 +17,10 @@ use crate::seeds::Dice;
 pub const STREAM: &str = "clicks";
 /// About so many records are put per second.
 pub const RECORDS_PER_SECOND: u64 = 8;
+/// So many keys take turns,
+const TURNS: u64 = 400;
+/// each this far from the one before: neighbours in time are far from each other.
+const STRIDE: u64 = 247;
 
 /// What is put, and where to.
 #[derive(Debug)]
@@ -28,6 +34,10 @@ pub struct Workload {
     /// Records per put that go to one key, so that its shard is hot; per mille.
     hot: u64,
     counters: BTreeMap<u64, u64>,
+    /// How many keys had their turn, if they have turns.
+    turns: Option<u64>,
+    /// Hash keys that get no records, and until when.
+    hushed: Option<((u128, u128), Instant)>,
     known: usize,
     /// As many open shards are not split any further.
     most_shards: usize,
@@ -54,6 +64,8 @@ impl Workload {
             keys,
             hot,
             counters: BTreeMap::new(),
+            turns: None,
+            hushed: None,
             known: 0,
             most_shards,
         }
@@ -64,24 +76,58 @@ impl Workload {
         (self.keys, self.hot) = (400, 0);
     }
 
+    /// Every shard gets its part of the records to the letter, in time too: from now on other keys take turns, which lie
+    /// equally far from each other.
+    pub fn spread_in_turn(&mut self) {
+        self.turns = Some(0);
+    }
+
+    /// Records that a shard would get in its turn are left out for some time.
+    pub async fn hush(&mut self, shard: &str, time: Duration) {
+        let open = self.open_shards().await;
+        let hushed = open.iter().find(|open| open.shard_id() == shard);
+        self.hushed = hushed.map(|shard| (range(shard), Instant::now() + time));
+    }
+
+    /// The key whose turn it is, by its number, and its place among the hash keys; none if it is hushed.
+    fn turn(&mut self) -> Option<(u64, u128)> {
+        let turns = self.turns.as_mut()?;
+        *turns += 1;
+        let place = *turns * STRIDE % TURNS;
+        let hash = u128::MAX / u128::from(TURNS) * u128::from(place);
+        let is_hushed = self
+            .hushed
+            .is_some_and(|((start, end), until)| (start..=end).contains(&hash) && Instant::now() < until);
+        (!is_hushed).then_some((self.keys + place, hash))
+    }
+
     /// Puts a few records, each with its key's next counter.
     pub async fn put(&mut self) {
         let mut entries = Vec::new();
         let mut names = Vec::new();
         for _ in 0..self.dice.between(1, 8) {
-            let key = if self.dice.happens(self.hot) {
-                0
+            let (key, hash) = if self.turns.is_some() {
+                let Some((key, hash)) = self.turn() else {
+                    continue;
+                };
+                (key, Some(hash.to_string()))
+            } else if self.dice.happens(self.hot) {
+                (0, None)
             } else {
-                self.dice.roll(self.keys)
+                (self.dice.roll(self.keys), None)
             };
             let counter = self.counters.entry(key).or_default();
             let name: Name = format!("user-{key}").into();
             let entry = PutRecordsRequestEntry::builder()
                 .partition_key(&*name)
+                .set_explicit_hash_key(hash)
                 .data(Blob::new(counter.to_string()));
             entries.push(entry.build().expect("complete"));
             names.push((name, *counter));
             *counter += 1;
+        }
+        if entries.is_empty() {
+            return;
         }
         let request = self.kinesis.put_records().stream_name(STREAM);
         let answer = request.set_records(Some(entries)).send().await.expect("put");

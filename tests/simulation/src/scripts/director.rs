@@ -132,6 +132,29 @@ impl Director {
         history.record(&who, What::Recovered);
     }
 
+    /// From now on a worker says that it is so busy, in percent, besides its leases. It must be said before it starts.
+    pub fn load(&self, id: &str, percent: f64) {
+        self.note(What::Disturbed(format!("{id} is busy at {percent} %")));
+        self.stage.told.set_base(id, percent);
+    }
+
+    /// From now on whoever processes a shard says that it is so much busier.
+    pub fn weigh(&self, shard: &Name, percent: f64) {
+        self.note(What::Disturbed(format!("{shard} takes {percent} %")));
+        self.stage.told.set_weight(shard, percent);
+    }
+
+    /// From now on the shards get equally many records.
+    pub async fn spread_in_turn(&self) {
+        self.workload.lock().await.spread_in_turn();
+    }
+
+    /// A shard gets no records for some time, as long as they are spread in turn.
+    pub async fn hush(&self, shard: &Name, time: Duration) {
+        self.note(What::Disturbed(format!("{shard} is quiet for {time:?}")));
+        self.workload.lock().await.hush(shard, time).await;
+    }
+
     /// Deletes the whole lease table.
     pub fn delete_table(&self) {
         self.note(What::Disturbed("the lease table is deleted".to_owned()));

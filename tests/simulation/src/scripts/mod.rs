@@ -8,6 +8,7 @@ mod handing_over;
 mod lagging;
 mod leading;
 mod leaving;
+mod loads;
 mod owning;
 mod table;
 
@@ -47,6 +48,9 @@ pub const ALL: &[Script] = &[
     leading::PROBLEM_OF_A_LEADER,
     leading::HEIRS_DIE,
     leading::ONE_OF_MANY_DIES,
+    loads::QUIET_LEASE,
+    loads::ONLY_LEASE,
+    loads::RELIEVED_WORKER,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,

@@ -1,0 +1,121 @@
+//! Leases that move, or do not, for how busy the workers are.
+
+use super::{Director, Played, Script, seconds};
+use crate::faults::Trouble;
+
+const NO_ROOM: &str = "a lease that is quiet for some seconds does not go to a worker without room for it";
+const LAST_STAYS: &str = "the only lease of a worker whose machine is idle without it stays";
+const RELIEVED: &str =
+    "a worker that gave its last lease away is given none while it is as busy as the others";
+
+/// So long after its first change of owner what a lease needs is known: ten report intervals, and some.
+const KNOWN: u64 = 36;
+/// Then a new load is most of what is reported: four report intervals.
+const REPORTED: u64 = 12;
+
+pub(super) const QUIET_LEASE: Script = Script {
+    name: "quiet-lease",
+    shows: "What a lease needs is judged by its throughput of the last seconds.",
+    shards: 4,
+    failover: seconds(2),
+    play: |it| Box::pin(quiet_lease(it)),
+};
+
+/// One of two workers is above the mean by less than half of a lease, so that nothing is to be done. A lease of it has no
+/// records for some seconds.
+async fn quiet_lease(it: &Director) -> Played {
+    even_fleet(it, &["z", "a"]).await?;
+    it.load("z", 60.0);
+    it.pause(seconds(REPORTED)).await;
+    let its = it.leases_of("z");
+    let quiet = it.find("a lease of z", || its.first().cloned()).await?;
+    it.hush(&quiet, seconds(5)).await;
+    it.never(NO_ROOM, seconds(15), || it.leases_of("z") != its).await;
+    Ok(())
+}
+
+pub(super) const ONLY_LEASE: Script = Script {
+    name: "only-lease",
+    shows: "The only lease of a worker is taken though its machine is idle without it.",
+    shards: 9,
+    failover: seconds(10),
+    play: |it| Box::pin(only_lease(it)),
+};
+
+/// Of five workers the one with a single lease is the busiest, by that lease alone. By its records the lease is one of nine:
+/// five ninths of what a worker has on average, and there is room for that with a worker that has next to nothing to do.
+async fn only_lease(it: &Director) -> Played {
+    let workers = ["z", "a", "b", "c", "d"];
+    even_fleet(it, &workers).await?;
+    let lonely = workers.into_iter().find(|id| it.leases_of(id).len() == 1);
+    let lonely = it.find("a worker with one lease", || lonely).await?;
+    let shard = it.find("its lease", || it.leases_of(lonely).pop()).await?;
+    let others: Vec<_> = workers.into_iter().filter(|id| *id != lonely).collect();
+    it.load(lonely, 7.0);
+    it.weigh(&shard, 50.0);
+    for (index, other) in others.into_iter().rev().enumerate() {
+        it.load(other, if index == 0 { 14.0 } else { 43.0 });
+    }
+    it.never(LAST_STAYS, seconds(60), || !it.leases_of(lonely).contains(&shard))
+        .await;
+    Ok(())
+}
+
+pub(super) const RELIEVED_WORKER: Script = Script {
+    name: "relieved-worker",
+    shows: "A worker that gave its last lease away is given others like a new one.",
+    shards: 6,
+    failover: seconds(10),
+    play: |it| Box::pin(relieved_worker(it)),
+};
+
+/// Other work keeps a machine so busy that its worker gives all of its leases away. Then that becomes less: as much as the
+/// other workers have to do.
+async fn relieved_worker(it: &Director) -> Played {
+    even_fleet(it, &["z", "a", "b"]).await?;
+    it.load("b", 100.0);
+    it.load("z", 10.0);
+    it.load("a", 10.0);
+    it.until("b to have no lease", || {
+        it.rows()
+            .values()
+            .all(|row| row.actual_owner() != Some("b") && row.owner.as_deref() != Some("b"))
+    })
+    .await?;
+    it.load("b", 44.0);
+    it.load("z", 40.0);
+    it.load("a", 40.0);
+    let is_given = || it.rows().values().any(|row| row.owner.as_deref() == Some("b"));
+    it.never(RELIEVED, seconds(60), is_given).await;
+    Ok(())
+}
+
+/// Workers, the first of them the leader, that all are equally busy. The leases are made when everybody is there: each has
+/// its part at once, and no lease ever moved. What each needs is known, and is the same.
+async fn even_fleet(it: &Director, workers: &[&str]) -> Played {
+    it.spread_in_turn().await;
+    for (index, id) in workers.iter().enumerate() {
+        it.load(id, 40.0);
+        if index == 0 {
+            it.trouble(id, Trouble::NoKinesis);
+        }
+        it.start(id);
+        it.until("a leader and workers that are announced", || {
+            it.leads(workers[0]) && it.is_announced(id)
+        })
+        .await?;
+    }
+    it.pause(seconds(3)).await;
+    it.heal(workers[0]);
+    it.until("everybody to be at work", || {
+        let rows = it.rows();
+        let begun = |id: &&str| {
+            let its = it.leases_of(id);
+            !its.is_empty() && its.iter().all(|shard| it.has_begun_since(seconds(0), id, shard))
+        };
+        !rows.is_empty() && workers.iter().all(begun)
+    })
+    .await?;
+    it.pause(seconds(KNOWN)).await;
+    Ok(())
+}
