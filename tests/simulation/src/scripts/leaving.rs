@@ -54,6 +54,12 @@ pub(super) const LOST_WHILE_LEAVING: Script = Script {
     play: |it| Box::pin(lost_while_leaving(it)),
 };
 
+pub(super) const LOST_IN_HAND_OFF: Script = Script {
+    name: "leaves-without-a-lease",
+    shows: "A worker that leaves does not finish hand-offs of leases that it lost.",
+    ..LOST_WHILE_LEAVING
+};
+
 /// A worker is told to stop in the middle of a hand-off, and while its processor is at work it loses that lease: its renewals
 /// get nowhere, but one arrives late, so that to the others the lease looks alive.
 async fn lost_while_leaving(it: &Director) -> Played {

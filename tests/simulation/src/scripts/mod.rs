@@ -38,6 +38,7 @@ pub struct Script {
 pub const ALL: &[Script] = &[
     leaving::LOST_AT_WORK,
     leaving::LOST_WHILE_LEAVING,
+    leaving::LOST_IN_HAND_OFF,
     leaving::LATE_HAND_OFF,
     leaving::SUCCESSOR_LEAVES,
     handing_over::TO_WHO_LEFT,
