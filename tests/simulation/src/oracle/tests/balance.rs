@@ -174,7 +174,13 @@ fn a_busy_fleet_is_even_by_load() {
 fn a_lease_that_may_not_return_does_not_make_a_fleet_uneven() {
     let held: Vec<_> = ["a", "a", "a", "a", "a", "a", "b"].map(|id| (id, 1)).to_vec();
     let moved = |at| (0..6).map(|number| (at, number, "a")).collect::<Vec<_>>();
-    let came: Vec<_> = held.iter().map(|(_, rate)| ("b", *rate)).collect();
+    let mut came: Vec<_> = held.iter().map(|(_, rate)| ("b", *rate)).collect();
+    assert_eq!(
+        weighed(&PAIR, &came, moved(30)),
+        [UNEVEN],
+        "a had nothing: what it was given may return"
+    );
+    came.push(("a", 0));
     assert_eq!(weighed(&PAIR, &came, moved(30)), [""; 0], "none may return");
     let fleet = [("a", ORDINARY), ("b", ORDINARY), ("c", ORDINARY)];
     let held: Vec<_> = came
