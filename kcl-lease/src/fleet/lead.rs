@@ -23,7 +23,7 @@ const ASSIGNING: &str = "scanning the lease table as leader";
 /// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
 const STANDSTILL: f64 = 0.4;
 
-/// A candidate's acquaintance with the leases while a heartbeat of the leader is overdue.
+/// A candidate's acquaintance with the leases while the leader may be dead.
 struct Watch {
     observer: Observer,
     /// When the read budget allows the next scan.
@@ -91,7 +91,7 @@ async fn stand(
                 watch
                     .observer
                     .observe(&snapshot, now, shared.epoch_seconds(), sighting.as_ref());
-                // The heartbeats are the beat.
+                // Looks come once in a heartbeat, give or take: what is due at about the next one is not left to that after it.
                 let interval = shared.options.scan_interval(snapshot.read_units);
                 watch.due = now + interval.saturating_sub(timers.heartbeat / 2);
             }
