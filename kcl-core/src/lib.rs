@@ -45,7 +45,6 @@ mod checkpointer;
 mod config;
 mod consumer;
 mod error;
-mod problems;
 mod processor;
 mod record;
 mod retrieval;

@@ -12,7 +12,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// The failing activities of a worker. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health {
+pub struct Health {
     failing: Arc<Mutex<BTreeMap<&'static str, Failure>>>,
 }
 
@@ -26,7 +26,7 @@ struct Failure {
 
 impl Health {
     /// Notes that an activity failed; it will be repeated. Logs it the first time and then every 30 s.
-    pub(crate) fn failed(&self, activity: &'static str, error: &impl fmt::Display) {
+    pub fn failed(&self, activity: &'static str, error: &impl fmt::Display) {
         let now = Instant::now();
         let mut failing = self.failing();
         let failure = failing.entry(activity).or_insert_with(|| {
@@ -50,19 +50,19 @@ impl Health {
     }
 
     /// Notes that an activity works.
-    pub(crate) fn succeeded(&self, activity: &'static str) {
+    pub fn succeeded(&self, activity: &'static str) {
         if let Some(failure) = self.failing().remove(activity) {
             tracing::info!(activity, after = ?failure.since.elapsed(), "works again");
         }
     }
 
     /// Notes that an activity is no longer tried.
-    pub(crate) fn ended(&self, activity: &'static str) {
+    pub fn ended(&self, activity: &'static str) {
         self.failing().remove(activity);
     }
 
     /// One sentence for each failing activity.
-    pub(crate) fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<String> {
         let failing = self.failing();
         let sentence = |(activity, failure): (&&str, &Failure)| {
             format!(

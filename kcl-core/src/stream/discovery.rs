@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kcl_lease::{Environment, Fleet, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
+use kcl_lease::{Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -17,8 +17,7 @@ use super::listing::StreamClient;
 use super::missing::{bootstrap_leases, missing_leases};
 use crate::aws::CallError;
 use crate::config::{InitialPosition, ShardId};
-use crate::problems::Problems;
-use crate::retry::{Hush, Retry};
+use crate::retry::Retry;
 
 /// Why leases could not be created or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -43,25 +42,24 @@ const CLEANUP: &str = "deleting the leases of ended shards";
 /// One of the leader's activities, and how it goes.
 struct Duty<'a> {
     activity: &'static str,
-    discovery: &'a Discovery,
+    health: &'a Health,
     retry: Retry,
-    hush: Hush,
 }
 
 impl Duty<'_> {
     /// How long to wait before it is tried again, if it failed.
     fn pause_after(&mut self, result: Result<(), DiscoveryError>) -> Option<Duration> {
-        self.discovery.problems.note(self.activity, &result);
-        let Err(error) = result else {
-            self.retry.succeeded();
-            self.hush.reset();
-            return None;
-        };
-        if self.hush.may_speak() {
-            let stream = self.discovery.stream.stream();
-            tracing::warn!(%stream, activity = self.activity, %error, "failed; trying again");
+        match result {
+            Ok(()) => {
+                self.health.succeeded(self.activity);
+                self.retry.succeeded();
+                None
+            }
+            Err(error) => {
+                self.health.failed(self.activity, &error);
+                Some(self.retry.pause())
+            }
         }
-        Some(self.retry.pause())
     }
 }
 
@@ -75,7 +73,7 @@ pub(crate) struct Discovery {
     pub(crate) audit_interval: Duration,
     pub(crate) cleanup_interval: Duration,
     /// What the leader's part of the work fails at.
-    pub(crate) problems: Problems,
+    pub(crate) health: Health,
     /// Told whenever a shard ended in this worker.
     pub(crate) shard_ended: Arc<Notify>,
 }
@@ -182,7 +180,7 @@ impl Discovery {
             }
             // It is the next leader's now.
             for activity in [AUDIT, CLEANUP] {
-                self.problems.forget(activity);
+                self.health.ended(activity);
             }
         }
     }
@@ -221,13 +219,12 @@ impl Discovery {
     fn duty(&self, activity: &'static str) -> Duty<'_> {
         Duty {
             activity,
-            discovery: self,
+            health: &self.health,
             retry: Retry::new(
                 self.env.clone(),
                 Duration::from_millis(250),
                 Duration::from_secs(10),
             ),
-            hush: Hush::default(),
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, LeaseStore, Load, TableCreation,
-    WorkerId,
+    Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, Health, LeaseStore, Load,
+    TableCreation, WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
@@ -16,7 +16,6 @@ use super::status::WorkerPhase;
 use super::{Shared, Worker, clients};
 use crate::config::{FailurePolicy, InitialPosition, Options, Stream};
 use crate::error::Error;
-use crate::problems::Problems;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
 use crate::stream::{Discovery, StreamClient};
@@ -308,7 +307,7 @@ impl WorkerBuilder {
         fleet.max_utilization = options.max_utilization;
         fleet.report_interval = options.report_interval;
         fleet.hand_off_timeout = options.hand_off_timeout;
-        let problems = Problems::default();
+        let health = Health::default();
         let shared = Arc::new(Shared {
             application: self.application,
             stream: stream.to_string(),
@@ -317,7 +316,7 @@ impl WorkerBuilder {
             stop: watch::Sender::new(false),
             fleet: Mutex::default(),
             shards: Mutex::default(),
-            problems: problems.clone(),
+            health: health.clone(),
         });
         Ok(Worker {
             _alive: Alive(shared.clone()),
@@ -330,7 +329,7 @@ impl WorkerBuilder {
                 env: self.env,
                 audit_interval: options.audit_interval,
                 cleanup_interval: options.cleanup_interval,
-                problems,
+                health,
                 shard_ended: Arc::new(Notify::new()),
             },
             store,

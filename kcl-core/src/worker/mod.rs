@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::{Fleet, FleetOptions, HeldLease, LeaseKey, LeaseStore};
+use kcl_lease::{Fleet, FleetOptions, Health, HeldLease, LeaseKey, LeaseStore};
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
@@ -21,7 +21,6 @@ pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 use crate::config::FailurePolicy;
 use crate::consumer::ShardMonitor;
 use crate::error::Error;
-use crate::problems::Problems;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
 use crate::stream::Discovery;
@@ -118,7 +117,7 @@ struct Shared {
     fleet: Mutex<Option<Fleet>>,
     shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
     /// What keeps the worker from starting, or the leader from its work.
-    problems: Problems,
+    health: Health,
 }
 
 impl Shared {

@@ -18,7 +18,7 @@ use crate::aws::ErrorClass;
 use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
-use crate::retry::{Hush, Retry};
+use crate::retry::Retry;
 
 const JOINING: &str = "joining the fleet";
 
@@ -85,18 +85,14 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
     }
     let env = &worker.discovery.env;
     let mut retry = Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
-    let mut hush = Hush::default();
     loop {
         match Fleet::join(worker.store.clone(), worker.fleet.clone(), env.clone()).await {
             Ok(joined) => {
-                worker.shared.problems.forget(JOINING);
+                worker.shared.health.succeeded(JOINING);
                 return Ok(joined);
             }
             Err(JoinError::Store(error)) if error.is_retryable() => {
-                if hush.may_speak() {
-                    tracing::warn!(%error, "cannot join the fleet; trying again");
-                }
-                worker.shared.problems.note(JOINING, &Err::<(), _>(error));
+                worker.shared.health.failed(JOINING, &error);
                 sleep(retry.pause()).await;
             }
             Err(error) => return Err(error.into()),

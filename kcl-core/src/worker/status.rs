@@ -109,8 +109,8 @@ impl WorkerStatus {
             workers: fleet.as_ref().and_then(|fleet| fleet.workers),
             leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
             problems: shared
-                .problems
-                .all()
+                .health
+                .problems()
                 .into_iter()
                 .chain(fleet.into_iter().flat_map(|fleet| fleet.problems))
                 .collect(),
