@@ -110,7 +110,10 @@ fn main() -> ExitCode {
     let Cli { command, histories } = Cli::parse();
     if histories.scripts {
         for script in scripts::ALL {
-            println!("{:<34} {}", script.name, script.shows);
+            for (line, mistake) in script.shows.iter().enumerate() {
+                let name = if line == 0 { script.name } else { "" };
+                println!("{name:<34} {mistake}");
+            }
         }
         return ExitCode::SUCCESS;
     }

@@ -12,7 +12,7 @@ const BEGUN: &str =
 
 pub(super) const TO_WHO_LEFT: Script = Script {
     name: "hands-over-to-who-left",
-    shows: "A leader hands a lease over to a worker that has left, on the word of an old scan.",
+    shows: &["A leader hands a lease over to a worker that has left, on the word of an old scan."],
     shards: 4,
     failover: seconds(10),
     play: |it| Box::pin(to_who_left(it)),
@@ -39,7 +39,7 @@ async fn to_who_left(it: &Director) -> Played {
 
 pub(super) const NOT_BEGUN: Script = Script {
     name: "moves-what-nobody-began",
-    shows: "A lease that its owner has not begun with is moved by a hand-off.",
+    shows: &["A lease that its owner has not begun with is moved by a hand-off."],
     shards: 4,
     failover: seconds(20),
     play: |it| Box::pin(not_begun(it)),
@@ -72,7 +72,7 @@ async fn not_begun(it: &Director) -> Played {
 
 pub(super) const PERHAPS_NOT_BEGUN: Script = Script {
     name: "moves-what-perhaps-nobody-began",
-    shows: "A lease that its owner may not have begun with is moved by a hand-off.",
+    shows: &["A lease that its owner may not have begun with is moved by a hand-off."],
     shards: 4,
     failover: seconds(20),
     play: |it| Box::pin(perhaps_not_begun(it)),

@@ -7,7 +7,7 @@ use crate::faults::{Cue, Fate};
 
 pub(super) const OLD_SCAN: Script = Script {
     name: "scan-from-before-the-assignment",
-    shows: "An unowned lease is assigned although its row changed since it was judged.",
+    shows: &["An unowned lease is assigned although its row changed since it was judged."],
     shards: 2,
     failover: seconds(5),
     play: |it| Box::pin(old_scan(it)),
@@ -37,7 +37,7 @@ async fn old_scan(it: &Director) -> Played {
 
 pub(super) const LATE_RELEASE: Script = Script {
     name: "late-release",
-    shows: "A release is written whatever the counter.",
+    shows: &["A release is written whatever the counter."],
     shards: 4,
     failover: seconds(10),
     play: |it| Box::pin(late_release(it)),

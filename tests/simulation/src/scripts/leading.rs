@@ -7,7 +7,7 @@ use crate::faults::{Cue, Fate, Trouble};
 
 pub(super) const PROBLEM_OF_A_LEADER: Script = Script {
     name: "leader-with-a-problem",
-    shows: "A leader's problem stays in its status when another worker leads.",
+    shows: &["A leader's problem stays in its status when another worker leads."],
     shards: 2,
     failover: seconds(10),
     play: |it| Box::pin(problem_of_a_leader(it)),
@@ -54,7 +54,7 @@ async fn six_workers(it: &Director) -> Played {
 
 pub(super) const HEIRS_DIE: Script = Script {
     name: "heirs-die-with-the-leader",
-    shows: "Whoever is no heir waits for one for ever.",
+    shows: &["Whoever is no heir waits for one for ever."],
     shards: 6,
     failover: seconds(10),
     play: |it| Box::pin(heirs_die(it)),
@@ -77,7 +77,7 @@ async fn heirs_die(it: &Director) -> Played {
 
 pub(super) const ONE_OF_MANY_DIES: Script = Script {
     name: "leader-of-many-dies",
-    shows: "The whole fleet gets ready to lead.",
+    shows: &["The whole fleet gets ready to lead."],
     shards: 6,
     failover: seconds(10),
     play: |it| Box::pin(one_of_many_dies(it)),

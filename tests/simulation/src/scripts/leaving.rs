@@ -11,7 +11,7 @@ const FLOWS_ON: &str =
 
 pub(super) const LOST_AT_WORK: Script = Script {
     name: "leaves-after-a-loss",
-    shows: "A worker that leaves frees leases that it lost while their processors are still at work.",
+    shows: &["A worker that leaves frees leases that it lost while their processors are still at work."],
     shards: 2,
     failover: seconds(10),
     play: |it| Box::pin(lost_at_work(it)),
@@ -48,16 +48,13 @@ async fn lost_at_work(it: &Director) -> Played {
 
 pub(super) const LOST_WHILE_LEAVING: Script = Script {
     name: "loses-while-it-leaves",
-    shows: "A worker that leaves finishes only hand-offs of leases that it lost before it began to leave.",
+    shows: &[
+        "A worker that leaves finishes only hand-offs of leases that it lost before it began to leave.",
+        "A worker that leaves does not finish hand-offs of leases that it lost.",
+    ],
     shards: 4,
     failover: seconds(10),
     play: |it| Box::pin(lost_while_leaving(it)),
-};
-
-pub(super) const LOST_IN_HAND_OFF: Script = Script {
-    name: "leaves-without-a-lease",
-    shows: "A worker that leaves does not finish hand-offs of leases that it lost.",
-    ..LOST_WHILE_LEAVING
 };
 
 /// A worker is told to stop in the middle of a hand-off, and while its processor is at work it loses that lease: its renewals
@@ -109,7 +106,9 @@ async fn lost_while_leaving(it: &Director) -> Played {
 
 pub(super) const LATE_HAND_OFF: Script = Script {
     name: "late-hand-off-to-who-left",
-    shows: "A hand-off that is found out about only while the lease is given up is completed, though its next owner has left.",
+    shows: &[
+        "A hand-off that is found out about only while the lease is given up is completed, though its next owner has left.",
+    ],
     shards: 4,
     failover: seconds(10),
     play: |it| Box::pin(late_hand_off(it)),
@@ -153,7 +152,7 @@ async fn late_hand_off(it: &Director) -> Played {
 
 pub(super) const SUCCESSOR_LEAVES: Script = Script {
     name: "successor-leaves-too",
-    shows: "A lease that was given to a worker after it left waits until it expires.",
+    shows: &["A lease that was given to a worker after it left waits until it expires."],
     shards: 2,
     failover: seconds(20),
     play: |it| Box::pin(successor_leaves(it)),

@@ -15,7 +15,7 @@ const REPORTED: u64 = 12;
 
 pub(super) const QUIET_LEASE: Script = Script {
     name: "quiet-lease",
-    shows: "What a lease needs is judged by its throughput of the last seconds.",
+    shows: &["What a lease needs is judged by its throughput of the last seconds."],
     shards: 4,
     failover: seconds(2),
     play: |it| Box::pin(quiet_lease(it)),
@@ -36,7 +36,7 @@ async fn quiet_lease(it: &Director) -> Played {
 
 pub(super) const ONLY_LEASE: Script = Script {
     name: "only-lease",
-    shows: "The only lease of a worker is taken though its machine is idle without it.",
+    shows: &["The only lease of a worker is taken though its machine is idle without it."],
     shards: 9,
     failover: seconds(10),
     play: |it| Box::pin(only_lease(it)),
@@ -63,7 +63,7 @@ async fn only_lease(it: &Director) -> Played {
 
 pub(super) const RELIEVED_WORKER: Script = Script {
     name: "relieved-worker",
-    shows: "A worker that gave its last lease away is given others like a new one.",
+    shows: &["A worker that gave its last lease away is given others like a new one."],
     shards: 6,
     failover: seconds(10),
     play: |it| Box::pin(relieved_worker(it)),

@@ -24,8 +24,8 @@ type Playing<'a> = Pin<Box<dyn Future<Output = Played> + Send + 'a>>;
 pub struct Script {
     /// What it is called on a command line.
     pub name: &'static str,
-    /// The mistake that it shows, as a sentence.
-    pub shows: &'static str,
+    /// The mistakes that it shows, each as a sentence.
+    pub shows: &'static [&'static str],
     /// Shards at first.
     pub shards: i32,
     /// How long a silent worker keeps its leases.
@@ -38,7 +38,6 @@ pub struct Script {
 pub const ALL: &[Script] = &[
     leaving::LOST_AT_WORK,
     leaving::LOST_WHILE_LEAVING,
-    leaving::LOST_IN_HAND_OFF,
     leaving::LATE_HAND_OFF,
     leaving::SUCCESSOR_LEAVES,
     handing_over::TO_WHO_LEFT,

@@ -8,7 +8,7 @@ const TOLD: &str = "a lease that is processed tells of its throughput within the
 
 pub(super) const BUSY_LEASE: Script = Script {
     name: "busy-lease",
-    shows: "A lease whose checkpoints take the place of renewals never tells of its throughput.",
+    shows: &["A lease whose checkpoints take the place of renewals never tells of its throughput."],
     shards: 1,
     failover: seconds(10),
     play: |it| Box::pin(busy_lease(it)),
@@ -27,7 +27,7 @@ async fn busy_lease(it: &Director) -> Played {
 
 pub(super) const EXPIRED_LEASE: Script = Script {
     name: "batches-after-expiry",
-    shows: "Batches are handed over although the lease is not valid.",
+    shows: &["Batches are handed over although the lease is not valid."],
     shards: 4,
     failover: seconds(30),
     play: |it| Box::pin(expired_lease(it)),

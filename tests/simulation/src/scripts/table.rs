@@ -8,7 +8,7 @@ use crate::processor::Direction;
 
 pub(super) const DELETED_AT_THE_START: Script = Script {
     name: "table-deleted-at-the-start",
-    shows: "A worker that starts while the table is deleted gives up.",
+    shows: &["A worker that starts while the table is deleted gives up."],
     shards: 2,
     failover: seconds(10),
     play: |it| Box::pin(deleted_at_the_start(it)),
@@ -27,7 +27,7 @@ async fn deleted_at_the_start(it: &Director) -> Played {
 
 pub(super) const DELETED_WITH_A_WAITING_CHILD: Script = Script {
     name: "table-deleted-while-a-child-waits",
-    shows: "A child is begun when its parents' leases are gone together with its own.",
+    shows: &["A child is begun when its parents' leases are gone together with its own."],
     shards: 2,
     failover: seconds(30),
     play: |it| Box::pin(deleted_with_a_waiting_child(it)),

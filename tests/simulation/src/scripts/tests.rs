@@ -8,7 +8,7 @@ use crate::world::{self, Outcome, Size};
 /// It cannot be played.
 pub(super) const IN_VAIN: Script = Script {
     name: "in-vain",
-    shows: "Nothing.",
+    shows: &["Nothing."],
     shards: 1,
     failover: seconds(2),
     play: |it| {

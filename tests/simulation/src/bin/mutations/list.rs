@@ -206,10 +206,11 @@ mod tests {
         let list = List::load(&root).unwrap();
         let scripted = |mutation: &Mutation| Some((mutation.script.clone()?, mutation.name.clone()));
         let named: BTreeSet<_> = list.mutations.iter().filter_map(scripted).collect();
-        let scripts = scripts::ALL
-            .iter()
-            .map(|script| (script.name.to_owned(), script.shows.to_owned()));
-        assert_eq!(named, scripts.collect());
+        let shown = scripts::ALL.iter().flat_map(|script| {
+            let mistakes = script.shows.iter();
+            mistakes.map(|mistake| (script.name.to_owned(), (*mistake).to_owned()))
+        });
+        assert_eq!(named, shown.collect());
         for mutation in list.mutations.iter().filter(|mutation| mutation.script.is_some()) {
             assert_eq!(
                 (mutation.seed, &mutation.blind_spot),
