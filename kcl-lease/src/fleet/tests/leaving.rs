@@ -1,0 +1,93 @@
+//! A worker that leaves hands everything over, and leaves nothing behind.
+
+use super::*;
+use crate::keeper::LossReason;
+use crate::store::{LeaseChange, WriteOutcome};
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_hands_its_leases_over_within_two_seconds() {
+    for leader_stops in [false, true] {
+        let store = table_of(6).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[6], Duration::from_secs(1)).await;
+        let b = TestWorker::join(&store, "b").await;
+        let c = TestWorker::join(&store, "c").await;
+        until_held(&[&a, &b, &c], &[2, 2, 2], Duration::from_secs(10)).await;
+        sleep(Duration::from_secs(10)).await;
+        let (leaver, rest) = if leader_stops { (a, [b, c]) } else { (c, [a, b]) };
+        let leaving = tokio::spawn(leaver.stop());
+        until_held(&[&rest[0], &rest[1]], &[3, 3], Duration::from_secs(2)).await;
+        leaving.await.unwrap();
+        let snapshot = store.scan().await.unwrap();
+        assert_eq!(snapshot.workers.len(), 2, "the leaver's row is gone");
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(rest.iter().filter(|worker| worker.leads()).count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_leaves_while_leases_are_on_their_way_to_it_strands_none() {
+    for pause in (0..4500).step_by(100).map(Duration::from_millis) {
+        let store = table_of(8).await;
+        let a = TestWorker::join(&store, "a").await;
+        until_held(&[&a], &[8], Duration::from_secs(1)).await;
+        let b = TestWorker::join(&store, "b").await;
+        sleep(pause).await;
+        b.stop().await;
+        until_held(&[&a], &[8], Duration::from_millis(5500)).await;
+    }
+}
+
+/// A hand-off from a worker that was cut off and has lost the lease: nobody but this worker knows that it is free.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_finishes_hand_offs_of_leases_that_it_lost() {
+    let store = table_of(1).await;
+    let key = LeaseKey::from("s00");
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[1], Duration::from_secs(5)).await;
+    a.processor.abort();
+    a.fleet.held()[0].lose(LossReason::Expired);
+    let lease = store.get(&key).await.unwrap().unwrap();
+    let to = "b".into();
+    let began = store
+        .write(&lease, &LeaseChange::BeginHandOff { to })
+        .await
+        .unwrap();
+    assert!(matches!(began, WriteOutcome::Applied(_)));
+
+    a.fleet.prepare_to_leave().await;
+    a.fleet.leave().await;
+
+    let left = store.get(&key).await.unwrap().unwrap();
+    assert_eq!(left.owner, Some("b".into()));
+    assert_eq!(left.checkpoint_owner, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has_let_go() {
+    let store = table_of(1).await;
+    let env = Environment::seeded(1, || UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let options = FleetOptions::with_failover_time("a", FAILOVER);
+    let (fleet, mut acquired) = Fleet::join(Arc::clone(&store), options, env).await.unwrap();
+    let held = acquired.recv().await.expect("the only worker gets it");
+    let owner = async || store.get(held.key()).await.unwrap().unwrap().owner;
+    held.lose(LossReason::Expired);
+    fleet.prepare_to_leave().await;
+    assert_eq!(owner().await, Some("a".into()), "it is still at work");
+    fleet.leave().await;
+    assert_eq!(owner().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_worker_to_stop_leaves_nothing_behind_and_a_restart_is_immediate() {
+    let store = table_of(4).await;
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[4], Duration::from_secs(1)).await;
+    a.stop().await;
+    let snapshot = store.scan().await.unwrap();
+    assert!(snapshot.leases.iter().all(|lease| lease.owner.is_none()));
+    assert!(snapshot.workers.is_empty());
+    assert_eq!(store.read_leader().await.unwrap(), None);
+    let b = TestWorker::join(&store, "b").await;
+    until_held(&[&b], &[4], Duration::from_millis(500)).await;
+}
