@@ -187,11 +187,11 @@ impl Fleet {
         .environment(environment);
         if let Some(machines) = &self.stage.machines {
             builder = builder
-                .load(machines.load_of(&who))
+                .load(machines.load_of(&who, &self.stage.processed))
                 .max_utilization(machines.max_utilization())
                 .report_interval(REPORT_INTERVAL);
         }
-        if let Some(load) = self.stage.told.load_of(&who) {
+        if let Some(load) = self.stage.told.load_of(&who, &self.stage.processed) {
             builder = builder.load(load).report_interval(REPORT_INTERVAL);
         }
         let worker = builder.build().expect("a valid configuration");

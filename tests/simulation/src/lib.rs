@@ -24,7 +24,6 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
-pub mod told;
 pub mod watcher;
 pub mod workload;
 pub mod world;

@@ -14,9 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
-use crate::load::Machines;
+use crate::load::{Machines, Processed, Told};
 use crate::seeds::Dice;
-use crate::told::Told;
 
 /// What all processors of a world share.
 #[derive(Clone)]
@@ -29,6 +28,8 @@ pub struct Stage {
     pub machines: Option<Machines>,
     /// What a script makes its workers say of their loads.
     pub told: Told,
+    /// Which shards keep which of them busy.
+    pub processed: Processed,
     shared: Arc<Shared>,
 }
 
@@ -123,6 +124,7 @@ impl Stage {
             network,
             machines,
             told: Told::default(),
+            processed: Processed::default(),
             shared: Arc::new(shared),
         }
     }
@@ -415,10 +417,7 @@ impl Drop for Calling {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        if let Some(machines) = &self.stage.machines {
-            machines.process(&self.who, &self.of.shard, false);
-        }
-        self.stage.told.process(&self.who, &self.of.shard, false);
+        self.stage.processed.end(&self.who, &self.of.shard);
         let owners = self.stage.shared.owners.lock();
         owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
     }
@@ -427,10 +426,7 @@ impl Drop for Actor {
 #[async_trait]
 impl RecordProcessor for Actor {
     async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
-        if let Some(machines) = &self.stage.machines {
-            machines.process(&self.who, &self.of.shard, true);
-        }
-        self.stage.told.process(&self.who, &self.of.shard, true);
+        self.stage.processed.begin(&self.who, &self.of.shard);
         self.note(What::Initialized { of: self.of.clone() });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
         self.thawed().await;

@@ -1,11 +1,12 @@
 //! Loads that a script makes up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::{Load, LoadError, LoadSource, async_trait};
 
+use super::Processed;
 use crate::history::Name;
 
 /// What workers say of their loads because a script wants so, all in percent. Clones are the same.
@@ -20,8 +21,6 @@ struct State {
     bases: BTreeMap<Name, f64>,
     /// What a shard adds.
     weights: BTreeMap<Name, f64>,
-    /// Lives, and shards that they process.
-    processed: BTreeSet<(Name, Name)>,
 }
 
 impl Told {
@@ -44,32 +43,22 @@ impl Told {
         self.state().weights.insert(shard.clone(), percent);
     }
 
-    /// A worker begins with a shard, or ends.
-    pub fn process(&self, who: &Name, shard: &Name, begins: bool) {
-        let pair = (who.clone(), shard.clone());
-        if begins {
-            self.state().processed.insert(pair);
-        } else {
-            self.state().processed.remove(&pair);
-        }
-    }
-
     /// What a worker's life is configured with, if anything was said of it.
-    pub fn load_of(&self, who: &Name) -> Option<Load> {
+    pub fn load_of(&self, who: &Name, processed: &Processed) -> Option<Load> {
         let is_told = self.state().bases.contains_key(who);
         is_told.then(|| {
             Load::from_source(Gauge {
                 who: who.clone(),
                 told: self.clone(),
+                processed: processed.clone(),
             })
         })
     }
 
-    fn percent(&self, who: &Name) -> f64 {
+    fn percent(&self, who: &Name, shards: &[Name]) -> f64 {
         let state = self.state();
         let base = state.bases.get(who).copied().unwrap_or(0.0);
-        let processed = state.processed.iter().filter(|(life, _)| life == who);
-        let weights = processed.filter_map(|(_, shard)| state.weights.get(shard));
+        let weights = shards.iter().filter_map(|shard| state.weights.get(shard));
         (base + weights.sum::<f64>()).min(100.0)
     }
 }
@@ -78,12 +67,13 @@ impl Told {
 struct Gauge {
     who: Name,
     told: Told,
+    processed: Processed,
 }
 
 #[async_trait]
 impl LoadSource for Gauge {
     async fn sample(&self) -> Result<f64, LoadError> {
-        Ok(self.told.percent(&self.who))
+        Ok(self.told.percent(&self.who, &self.processed.by(&self.who)))
     }
 }
 
@@ -101,18 +91,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_life_is_as_busy_as_was_said_of_it_and_its_shards() {
-        let told = Told::default();
+        let (told, processed) = (Told::default(), Processed::default());
         let (who, shard) = (Name::from("a"), Name::from("shard"));
-        assert!(told.load_of(&who).is_none());
+        assert!(told.load_of(&who, &processed).is_none());
         told.set_base("a", 7.0);
         told.set_weight(&shard, 50.0);
-        let Some(Load::Source(gauge)) = told.load_of(&who) else {
+        let Some(Load::Source(gauge)) = told.load_of(&who, &processed) else {
             panic!("it reports");
         };
         assert_eq!(gauge.sample().await.expect("told"), 7.0);
-        told.process(&who, &shard, true);
+        processed.begin(&who, &shard);
         assert_eq!(gauge.sample().await.expect("told"), 57.0);
-        told.process(&who, &shard, false);
+        processed.end(&who, &shard);
         assert_eq!(gauge.sample().await.expect("told"), 7.0);
     }
 }

@@ -1,6 +1,6 @@
-//! How busy the workers' machines are, and what they say of it.
+//! Machines drawn from the seed, as busy as what their workers process makes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use kcl_core::{Load, LoadError, LoadSource, async_trait};
 use tokio::time::Instant;
 
+use super::Processed;
 use crate::history::Name;
 use crate::seeds::Dice;
 use crate::workload::RECORDS_PER_SECOND;
@@ -66,15 +67,8 @@ struct Shared {
     silent: u64,
     failing: u64,
     is_calm: AtomicBool,
-    work: Mutex<Work>,
-}
-
-#[derive(Default)]
-struct Work {
     /// How much is put to each shard.
-    rates: BTreeMap<Name, Rate>,
-    /// Lives, and shards that they process.
-    processed: BTreeSet<(Name, Name)>,
+    rates: Mutex<BTreeMap<Name, Rate>>,
 }
 
 /// A count that fades.
@@ -122,7 +116,7 @@ impl Machines {
                 silent,
                 failing,
                 is_calm: AtomicBool::new(false),
-                work: Mutex::default(),
+                rates: Mutex::default(),
             }),
         }
     }
@@ -168,7 +162,7 @@ impl Machines {
 
     /// What a worker's life is configured with.
     #[must_use]
-    pub fn load_of(&self, who: &Name) -> Load {
+    pub fn load_of(&self, who: &Name, processed: &Processed) -> Load {
         let machine = self.of(who);
         if machine.voice == Voice::Silent {
             return Load::Unreported;
@@ -178,6 +172,7 @@ impl Machines {
             record: self.shared.record as f64 / 1e6,
             shared: self.shared.clone(),
             who: who.clone(),
+            processed: processed.clone(),
             dice: Mutex::new(Dice::of(self.shared.seed, &format!("meter of {who}"))),
         })
     }
@@ -185,8 +180,8 @@ impl Machines {
     /// A record was put.
     pub fn put(&self, shard: &Name) {
         let now = Instant::now();
-        let mut work = self.shared.work();
-        let rate = work.rates.entry(shard.clone());
+        let mut rates = self.shared.rates();
+        let rate = rates.entry(shard.clone());
         let rate = rate.or_insert(Rate {
             count: 0.0,
             at: now,
@@ -199,17 +194,6 @@ impl Machines {
         };
     }
 
-    /// A worker begins with a shard, or ends.
-    pub fn process(&self, who: &Name, shard: &Name, begins: bool) {
-        let mut work = self.shared.work();
-        let pair = (who.clone(), shard.clone());
-        if begins {
-            work.processed.insert(pair);
-        } else {
-            work.processed.remove(&pair);
-        }
-    }
-
     /// From now on what can work does.
     pub fn calm(&self) {
         self.shared.is_calm.store(true, Ordering::Relaxed);
@@ -217,8 +201,8 @@ impl Machines {
 }
 
 impl Shared {
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rates(&self) -> MutexGuard<'_, BTreeMap<Name, Rate>> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,6 +219,7 @@ struct Meter {
     record: f64,
     shared: Arc<Shared>,
     who: Name,
+    processed: Processed,
     dice: Mutex<Dice>,
 }
 
@@ -250,10 +235,9 @@ impl LoadSource for Meter {
         }
         let now = Instant::now();
         let rate: f64 = {
-            let work = self.shared.work();
-            let processed = work.processed.iter().filter(|(who, _)| *who == self.who);
-            let rates = processed.filter_map(|(_, shard)| work.rates.get(shard));
-            rates.map(|rate| rate.at(now)).sum()
+            let (processed, rates) = (self.processed.by(&self.who), self.shared.rates());
+            let its = processed.iter().filter_map(|shard| rates.get(shard));
+            its.map(|rate| rate.at(now)).sum()
         };
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
         let noise = dice.roll(self.machine.noise * 2 + 1) as f64 - self.machine.noise as f64;
@@ -281,7 +265,8 @@ mod tests {
             .map(|number| Name::from(format!("w{number}")))
             .find(|who| machines.of(who).voice == Voice::Clear && machines.of(who).noise == 0)
             .expect("some are clear");
-        let Load::Source(meter) = machines.load_of(&who) else {
+        let processed = Processed::default();
+        let Load::Source(meter) = machines.load_of(&who, &processed) else {
             panic!("it reports");
         };
         let (machine, shard) = (machines.of(&who), Name::from("shard"));
@@ -290,11 +275,11 @@ mod tests {
             machines.put(&shard);
         }
         assert_eq!(meter.sample().await.expect("clear"), machine.base as f64 / 10.0);
-        machines.process(&who, &shard, true);
+        processed.begin(&who, &shard);
         let expected = machine.busy_with(machines.record() as f64 / 1e6) * 100.0;
         let measured = meter.sample().await.expect("clear");
         assert!((measured - expected).abs() < 1.0, "{measured}, not {expected}");
-        machines.process(&who, &shard, false);
+        processed.end(&who, &shard);
         assert_eq!(meter.sample().await.expect("clear"), machine.base as f64 / 10.0);
     }
 }
