@@ -155,6 +155,7 @@ impl Chaos {
                 });
             }
             Deed::DeleteRow => self.watcher.delete_some_row(),
+            Deed::EditRow => self.watcher.edit_some_row(),
             Deed::DeleteTable => {
                 self.note(&self.world, "the lease table is deleted".to_owned());
                 self.watcher.delete_table();

@@ -259,7 +259,9 @@ impl Fleet {
         history.record(&member.who, What::Stopping { id: id.clone() });
         self.state().stopping += 1;
         let had_joined = member.handle.status().phase != WorkerPhase::Starting;
-        let had_late = network.has_late(&member.who);
+        // What a former life of this worker sent may be on its way still.
+        let lives = self.ids().into_iter().filter(|(_, its)| *its == id);
+        let had_late = lives.into_iter().any(|(who, _)| network.has_late(&who));
         let before = network.faults_of(&member.who);
         member.handle.shutdown().await;
         if let Err(error) = member

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, SequenceNumber};
 use tokio::time::Instant;
 
+use crate::edits::Edit;
 use crate::load::Machine;
 use crate::oracle::{Oracle, Violation};
 
@@ -174,6 +175,15 @@ pub enum What {
     RowDeletedByHand {
         /// The shard.
         shard: Name,
+    },
+    /// The operator changed a row.
+    RowEditedByHand {
+        /// The shard.
+        shard: Name,
+        /// What was changed.
+        edit: Edit,
+        /// The row as it is now.
+        row: Row,
     },
     /// Every record that a shard held was trimmed.
     Trimmed {

@@ -8,6 +8,7 @@
 
 pub mod chaos;
 pub mod crew;
+pub mod edits;
 pub mod faults;
 pub mod fleet;
 pub mod history;

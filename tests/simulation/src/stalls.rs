@@ -53,7 +53,7 @@ pub fn worst(events: &[Event]) -> BTreeMap<Cause, Duration> {
             What::LeaseLost { of } => {
                 waiting.entry(of.shard.clone()).or_insert((Cause::Lost, event.at));
             }
-            What::RowDeletedByHand { shard } => {
+            What::RowDeletedByHand { shard } | What::RowEditedByHand { shard, .. } => {
                 waiting.remove(shard);
             }
             What::Initialized { of } => {

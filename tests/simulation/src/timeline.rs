@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::history::{Event, Ownership, What};
+use crate::history::{Event, Ownership, Row, What};
 use crate::world::Outcome;
 
 /// How many of the last events of each worker are shown of a broken history.
@@ -128,17 +128,10 @@ fn sentence(what: &What) -> String {
         What::ShardEnded { of } => format!("ended {}", owner(of)),
         What::ShutdownRequested { of } => format!("shuts down {}", owner(of)),
         What::SeveralValid { shard, holders } => format!("{shard} is held by {}", holders.join(" and ")),
-        What::Row { shard, row } => {
-            let owner = row.owner.as_deref().unwrap_or("nobody");
-            let from = row.checkpoint_owner.as_ref();
-            let from = from.map_or(String::new(), |from| format!(" (from {from})"));
-            format!(
-                "row {shard}: {owner}{from}, counter {}, {}",
-                row.counter, row.checkpoint
-            )
-        }
+        What::Row { shard, row } => format!("row {shard}: {}", lease(row)),
         What::RowGone { shard } => format!("row {shard}: gone"),
         What::RowDeletedByHand { shard } => format!("row {shard}: deleted by hand"),
+        What::RowEditedByHand { shard, edit, row } => format!("row {shard}: {edit} by hand; {}", lease(row)),
         What::Started { id } => format!("starts as {id}"),
         What::Killed { id } => format!("{id} is killed"),
         What::Stopping { id } => format!("{id} is told to stop"),
@@ -173,4 +166,11 @@ fn sentence(what: &What) -> String {
         What::Settled => "the fleet rests".to_owned(),
         What::Unsettled { because } => format!("the fleet does not come to rest: {}", because.join("; ")),
     }
+}
+
+fn lease(row: &Row) -> String {
+    let owner = row.owner.as_deref().unwrap_or("nobody");
+    let from = row.checkpoint_owner.as_ref();
+    let from = from.map_or(String::new(), |from| format!(" (from {from})"));
+    format!("{owner}{from}, counter {}, {}", row.counter, row.checkpoint)
 }

@@ -11,6 +11,7 @@ use kcl_local::Backend;
 use kcl_local::kinesis::Kinesis;
 use tokio::time::{Instant, sleep};
 
+use crate::edits::Edit;
 use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
 use crate::processor::Stage;
@@ -29,6 +30,7 @@ pub struct Watcher {
     leases: Arc<Mutex<Leases>>,
     kinesis: Kinesis,
     to_delete: Arc<AtomicU64>,
+    to_edit: Arc<AtomicU64>,
     world: Name,
 }
 
@@ -43,6 +45,7 @@ impl Watcher {
             )))),
             kinesis: backend.kinesis().clone(),
             to_delete: Arc::default(),
+            to_edit: Arc::default(),
             world: "world".into(),
         }
     }
@@ -59,6 +62,11 @@ impl Watcher {
     /// Has a lease's row deleted soon.
     pub fn delete_some_row(&self) {
         self.to_delete.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has a lease's row changed by hand soon.
+    pub fn edit_some_row(&self) {
+        self.to_edit.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Deletes the whole table.
@@ -126,6 +134,11 @@ impl Watcher {
                 let open = workload.lock().await.open_shards().await;
                 self.delete(&open, &mut dice);
             }
+            if self.to_edit.load(Ordering::Relaxed) > 0 {
+                self.to_edit.fetch_sub(1, Ordering::Relaxed);
+                let open = workload.lock().await.open_shards().await;
+                self.edit(&open, &fleet.each(|member| member.id.clone()), &mut dice);
+            }
             self.look_for_the_mistaken(&fleet);
             for (shard, holders) in self.stage.contested() {
                 self.note(What::SeveralValid { shard, holders });
@@ -179,16 +192,31 @@ impl Watcher {
 
     /// Deletes the row of an open shard. Without the row of a closed one its children would be begun before its end.
     fn delete(&self, open: &[Shard], dice: &mut Dice) {
-        let rows = self.rows();
-        let candidates: Vec<_> = rows
-            .into_keys()
-            .filter(|shard| open.iter().any(|open| open.shard_id() == &**shard))
-            .collect();
-        let Some(shard) = dice.pick(&candidates).cloned() else {
+        let Some(shard) = self.some_lease_of(open, dice) else {
             return;
         };
         self.leases().delete(&shard);
         self.note(What::RowDeletedByHand { shard });
+    }
+
+    /// Changes the row of an open shard.
+    fn edit(&self, open: &[Shard], workers: &[String], dice: &mut Dice) {
+        let Some(shard) = self.some_lease_of(open, dice) else {
+            return;
+        };
+        let edit = Edit::drawn(dice, workers);
+        // What was written until now is told first.
+        self.look();
+        let row = self.leases().edit(&shard, &edit);
+        if let Some(row) = row {
+            self.note(What::RowEditedByHand { shard, edit, row });
+        }
+    }
+
+    fn some_lease_of(&self, shards: &[Shard], dice: &mut Dice) -> Option<Name> {
+        let is_one = |shard: &Name| shards.iter().any(|one| one.shard_id() == &**shard);
+        let candidates: Vec<_> = self.rows().into_keys().filter(is_one).collect();
+        dice.pick(&candidates).cloned()
     }
 }
 

@@ -199,11 +199,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         fleet.start();
     }
 
-    let schedule = Schedule::drawn(
-        Dice::of(seed, "schedule"),
-        &size.wanted,
-        start == InitialPosition::Latest,
-    );
+    let schedule = Schedule::drawn(seed, &size.wanted, start == InitialPosition::Latest);
     let chaos = Chaos::new(
         stage.clone(),
         fleet.clone(),

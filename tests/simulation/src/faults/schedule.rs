@@ -42,6 +42,8 @@ pub enum Deed {
     Deploy,
     /// A lease's row is deleted.
     DeleteRow,
+    /// A lease's row is changed by hand.
+    EditRow,
     /// The whole lease table is deleted. Workers that start make a new one.
     DeleteTable,
     /// Reads of the lease table by a worker lag behind.
@@ -52,7 +54,7 @@ pub enum Deed {
 
 impl Deed {
     /// All deeds, each with its weight when all are possible.
-    const ALL: [(Self, u64); 20] = [
+    const ALL: [(Self, u64); 21] = [
         (Self::Kill, 10),
         (Self::KillAndReturn, 5),
         (Self::Freeze, 8),
@@ -73,6 +75,7 @@ impl Deed {
         (Self::DeleteTable, 1),
         (Self::Lag, 6),
         (Self::Outage, 2),
+        (Self::EditRow, 12),
     ];
 
     /// The names of all.
@@ -100,11 +103,18 @@ impl Deed {
             Self::ScaleIn => "scale in",
             Self::Deploy => "deploy",
             Self::DeleteRow => "row deleted",
+            Self::EditRow => "row edited",
             Self::DeleteTable => "table deleted",
             Self::Lag => "lagging reads",
             Self::Outage => "outage beyond retention",
         }
     }
+}
+
+/// Whether rows are changed by hand in a seed's history: in one of ten they are, and the others are what they would be if
+/// nobody ever did that.
+fn has_edits(seed: u64) -> bool {
+    seed % 10 == 6
 }
 
 /// The deeds of one history, as they come.
@@ -120,16 +130,22 @@ impl Schedule {
     ///
     /// An application that starts at the latest record begins anew there when its leases are deleted, and nobody can know
     /// what it misses: such a history `keeps_leases`.
-    pub fn drawn(mut dice: Dice, wanted: &Wanted, keeps_leases: bool) -> Self {
+    pub fn drawn(seed: u64, wanted: &Wanted, keeps_leases: bool) -> Self {
+        let mut dice = Dice::of(seed, "schedule");
         let has_all = dice.happens(500);
         let mut deeds: Vec<_> = Deed::ALL
             .into_iter()
             .filter(|(deed, _)| {
+                if *deed == Deed::EditRow && !has_edits(seed) {
+                    return wanted.is_among_the_only(deed.name()) == Some(true);
+                }
                 let is_drawn = has_all || dice.happens(350);
                 wanted.is_among_the_only(deed.name()).unwrap_or(is_drawn)
             })
             .filter(|(deed, _)| !wanted.lacks(deed.name()))
-            .filter(|(deed, _)| !keeps_leases || !matches!(deed, Deed::DeleteRow | Deed::DeleteTable))
+            .filter(|(deed, _)| {
+                !keeps_leases || !matches!(deed, Deed::DeleteRow | Deed::DeleteTable | Deed::EditRow)
+            })
             .collect();
         if deeds.is_empty() {
             deeds.push((Deed::Kill, 1));

@@ -307,6 +307,10 @@ impl Rule for Balance {
             What::RowGone { shard } | What::RowDeletedByHand { shard } => {
                 self.leases.remove(shard);
             }
+            What::RowEditedByHand { shard, row, .. } => {
+                let lease = self.leases.entry(shard.clone()).or_default();
+                lease.owner = row.actual_owner().map(ToOwned::to_owned);
+            }
             What::Calm {
                 machines,
                 record,

@@ -94,7 +94,7 @@ impl Rule for Cost {
                 self.moves += 1;
             }
             // Who had it, and who waited for it, looks into what became of it.
-            What::RowDeletedByHand { shard } => {
+            What::RowDeletedByHand { shard } | What::RowEditedByHand { shard, .. } => {
                 self.owners.remove(shard);
                 self.moves += 2;
             }

@@ -30,7 +30,7 @@ impl Leaving {
 impl Rule for Leaving {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
-            What::Row { shard, row } => {
+            What::Row { shard, row } | What::RowEditedByHand { shard, row, .. } => {
                 let before = self.named.remove(shard).unwrap_or_default();
                 let names = [&row.owner, &row.checkpoint_owner];
                 let names = names.into_iter().flatten().map(|id| {

@@ -1,8 +1,8 @@
 //! What must hold, as rules over a history: events in, violations out. Pure.
 
 mod balance;
+mod by_hand;
 mod cost;
-mod deleted;
 mod family;
 mod leaving;
 mod order;
@@ -62,7 +62,8 @@ trait Rule: fmt::Debug + Send {
     /// Takes in the next event; the sentence of the rule that it breaks, and how.
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)>;
 
-    /// The row of a lease is lost through no fault of the fleet: whatever is known of it says nothing any more.
+    /// The row of a lease is lost, or given away, through no fault of the fleet: whatever is known of it says nothing any
+    /// more.
     fn forget(&mut self, _: &Name) {}
 
     /// What is sent arrives, and at once, unless a worker is in trouble.
@@ -150,6 +151,14 @@ impl Oracle {
             What::RowDeletedByHand { shard } => {
                 self.gone.insert(shard.clone());
                 self.is_damaged = true;
+            }
+            What::RowEditedByHand { shard, edit, .. } => {
+                if edit.is_about_the_owner() {
+                    for rule in &mut self.rules {
+                        rule.forget(shard);
+                    }
+                }
+                return;
             }
             _ => return,
         }

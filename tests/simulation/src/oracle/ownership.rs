@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::deleted::Deleted;
+use super::by_hand::Tampered;
 use super::{Rule, Times};
 use crate::history::{Event, Name, Ownership, Row, What};
 
@@ -21,7 +21,7 @@ pub(super) struct Owners {
     /// Owners whose rows were deleted by hand: their tokens say nothing any more.
     orphans: BTreeSet<(Name, Ownership)>,
     known: BTreeSet<(Name, Ownership)>,
-    deleted: Deleted,
+    tampered: Tampered,
 }
 
 impl Owners {
@@ -30,16 +30,16 @@ impl Owners {
             current: BTreeMap::new(),
             orphans: BTreeSet::new(),
             known: BTreeSet::new(),
-            deleted: Deleted::new(times),
+            tampered: Tampered::new(times),
         }
     }
 }
 
 impl Rule for Owners {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
-        self.deleted.see(event);
+        self.tampered.see(event);
         match &event.what {
-            What::Initialized { of } if self.deleted.is_recent(&of.shard, event.at) => {
+            What::Initialized { of } if self.tampered.is_recent(&of.shard, event.at) => {
                 self.orphans.insert((event.who.clone(), of.clone()));
                 None
             }
@@ -138,7 +138,7 @@ pub(super) struct Overlaps {
     known: BTreeSet<(Name, Ownership)>,
     /// Those whose rows were deleted by hand: they go on until they notice.
     orphans: BTreeSet<(Name, Ownership)>,
-    deleted: Deleted,
+    tampered: Tampered,
 }
 
 /// The table is looked at ten times a second.
@@ -154,7 +154,7 @@ impl Overlaps {
             terms: BTreeMap::new(),
             known: BTreeSet::new(),
             orphans: BTreeSet::new(),
-            deleted: Deleted::new(times),
+            tampered: Tampered::new(times),
         }
     }
 
@@ -214,7 +214,7 @@ fn is_over(
 
 impl Rule for Overlaps {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
-        self.deleted.see(event);
+        self.tampered.see(event);
         match &event.what {
             What::Started { id } => {
                 self.ids.insert(event.who.clone(), id.clone());
@@ -225,7 +225,7 @@ impl Rule for Overlaps {
             What::Row { shard, row } => self.row(event.at, shard, row),
             What::Initialized { of } => {
                 let me = (event.who.clone(), of.clone());
-                if self.deleted.is_recent(&of.shard, event.at) {
+                if self.tampered.is_recent(&of.shard, event.at) {
                     self.orphans.insert(me);
                 } else {
                     self.orphans.remove(&me);

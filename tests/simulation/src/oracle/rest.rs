@@ -6,6 +6,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, SequenceNumber};
 
 use super::{Rule, Start};
+use crate::edits::Edit;
 use crate::history::{Event, Name, What};
 
 pub(super) const RESTS: &str = "once nothing is disturbed any more, the fleet comes to rest";
@@ -156,6 +157,13 @@ impl Rule for Rest {
             // Where it was read to is forgotten with it.
             What::RowDeletedByHand { shard } => {
                 self.trimmed.retain(|_, record| record.shard != *shard);
+                None
+            }
+            What::RowEditedByHand { shard, edit, row } => {
+                self.shards.entry(shard.clone()).or_default().checkpoint = Some(row.checkpoint.clone());
+                if *edit == Edit::Rewound {
+                    self.trimmed.retain(|_, record| record.shard != *shard);
+                }
                 None
             }
             What::Settled => {

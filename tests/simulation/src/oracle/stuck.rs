@@ -176,6 +176,12 @@ impl Rule for Stuck {
                 shard.has_ended = false;
                 shard.since = at;
             }
+            What::RowEditedByHand { shard, row, .. } => {
+                self.calm_limit = None;
+                let shard = self.shard(shard);
+                shard.owner = row.actual_owner().map(ToOwned::to_owned);
+                shard.since = at;
+            }
             What::ShardEnded { of } => {
                 let ended = of.shard.clone();
                 let shard = self.shard(&ended);

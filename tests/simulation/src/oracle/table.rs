@@ -82,6 +82,10 @@ impl Rule for Table {
                 records.processed.insert(sequence.clone());
                 None
             }
+            What::RowEditedByHand { shard, row, .. } => {
+                self.rows.insert(shard.clone(), row.clone());
+                None
+            }
             What::Row { shard, row } => {
                 let last = self.rows.insert(shard.clone(), row.clone());
                 if last.is_none() && row.checkpoint == Checkpoint::Latest {

@@ -8,7 +8,10 @@ use crate::history::{Event, Name, Row, What};
 
 pub(super) const DEAD: &str =
     "a worker that has been gone for longer than three fail-over times and 40 s is given nothing";
-pub(super) const SILENT: &str = "while all others are well, a worker that has been gone for longer than 0.7 fail-over times and 2 s is given nothing";
+pub(super) const SILENT: &str = "while all others are well, and one of them has known it, a worker that has been gone for longer than 0.7 fail-over times and 2 s is given nothing";
+
+/// Who joins has looked at the others by then.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// Whom the rows name, and who is gone.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Targets {
     /// When there was one last.
     troubled_at: Option<Duration>,
     gone: BTreeMap<String, Duration>,
+    /// Since when those live that do.
+    alive: BTreeMap<Name, Duration>,
     /// Who leaves names successors by what others said of themselves lately, and returns what was handed to it to whoever
     /// processes it: both are guesses, which the leader corrects.
     leaving: BTreeSet<String>,
@@ -35,6 +40,7 @@ impl Targets {
             troubles: 0,
             troubled_at: None,
             gone: BTreeMap::new(),
+            alive: BTreeMap::new(),
             leaving: BTreeSet::new(),
             rows: BTreeMap::new(),
         }
@@ -53,7 +59,8 @@ impl Targets {
             .owner
             .as_ref()
             .filter(|owner| before.as_ref() != Some(owner))?;
-        let gone_for = at - *self.gone.get(owner)?;
+        let gone_at = *self.gone.get(owner)?;
+        let gone_for = at - gone_at;
         let seen = || {
             let seconds = gone_for.as_secs_f64();
             format!("{shard} is given to {owner}, which has been gone for {seconds:.1} s")
@@ -65,8 +72,10 @@ impl Targets {
             .troubled_at
             .is_some_and(|troubled| at <= troubled + self.failover * 2);
         let is_calm = !self.requests_fail && self.troubles == 0 && !was_troubled;
+        // Whoever came later knows of it only what the clocks say, and they differ.
+        let is_known = self.alive.values().any(|since| *since + LOOKS < gone_at);
         let patience = self.failover.mul_f64(0.7) + Duration::from_secs(2);
-        (is_calm && gone_for > patience).then(|| (SILENT, seen()))
+        (is_calm && is_known && gone_for > patience).then(|| (SILENT, seen()))
     }
 }
 
@@ -74,6 +83,7 @@ impl Rule for Targets {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
             What::Started { id } => {
+                self.alive.insert(event.who.clone(), event.at);
                 self.gone.remove(id);
                 self.leaving.remove(id);
             }
@@ -81,6 +91,7 @@ impl Rule for Targets {
                 self.leaving.insert(id.clone());
             }
             What::Killed { id } | What::Stopped { id, .. } => {
+                self.alive.remove(&event.who);
                 self.gone.insert(id.clone(), event.at);
             }
             What::Impaired => self.troubles += 1,
@@ -90,6 +101,9 @@ impl Rule for Targets {
             }
             What::RowGone { shard } | What::RowDeletedByHand { shard } => {
                 self.rows.remove(shard);
+            }
+            What::RowEditedByHand { shard, row, .. } => {
+                self.rows.insert(shard.clone(), row.clone());
             }
             What::Row { shard, row } => return self.given(shard, row, event.at),
             _ => {}

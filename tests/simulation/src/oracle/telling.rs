@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kcl_core::Checkpoint;
 
-use super::deleted::Deleted;
+use super::by_hand::Tampered;
 use super::{Rule, Times};
+use crate::edits::Edit;
 use crate::history::{Event, Name, Ownership, What};
 
 pub(super) const UNTOLD: &str = "a processor whose shard is somebody else's was told so, if its worker lives";
@@ -16,6 +17,9 @@ pub(super) const AGAIN: &str = "an owner does not begin with what its lease says
 
 /// The table is looked at ten times a second.
 const SLACK: Duration = Duration::from_millis(300);
+
+/// So long an answer may take, and what looks into the lack of one.
+const ANSWERED: Duration = Duration::from_secs(30);
 
 type Processor = (Name, Ownership);
 
@@ -38,9 +42,11 @@ pub(super) struct Telling {
     ended: BTreeSet<Name>,
     /// When lives were told to stop.
     stopping: BTreeMap<Name, Duration>,
-    deleted: Deleted,
+    tampered: Tampered,
     rows: BTreeMap<Name, Checkpoint>,
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
+    /// When checkpoints were moved back by hand.
+    rewound: BTreeMap<Name, Duration>,
 }
 
 impl Telling {
@@ -49,9 +55,10 @@ impl Telling {
             processors: BTreeMap::new(),
             ended: BTreeSet::new(),
             stopping: BTreeMap::new(),
-            deleted: Deleted::new(times),
+            tampered: Tampered::new(times),
             rows: BTreeMap::new(),
             acknowledged: VecDeque::new(),
+            rewound: BTreeMap::new(),
         }
     }
 
@@ -74,6 +81,12 @@ impl Telling {
         Some(format!("{who} on {} with {}", of.shard, of.token))
     }
 
+    /// Whether a checkpoint that is acknowledged now may have been written before the row was rewound.
+    fn was_perhaps_rewound(&self, shard: &Name, at: Duration) -> bool {
+        let rewound_at = self.rewound.get(shard);
+        rewound_at.is_some_and(|rewound_at| at <= *rewound_at + ANSWERED)
+    }
+
     fn forgotten(&mut self, at: Duration) -> Option<String> {
         let mut seen = None;
         while let Some((_, shard, to)) = self
@@ -93,9 +106,9 @@ impl Telling {
 impl Rule for Telling {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         let who = &event.who;
-        self.deleted.see(event);
+        self.tampered.see(event);
         match &event.what {
-            What::Initialized { of } if !self.deleted.is_recent(&of.shard, event.at) => {
+            What::Initialized { of } if !self.tampered.is_recent(&of.shard, event.at) => {
                 let start = self.rows.get(&of.shard).cloned();
                 let state = self.processors.entry((who.clone(), of.clone())).or_default();
                 if state.start.is_none() {
@@ -144,7 +157,14 @@ impl Rule for Telling {
             What::Row { shard, row } => {
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
             }
-            What::Checkpointed { of, to } => {
+            What::RowEditedByHand { shard, row, edit } => {
+                self.rows.insert(shard.clone(), row.checkpoint.clone());
+                if *edit == Edit::Rewound {
+                    self.acknowledged.retain(|(_, of, _)| of != shard);
+                    self.rewound.insert(shard.clone(), event.at);
+                }
+            }
+            What::Checkpointed { of, to } if !self.was_perhaps_rewound(&of.shard, event.at) => {
                 self.acknowledged
                     .push_back((event.at, of.shard.clone(), to.clone()));
             }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
 use super::{Oracle, Start, Times};
+use crate::edits::Edit;
 use crate::history::{Event, Name, Ownership, Row, What};
 
 const TIMES: Times = Times {

@@ -55,7 +55,31 @@ fn a_processor_that_takes_another_one_s_shard_for_its_own_is_found() {
     let orphan = vec![
         (1, "a", initialized(0, 2)),
         (2, "world", What::RowDeletedByHand { shard: shard(0) }),
-        (3, "a", what),
+        (3, "a", what.clone()),
     ];
     assert_eq!(broken(orphan), [""; 0]);
+    let edited = |edit| {
+        let row = Row {
+            owner: Some("b".to_owned()),
+            checkpoint_owner: None,
+            counter: 3,
+            checkpoint: Checkpoint::TrimHorizon,
+        };
+        let by_hand = What::RowEditedByHand {
+            shard: shard(0),
+            edit,
+            row,
+        };
+        broken(vec![
+            (1, "a", initialized(0, 2)),
+            (2, "world", by_hand),
+            (3, "a", what.clone()),
+        ])
+    };
+    assert_eq!(edited(Edit::Given("b".to_owned())), [""; 0]);
+    assert_eq!(
+        edited(Edit::Rewound),
+        [ownership::MISTAKEN],
+        "its owner is the same"
+    );
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::oracle::table;
 
 #[test]
-fn a_checkpoint_that_moves_back_is_found_unless_the_row_was_deleted_by_hand() {
+fn a_checkpoint_that_moves_back_is_found_unless_the_row_was_deleted_or_rewound_by_hand() {
     let lower = |between: What| {
         vec![
             (1, "world", row(0, "a", None, 1, at(9))),
@@ -15,7 +15,18 @@ fn a_checkpoint_that_moves_back_is_found_unless_the_row_was_deleted_by_hand() {
     let gone = What::RowGone { shard: shard(0) };
     let deleted = What::RowDeletedByHand { shard: shard(0) };
     assert_eq!(broken(lower(gone)), [table::BACK]);
+    let rewound = What::RowEditedByHand {
+        shard: shard(0),
+        edit: Edit::Rewound,
+        row: Row {
+            owner: Some("a".to_owned()),
+            checkpoint_owner: None,
+            counter: 1,
+            checkpoint: Checkpoint::TrimHorizon,
+        },
+    };
     assert_eq!(broken(lower(deleted)), [""; 0]);
+    assert_eq!(broken(lower(rewound)), [""; 0]);
 }
 
 #[test]

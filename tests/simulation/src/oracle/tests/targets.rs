@@ -28,11 +28,20 @@ fn a_lease_given_to_a_worker_that_is_long_gone_is_found() {
 }
 
 #[test]
-fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well() {
-    assert_eq!(given(19, false, vec![]), [""; 0]);
-    assert_eq!(given(20, false, vec![]), [targets::SILENT]);
-    let troubled = vec![(1, "c", What::Impaired), (12, "c", What::Recovered)];
+fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well_and_one_has_known_it() {
+    let lives = |since| {
+        let id = "c".to_owned();
+        vec![(since, "c", What::Started { id })]
+    };
+    assert_eq!(given(19, false, lives(1)), [""; 0]);
+    assert_eq!(given(20, false, lives(1)), [targets::SILENT]);
+    let mut troubled = lives(1);
+    troubled.extend([(1, "c", What::Impaired), (12, "c", What::Recovered)]);
     assert_eq!(given(20, false, troubled), [""; 0]);
+    assert_eq!(given(20, false, lives(9)), [""; 0]);
+    let mut killed_too = lives(1);
+    killed_too.push((15, "c", killed("c")));
+    assert_eq!(given(20, false, killed_too), [""; 0]);
 }
 
 #[test]

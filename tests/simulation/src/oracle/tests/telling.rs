@@ -44,19 +44,40 @@ fn a_worker_that_stops_without_asking_its_processors_to_is_found() {
 
 #[test]
 fn an_acknowledged_checkpoint_that_is_not_in_the_table_is_found() {
+    let checkpointed = What::Checkpointed {
+        of: of(0, 2),
+        to: at(5),
+    };
     let acknowledged = |row_says| {
-        let what = What::Checkpointed {
-            of: of(0, 2),
-            to: at(5),
-        };
         broken(vec![
             (1, "world", row(0, "a", None, 1, at(3))),
-            (2, "a", what),
+            (2, "a", checkpointed.clone()),
             (2, "world", row(0, "a", None, 2, row_says)),
             (4, "world", What::Disturbed("time passes".to_owned())),
         ])
     };
+    let edited = |edit| What::RowEditedByHand {
+        shard: shard(0),
+        edit,
+        row: Row {
+            owner: Some("a".to_owned()),
+            checkpoint_owner: None,
+            counter: 2,
+            checkpoint: Checkpoint::TrimHorizon,
+        },
+    };
+    let changed_after = |edit, then| {
+        broken(vec![
+            (1, "world", row(0, "a", None, 1, at(3))),
+            (2, "a", checkpointed.clone()),
+            (2, "world", edited(edit)),
+            (then, "a", checkpointed.clone()),
+            (40, "world", What::Disturbed("time passes".to_owned())),
+        ])
+    };
     assert_eq!(acknowledged(at(4)), [telling::FORGOTTEN]);
+    assert_eq!(changed_after(Edit::Rewound, 3), [""; 0], "written before");
+    assert_eq!(changed_after(Edit::Rewound, 33), [telling::FORGOTTEN]);
     assert_eq!(acknowledged(at(5)), [""; 0]);
     assert_eq!(acknowledged(at(7)), [""; 0]);
 }

@@ -1,0 +1,41 @@
+//! Leases whose rows an operator deleted or gave away: whoever held one, or waited to begin with it, learns of that only later.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Times;
+use crate::history::{Event, Name, What};
+
+/// Renewals that fail are tried again for a moment.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// When that was done to rows.
+#[derive(Debug)]
+pub(super) struct Tampered {
+    failover: Duration,
+    rows: BTreeMap<Name, Duration>,
+}
+
+impl Tampered {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            failover: times.failover,
+            rows: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn see(&mut self, event: &Event) {
+        let shard = match &event.what {
+            What::RowDeletedByHand { shard } => shard,
+            What::RowEditedByHand { shard, edit, .. } if edit.is_about_the_owner() => shard,
+            _ => return,
+        };
+        self.rows.insert(shard.clone(), event.at);
+    }
+
+    /// Whether somebody may still trust a lease of this shard that is not the one in the table any more.
+    pub(super) fn is_recent(&self, shard: &Name, at: Duration) -> bool {
+        let done_at = self.rows.get(shard);
+        done_at.is_some_and(|done_at| at <= *done_at + self.failover + SLACK)
+    }
+}
