@@ -12,7 +12,8 @@ use crate::lease::{HashRange, Lease};
 /// A conditional write to one lease, relative to the row as the writer last saw it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LeaseChange {
-    /// The owner's heartbeat.
+    /// The owner's heartbeat. (Narrower than the Java KCL, which asks for the counter only: the row must name the writer. An owner
+    /// that was changed by hand is not kept alive by the one before.)
     Renew {
         /// Smoothed throughput to publish, if known.
         throughput_kbps: Option<f64>,
@@ -63,6 +64,8 @@ pub enum Requirement {
     Owner(Option<WorkerId>),
     /// `checkpointOwner` has this value, or is absent.
     CheckpointOwner(Option<WorkerId>),
+    /// `checkpointOwner` has this value, or is absent while `leaseOwner` has it.
+    ProcessedBy(WorkerId),
 }
 
 /// One change of an attribute.
@@ -104,12 +107,13 @@ impl LeaseChange {
             ]
         };
         match self {
-            Self::Renew { .. } if seen.is_in_hand_off() => vec![Requirement::Counter(seen.counter)],
             Self::Renew { .. } => {
-                vec![
-                    Requirement::Counter(seen.counter),
-                    Requirement::CheckpointOwner(None),
-                ]
+                // Who knows of no hand-off learns of one by being refused.
+                let mine = match &seen.checkpoint_owner {
+                    Some(me) => vec![Requirement::ProcessedBy(me.clone())],
+                    None => as_seen(),
+                };
+                [vec![Requirement::Counter(seen.counter)], mine].concat()
             }
             Self::Assign { .. } | Self::Release | Self::CancelHandOff => {
                 let mut all = vec![Requirement::Exists, Requirement::Counter(seen.counter)];
@@ -210,6 +214,7 @@ impl Requirement {
             Self::Counter(counter) => row.counter == *counter,
             Self::Owner(owner) => row.owner == *owner,
             Self::CheckpointOwner(owner) => row.checkpoint_owner == *owner,
+            Self::ProcessedBy(worker) => row.actual_owner() == Some(worker),
         }
     }
 }
@@ -330,6 +335,25 @@ mod tests {
             renew.requirements(&row).iter().all(|r| r.holds(&row)),
             "but it may renew once it knows"
         );
+    }
+
+    #[test]
+    fn a_renewal_is_refused_when_the_row_names_somebody_else_although_the_counter_stayed() {
+        let renew = LeaseChange::Renew {
+            throughput_kbps: None,
+        };
+        let may_renew = |seen: &Lease, row: &Lease| renew.requirements(seen).iter().all(|r| r.holds(row));
+        let mine = owned_by("a");
+        let freed = Lease {
+            owner: None,
+            ..mine.clone()
+        };
+        assert!(!may_renew(&mine, &freed));
+        assert!(!may_renew(&mine, &owned_by("b")));
+        let in_hand_off = after(&LeaseChange::BeginHandOff { to: "b".into() }, &mine);
+        assert!(!may_renew(&in_hand_off, &freed));
+        assert!(!may_renew(&in_hand_off, &owned_by("b")));
+        assert!(may_renew(&in_hand_off, &mine), "the hand-off was cancelled");
     }
 
     #[test]

@@ -20,14 +20,16 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// Any of them; a lease is given to one of these workers.
+    /// Any of them; a lease is given to one of these workers, or to one that never was.
     pub fn drawn(dice: &mut Dice, workers: &[String]) -> Self {
         let to = dice.pick(workers).cloned();
+        let unknown = || "a-typing-error".to_owned();
         let edits = [
             Self::Freed,
             Self::Rewound,
             Self::Touched,
-            to.map_or(Self::Freed, Self::Given),
+            Self::Given(to.unwrap_or_else(unknown)),
+            Self::Given(unknown()),
         ];
         dice.pick(&edits).cloned().unwrap_or(Self::Freed)
     }
@@ -44,8 +46,8 @@ impl Edit {
         let (update, values) = match self {
             Self::Freed => ("REMOVE leaseOwner, checkpointOwner", json!({})),
             Self::Given(to) => (
-                "SET leaseOwner = :to, leaseCounter = leaseCounter + :one REMOVE checkpointOwner",
-                json!({ ":to": { "S": to }, ":one": { "N": "1" } }),
+                "SET leaseOwner = :to REMOVE checkpointOwner",
+                json!({ ":to": { "S": to } }),
             ),
             Self::Rewound => (
                 "SET #checkpoint = :start, checkpointSubSequenceNumber = :zero",

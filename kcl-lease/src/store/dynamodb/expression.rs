@@ -58,6 +58,13 @@ impl Expression {
             Requirement::CheckpointOwner(owner) => {
                 self.require_text_or_absent(CHECKPOINT_OWNER, owner.as_ref().map(AsRef::as_ref));
             }
+            Requirement::ProcessedBy(worker) => {
+                let (processing, next) = (self.name(CHECKPOINT_OWNER), self.name(LEASE_OWNER));
+                let worker = self.value("is", "processor", string(worker.as_str()));
+                self.conditions.push(format!(
+                    "({processing} = {worker} OR attribute_not_exists({processing}) AND {next} = {worker})"
+                ));
+            }
         }
     }
 
@@ -165,16 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_is_conditional_on_the_counter_and_on_no_hand_off() {
-        let expression = Expression::of(
-            &LeaseChange::Renew {
-                throughput_kbps: None,
-            },
-            &owned(),
-        );
+    fn a_renewal_is_conditional_on_the_counter_on_the_owner_and_on_no_hand_off_unless_one_is_known() {
+        let renew = LeaseChange::Renew {
+            throughput_kbps: None,
+        };
+        let in_hand_off = Lease {
+            owner: Some("b".into()),
+            checkpoint_owner: Some("a".into()),
+            ..owned()
+        };
+        let expression = Expression::of(&renew, &in_hand_off);
         assert_eq!(
             expression.condition(),
-            "#leaseCounter = :is_leaseCounter AND attribute_not_exists(#checkpointOwner)"
+            "#leaseCounter = :is_leaseCounter AND (#checkpointOwner = :is_processor OR attribute_not_exists(#checkpointOwner) AND #leaseOwner = :is_processor)"
+        );
+        let expression = Expression::of(&renew, &owned());
+        assert_eq!(
+            expression.condition(),
+            "#leaseCounter = :is_leaseCounter AND #leaseOwner = :is_leaseOwner AND attribute_not_exists(#checkpointOwner)"
         );
         assert_eq!(expression.update(), "SET #leaseCounter = :to_leaseCounter");
         assert_eq!(expression.values[":is_leaseCounter"], number(7));

@@ -1,6 +1,6 @@
 //! Leases whose rows an operator deleted or gave away: whoever held one, or waited to begin with it, learns of that only later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Times;
@@ -14,6 +14,8 @@ const SLACK: Duration = Duration::from_secs(1);
 pub(super) struct Tampered {
     failover: Duration,
     rows: BTreeMap<Name, Duration>,
+    /// Those that are there still.
+    edited: BTreeSet<Name>,
 }
 
 impl Tampered {
@@ -21,16 +23,27 @@ impl Tampered {
         Self {
             failover: times.failover,
             rows: BTreeMap::new(),
+            edited: BTreeSet::new(),
         }
     }
 
     pub(super) fn see(&mut self, event: &Event) {
-        let shard = match &event.what {
-            What::RowDeletedByHand { shard } => shard,
-            What::RowEditedByHand { shard, edit, .. } if edit.is_about_the_owner() => shard,
-            _ => return,
-        };
-        self.rows.insert(shard.clone(), event.at);
+        match &event.what {
+            What::RowDeletedByHand { shard } => {
+                self.rows.insert(shard.clone(), event.at);
+                self.edited.remove(shard);
+            }
+            What::RowEditedByHand { shard, edit, .. } if edit.is_about_the_owner() => {
+                self.rows.insert(shard.clone(), event.at);
+                self.edited.insert(shard.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether everybody knows by now who owns the lease: the row was there to say so.
+    pub(super) fn is_known(&self, shard: &Name, at: Duration) -> bool {
+        self.edited.contains(shard) && !self.is_recent(shard, at)
     }
 
     /// Whether somebody may still trust a lease of this shard that is not the one in the table any more.

@@ -33,6 +33,12 @@ impl Owners {
             tampered: Tampered::new(times),
         }
     }
+
+    /// Whether somebody may take the shard for its own because of what was done by hand.
+    fn is_excused(&self, shard: &Name, at: Duration) -> bool {
+        let has_orphans = self.orphans.iter().any(|(_, of)| of.shard == *shard);
+        has_orphans && !self.tampered.is_known(shard, at)
+    }
 }
 
 impl Rule for Owners {
@@ -85,16 +91,14 @@ impl Rule for Owners {
                     )
                 })
             }
-            What::Mistaken { shard, owner } if !self.orphans.iter().any(|(_, of)| of.shard == *shard) => {
+            What::Mistaken { shard, owner } if !self.is_excused(shard, event.at) => {
                 let owner = owner.as_deref().unwrap_or("nobody");
                 Some((
                     MISTAKEN,
                     format!("{} believes to own {shard}, which belongs to {owner}", event.who),
                 ))
             }
-            What::SeveralValid { shard, holders }
-                if !self.orphans.iter().any(|(_, of)| of.shard == *shard) =>
-            {
+            What::SeveralValid { shard, holders } if !self.is_excused(shard, event.at) => {
                 Some((SEVERAL, format!("{shard}: {}", holders.join(", "))))
             }
             _ => None,
