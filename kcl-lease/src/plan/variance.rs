@@ -1,7 +1,7 @@
 //! Balance by load: no worker is far above the mean.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::assignment::Assignment;
@@ -60,8 +60,8 @@ pub(super) struct Memory {
     /// Workers that had too much to do and so have nothing any more: they are not new.
     relieved: BTreeSet<WorkerId>,
     /// Leases that moved for the sake of numbers, or because they were lost, and from whom: whether the loads agree is seen later,
-    /// and then they may return.
-    lent: BTreeMap<LeaseKey, WorkerId>,
+    /// and then they may return to each of these.
+    lent: BTreeSet<(LeaseKey, WorkerId)>,
 }
 
 impl Memory {
@@ -69,7 +69,7 @@ impl Memory {
     pub(super) fn lend(&mut self, moves: &[Move]) {
         for planned in moves {
             if let Some(from) = planned.lease.actual_owner() {
-                self.lent.insert(planned.lease.key.clone(), from.clone());
+                self.lent.insert((planned.lease.key.clone(), from.clone()));
             }
         }
     }
@@ -82,7 +82,7 @@ impl Memory {
     fn forget_the_gone(&mut self, view: &FleetView, assignment: &Assignment) {
         self.relieved.retain(|id| assignment.counts.get(id) == Some(&0));
         let keys: BTreeSet<_> = view.leases.iter().map(|view| &view.lease.key).collect();
-        self.lent.retain(|key, _| keys.contains(key));
+        self.lent.retain(|(key, _)| keys.contains(key));
     }
 }
 
@@ -242,15 +242,15 @@ impl Plan<'_> {
         if self.loads().is_some_and(keeps) {
             return false;
         }
-        let may_go =
-            |id: &WorkerId| self.memory.lent.get(&view.lease.key) == Some(id) || self.times.may_go(view, id);
+        let lease_of = |id: &WorkerId| (view.lease.key.clone(), id.clone());
+        let may_go = |id: &WorkerId| self.times.may_go(view, id) || self.memory.lent.contains(&lease_of(id));
         let may_receive = |id: &WorkerId| {
             id != donor && may_go(id) && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
         };
         let Some(to) = self.assignment.receivers().into_iter().find(may_receive) else {
             return false;
         };
-        self.memory.lent.remove(&view.lease.key);
+        self.memory.lent.remove(&lease_of(donor));
         self.pass(view, donor, &to);
         true
     }

@@ -8,7 +8,7 @@ use crate::store::{LeaseChange, WorkerMetric};
 
 /// `"a 90/80: 1@100 2 | b 50: 3@200<a40 | -: 4@10 | (c) 5: | d: 5@1!"`: workers with their CPU in percent, their operating
 /// range if it is not 100, and their leases, `@` with their KB/s. `<a40` marks a lease that came from a 40 seconds ago
-/// (`<-40`: from nobody), `>a` one that is handed over to a, `!` an expired one, `?` one that its owner has not begun with.
+/// (`<-40`: from nobody; `<a40<b90`: and to a from b), `>a` one that is handed over to a, `!` an expired one, `?` one that its owner has not begun with.
 /// `-` is nobody; a worker in brackets is not eligible, one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
@@ -61,12 +61,19 @@ fn lease(owner: &str, text: &str) -> LeaseView {
     lease.throughput_kbps = kbps.map(|kbps| kbps.parse().unwrap());
     lease.owner = next.or(Some(owner)).filter(|owner| *owner != "-").map(Into::into);
     lease.checkpoint_owner = next.map(|_| owner.into());
-    let moved = left.map(|left| Relocation {
-        from: Some(&left[..1]).filter(|from| *from != "-").map(Into::into),
-        ago: Duration::from_secs(left[1..].parse().unwrap()),
-    });
+    let moves = left.iter().flat_map(|left| left.split('<'));
+    let moves: Vec<_> = moves
+        .map(|left| Relocation {
+            from: Some(&left[..1]).filter(|from| *from != "-").map(Into::into),
+            ago: Duration::from_secs(left[1..].parse().unwrap()),
+        })
+        .collect();
+    let moved = moves.first().cloned();
     LeaseView {
-        left: left_by(moved.as_ref()),
+        left: moves
+            .iter()
+            .flat_map(|relocation| left_by(Some(relocation)))
+            .collect(),
         state: match () {
             () if owner == "-" => LeaseState::Unowned,
             () if is_expired => LeaseState::Expired,
@@ -404,6 +411,19 @@ fn what_was_given_by_number_alone_may_return_when_the_loads_are_known() {
         "2 was too much for b"
     );
     check(&[("nobody knows why it was given", later, "")]);
+}
+
+#[test]
+fn what_was_given_by_number_may_return_by_way_of_a_third() {
+    let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+    assert_eq!(
+        text_of(&balancer.plan(&fleet("a 80: 1@25 2@25 3@25 4@25 | b 0:"))),
+        "1>b 2>b"
+    );
+    let too_much = "a 70: 3@25 4@25 | b 90: 1@25<a700 2@25<a700 | c 20: 5@25";
+    assert_eq!(text_of(&balancer.plan(&fleet(too_much))), "2>c");
+    let back = "a 10: 3@25 4@25 | b 10: 1@25<a1400 | c 100: 5@30 2@25<b700<a1400";
+    assert_eq!(text_of(&balancer.plan(&fleet(back))), "2>a", "not to b");
 }
 
 #[test]
