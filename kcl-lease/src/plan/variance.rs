@@ -164,7 +164,7 @@ impl Plan<'_> {
         });
         let donors: Vec<_> = donors.into_iter().map(|(id, _)| id.clone()).collect();
         for donor in donors {
-            let leases = self.leases_of(&donor, |view| self.times.may_go(view, newcomer));
+            let leases = self.leases_of(&donor, |view| self.may_go(view, newcomer));
             let fits = |view: &&LeaseView| {
                 self.loads()
                     .is_some_and(|loads| loads.fits(newcomer, &view.lease))
@@ -242,17 +242,23 @@ impl Plan<'_> {
         if self.loads().is_some_and(keeps) {
             return false;
         }
-        let lease_of = |id: &WorkerId| (view.lease.key.clone(), id.clone());
-        let may_go = |id: &WorkerId| self.times.may_go(view, id) || self.memory.lent.contains(&lease_of(id));
         let may_receive = |id: &WorkerId| {
-            id != donor && may_go(id) && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
+            id != donor
+                && self.may_go(view, id)
+                && self.loads().is_some_and(|loads| loads.fits(id, &view.lease))
         };
         let Some(to) = self.assignment.receivers().into_iter().find(may_receive) else {
             return false;
         };
-        self.memory.lent.remove(&lease_of(donor));
+        self.memory.lent.remove(&(view.lease.key.clone(), donor.clone()));
         self.pass(view, donor, &to);
         true
+    }
+
+    /// Whether it was not too much for this worker lately, as far as is known.
+    fn may_go(&self, view: &LeaseView, to: &WorkerId) -> bool {
+        let lent = (view.lease.key.clone(), to.clone());
+        self.times.may_go(view, to) || self.memory.lent.contains(&lent)
     }
 
     fn pass(&mut self, view: &LeaseView, from: &WorkerId, to: &WorkerId) {

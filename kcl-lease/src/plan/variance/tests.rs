@@ -427,6 +427,17 @@ fn what_was_given_by_number_may_return_by_way_of_a_third() {
 }
 
 #[test]
+fn what_was_given_by_number_may_return_to_a_worker_that_has_nothing_any_more() {
+    let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+    assert_eq!(
+        text_of(&balancer.plan(&fleet("a 50: 1@25 2@25 3@25 4@25 | b 0:"))),
+        "1>b 2>b"
+    );
+    let taken = "a 5: | b 80: 1@25<a200 2@25<a200 3@25<a100 4@25<a100";
+    assert_eq!(text_of(&balancer.plan(&fleet(taken))), "1>a 2>a");
+}
+
+#[test]
 fn what_a_worker_lost_may_return_to_it() {
     let mut balancer = balancer(Balancing::Utilization, usize::MAX);
     assert_eq!(
