@@ -29,8 +29,8 @@ use crate::store::LeaseChange;
 ///
 /// - It waits for reports that tell of the present leases: nothing is evened out within a minute after a lease changed its
 ///   owner, and what a lease is likely to need is added to its new owner's load until then.
-/// - A lease that came from another worker rests for five minutes, and does not return within an hour to any that had too much
-///   with it. (To one that gave it away for the sake of numbers, or lost it, it may.) These times go with the
+/// - A lease that came from another worker rests for five minutes, and does not return within an hour to any from which the
+///   leader took it because that had too much to do. These times go with the
 ///   [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
 /// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
 ///   never does it for workers on one machine, whose loads are equal. One that gave its last

@@ -59,9 +59,9 @@ impl Times {
 pub(super) struct Memory {
     /// Workers that had too much to do and so have nothing any more: they are not new.
     relieved: BTreeSet<WorkerId>,
-    /// Leases that moved for the sake of numbers, or because they were lost, and from whom: whether the loads agree is seen later,
-    /// and then they may return to each of these.
-    lent: BTreeSet<(LeaseKey, WorkerId)>,
+    /// Leases that were taken from workers because they had too much to do. What moved for another reason, for the sake of
+    /// numbers or because it was lost, may return: whether the loads agree is seen later.
+    taken: BTreeSet<(LeaseKey, WorkerId)>,
 }
 
 impl Memory {
@@ -69,7 +69,7 @@ impl Memory {
     pub(super) fn lend(&mut self, moves: &[Move]) {
         for planned in moves {
             if let Some(from) = planned.lease.actual_owner() {
-                self.lent.insert((planned.lease.key.clone(), from.clone()));
+                self.taken.remove(&(planned.lease.key.clone(), from.clone()));
             }
         }
     }
@@ -82,7 +82,9 @@ impl Memory {
     fn forget_the_gone(&mut self, view: &FleetView, assignment: &Assignment) {
         self.relieved.retain(|id| assignment.counts.get(id) == Some(&0));
         let keys: BTreeSet<_> = view.leases.iter().map(|view| &view.lease.key).collect();
-        self.lent.retain(|(key, _)| keys.contains(key));
+        let workers: BTreeSet<_> = view.workers.iter().map(|worker| &worker.id).collect();
+        self.taken
+            .retain(|(key, worker)| keys.contains(key) && workers.contains(worker));
     }
 }
 
@@ -250,15 +252,17 @@ impl Plan<'_> {
         let Some(to) = self.assignment.receivers().into_iter().find(may_receive) else {
             return false;
         };
-        self.memory.lent.remove(&(view.lease.key.clone(), donor.clone()));
+        let taken = &mut self.memory.taken;
+        taken.insert((view.lease.key.clone(), donor.clone()));
+        taken.remove(&(view.lease.key.clone(), to.clone()));
         self.pass(view, donor, &to);
         true
     }
 
     /// Whether it was not too much for this worker lately, as far as is known.
     fn may_go(&self, view: &LeaseView, to: &WorkerId) -> bool {
-        let lent = (view.lease.key.clone(), to.clone());
-        self.times.may_go(view, to) || self.memory.lent.contains(&lent)
+        let taken = (view.lease.key.clone(), to.clone());
+        !self.memory.taken.contains(&taken) || self.times.may_go(view, to)
     }
 
     fn pass(&mut self, view: &LeaseView, from: &WorkerId, to: &WorkerId) {

@@ -127,8 +127,8 @@ impl Asked {
     /// Whether its sender knows of a hand-off of the lease that it writes to.
     #[must_use]
     pub fn knows_of_hand_off(&self) -> bool {
-        let condition = self.body["ConditionExpression"].as_str().unwrap_or_default();
-        !condition.contains("attribute_not_exists(#checkpointOwner)")
+        let names_the_owner = [":is_processor", ":is_checkpointOwner"];
+        names_the_owner.iter().any(|name| self.value(name).is_some())
     }
 
     /// Whether it makes a new lease.

@@ -36,6 +36,9 @@ const BUSY: f64 = 0.38;
 /// and by count if none is so busy: half of it.
 const IDLE: f64 = 0.12;
 
+/// Nobody is relieved by the move of a lease that takes less of a machine.
+const LIGHT: f64 = 0.01;
+
 /// In milliseconds.
 const INTERVAL: u64 = REPORT_INTERVAL.as_secs() * 1_000;
 
@@ -191,7 +194,8 @@ impl<'a> Scales<'a> {
             if !is_hot && !is_over {
                 continue;
             }
-            let mut leases: Vec<_> = self.of(from).filter(|(_, lease)| lease.records > 0).collect();
+            let weighs = |lease: &Lease| self.work(lease) > LIGHT;
+            let mut leases: Vec<_> = self.of(from).filter(|(_, lease)| weighs(lease)).collect();
             leases.sort_by_key(|(_, lease)| lease.records);
             let all: f64 = leases.iter().map(|(_, lease)| self.work(lease)).sum();
             let excess = all * 0.6 * (1.0 - self.mean / busy);
