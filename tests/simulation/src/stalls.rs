@@ -31,33 +31,70 @@ impl Cause {
     }
 }
 
-/// The longest times from the moment at which a shard was taken from its worker to its next processor.
+/// What is known of one shard.
+#[derive(Default)]
+struct Shard {
+    /// The life that began with it last, and under which token.
+    served_by: Option<(Name, u64)>,
+    /// Who is to hand it over.
+    hands_over: Option<String>,
+    /// Why it stands still, and since when.
+    waits: Option<(Cause, Duration)>,
+}
+
+impl Shard {
+    fn wait(&mut self, cause: Cause, since: Duration) {
+        if self.served_by.is_some() {
+            self.waits.get_or_insert((cause, since));
+        }
+    }
+
+    fn follow(&mut self, row: &Row, at: Duration) {
+        let before = std::mem::replace(&mut self.hands_over, row.checkpoint_owner.clone());
+        if row.checkpoint.is_shard_end() {
+            *self = Self::default();
+        } else if row.checkpoint_owner.is_some() {
+            self.wait(Cause::HandedOver, at);
+        } else if before.is_some() && before == row.owner {
+            // The hand-off was cancelled.
+            self.waits = self.waits.filter(|(cause, _)| *cause != Cause::HandedOver);
+        }
+    }
+}
+
+/// The longest times from the moment at which a shard was taken from the worker that processed it to its next processor.
 pub fn worst(events: &[Event]) -> BTreeMap<Cause, Duration> {
-    let mut rows: BTreeMap<Name, Row> = BTreeMap::new();
-    let mut waiting: BTreeMap<Name, (Cause, Duration)> = BTreeMap::new();
+    let mut shards: BTreeMap<Name, Shard> = BTreeMap::new();
     let mut worst: BTreeMap<Cause, Duration> = BTreeMap::new();
     for event in events {
+        let mut leaves = |cause| {
+            let its = |shard: &&mut Shard| shard.served_by.as_ref().is_some_and(|(who, _)| *who == event.who);
+            shards
+                .values_mut()
+                .filter(its)
+                .for_each(|shard| shard.wait(cause, event.at));
+        };
         match &event.what {
-            What::Row { shard, row } => {
-                if row.checkpoint.is_shard_end() {
-                    waiting.remove(shard);
-                } else if row.checkpoint_owner.is_some() {
-                    waiting
-                        .entry(shard.clone())
-                        .or_insert((Cause::HandedOver, event.at));
-                }
-                rows.insert(shard.clone(), row.clone());
-            }
-            What::Killed { id } => wait(&rows, &mut waiting, id, (Cause::Killed, event.at)),
-            What::Stopping { id } => wait(&rows, &mut waiting, id, (Cause::Stopped, event.at)),
+            What::Killed { .. } => leaves(Cause::Killed),
+            What::Stopping { .. } => leaves(Cause::Stopped),
+            What::Row { shard, row } => shards.entry(shard.clone()).or_default().follow(row, event.at),
             What::LeaseLost { of } => {
-                waiting.entry(of.shard.clone()).or_insert((Cause::Lost, event.at));
+                let shard = shards.entry(of.shard.clone()).or_default();
+                // Whoever was frozen, or cut off, may learn of it when somebody else has begun.
+                if shard.served_by == Some((event.who.clone(), of.token)) {
+                    shard.wait(Cause::Lost, event.at);
+                }
             }
             What::RowDeletedByHand { shard } | What::RowEditedByHand { shard, .. } => {
-                waiting.remove(shard);
+                shards.remove(shard);
+            }
+            What::ShardEnded { of } => {
+                shards.remove(&of.shard);
             }
             What::Initialized { of } => {
-                if let Some((cause, since)) = waiting.remove(&of.shard) {
+                let shard = shards.entry(of.shard.clone()).or_default();
+                shard.served_by = Some((event.who.clone(), of.token));
+                if let Some((cause, since)) = shard.waits.take() {
                     let longest = worst.entry(cause).or_default();
                     *longest = (*longest).max(event.at - since);
                 }
@@ -66,22 +103,6 @@ pub fn worst(events: &[Event]) -> BTreeMap<Cause, Duration> {
         }
     }
     worst
-}
-
-/// The shards of a worker wait from now on, unless they do already.
-fn wait(
-    rows: &BTreeMap<Name, Row>,
-    waiting: &mut BTreeMap<Name, (Cause, Duration)>,
-    worker: &str,
-    why: (Cause, Duration),
-) {
-    let is_its = |row: &Row| row.actual_owner().is_some_and(|owner| owner == worker);
-    let its = rows
-        .iter()
-        .filter(|(_, row)| is_its(row) && !row.checkpoint.is_shard_end());
-    for (shard, _) in its {
-        waiting.entry(shard.clone()).or_insert(why);
-    }
 }
 
 #[cfg(test)]
@@ -116,6 +137,45 @@ mod tests {
             token: at,
         };
         event(at, who, What::Initialized { of })
+    }
+
+    fn lost(at: u64, who: &str, token: u64) -> Event {
+        let of = Ownership {
+            shard: "shard".into(),
+            token,
+        };
+        event(at, who, What::LeaseLost { of })
+    }
+
+    #[test]
+    fn who_is_told_late_of_its_loss_takes_the_shard_from_nobody() {
+        let told_late = [
+            initialized(1, "a"),
+            initialized(5, "b"),
+            lost(6, "a", 1),
+            initialized(60, "c"),
+        ];
+        assert_eq!(worst(&told_late), BTreeMap::new());
+        let told_at_once = [initialized(1, "a"), lost(4, "a", 1), initialized(5, "b")];
+        assert_eq!(
+            worst(&told_at_once),
+            BTreeMap::from([(Cause::Lost, Duration::from_secs(1))])
+        );
+    }
+
+    #[test]
+    fn a_hand_off_that_is_cancelled_and_a_shard_that_nobody_has_begun_with_do_not_count() {
+        let kill = event(10, "a", What::Killed { id: "a".to_owned() });
+        let not_begun = [row(0, "a", None), kill, initialized(60, "b")];
+        assert_eq!(worst(&not_begun), BTreeMap::new());
+        let cancelled = [
+            row(0, "a", None),
+            initialized(1, "a"),
+            row(5, "b", Some("a")),
+            row(6, "a", None),
+            initialized(60, "b"),
+        ];
+        assert_eq!(worst(&cancelled), BTreeMap::new());
     }
 
     #[test]

@@ -111,6 +111,60 @@ async fn perhaps_not_begun(it: &Director) -> Played {
     Ok(())
 }
 
+pub(super) const TAKEN_BACK: Script = Script {
+    name: "moves-after-a-cancelled-hand-off",
+    shows: &["A lease counts as not begun with when a hand-off of it is begun or taken back."],
+    shards: 4,
+    failover: seconds(10),
+    play: |it| Box::pin(taken_back(it)),
+};
+
+/// Between two looks of the leader a hand-off is cancelled, and the processor renews its lease, as an assignment would move the
+/// counter. At the second look there is a worker that needs a lease.
+async fn taken_back(it: &Director) -> Played {
+    two_workers(it).await?;
+    for shard in it.leases_of("a") {
+        it.direct("a", &shard, Direction::Slow(seconds(60)));
+    }
+    it.until("a to be at work", || {
+        it.leases_of("a").iter().all(|shard| it.is_at_work("a", shard))
+    })
+    .await?;
+    // The leader looks nearly as seldom as leases are renewed.
+    let delay = seconds(3) / 2;
+    let rarely = Fate::Meets(Fault::none().after(delay));
+    let scans = it.await_request(Cue::each_of("z", |asked| asked.is("Scan")).that(rarely));
+    it.start("b");
+    let shard = it
+        .find("a hand-off from a to b", || it.handed_over("a", "b"))
+        .await?;
+    let renewals = it.failover() / 3;
+    let due = renewals.mul_f64(0.4)..renewals.mul_f64(0.9);
+    loop {
+        let before = scans.count();
+        it.until("a look of the leader", || scans.count() > before)
+            .await?;
+        it.pause(delay + seconds(1) / 10).await;
+        if due.contains(&(it.now() - it.renewed_at(&shard))) {
+            break;
+        }
+    }
+    it.stop("b");
+    it.until("the hand-off to be taken back", || {
+        let row = it.row(&shard);
+        row.is_some_and(|row| row.owner.as_deref() == Some("a") && row.checkpoint_owner.is_none())
+    })
+    .await?;
+    it.start("c");
+    it.find("a lease to be moved from a to c", || {
+        it.handed_over("a", "c").or_else(|| it.leases_of("c").pop())
+    })
+    .await?;
+    it.pause(seconds(2)).await;
+    scans.end();
+    Ok(())
+}
+
 /// The worker does not find the leases that are assigned to it.
 fn deaf(id: &str) -> Cue {
     Cue::each_of(id, |asked| asked.is("Query")).that(Fate::Meets(Fault::drop_request(Loss::Reset)))

@@ -43,6 +43,7 @@ pub const ALL: &[Script] = &[
     handing_over::TO_WHO_LEFT,
     handing_over::NOT_BEGUN,
     handing_over::PERHAPS_NOT_BEGUN,
+    handing_over::TAKEN_BACK,
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     leading::PROBLEM_OF_A_LEADER,
