@@ -8,6 +8,8 @@ const LAST_STAYS: &str = "the only lease of a worker whose machine is idle witho
 const RELIEVED: &str =
     "a worker that gave its last lease away is given none while it is as busy as the others";
 
+const RETURNS: &str = "a lease does not return soon to a worker from which it was taken for its load";
+
 /// So long after its first change of owner what a lease needs is known: ten report intervals, and some.
 const KNOWN: u64 = 36;
 /// Then a new load is most of what is reported: four report intervals.
@@ -87,6 +89,39 @@ async fn relieved_worker(it: &Director) -> Played {
     it.load("a", 40.0);
     let is_given = || it.rows().values().any(|row| row.owner.as_deref() == Some("b"));
     it.never(RELIEVED, seconds(60), is_given).await;
+    Ok(())
+}
+
+pub(super) const BY_WAY_OF_A_THIRD: Script = Script {
+    name: "returns-by-way-of-a-third",
+    shows: &["A lease returns to a worker that it left by way of a third."],
+    shards: 6,
+    failover: seconds(10),
+    play: |it| Box::pin(by_way_of_a_third(it)),
+};
+
+/// Leases are taken from one worker after the other, since other work keeps their machines busy, one at a time. When the third of
+/// them is busy the first has nothing to do.
+async fn by_way_of_a_third(it: &Director) -> Played {
+    even_fleet(it, &["z", "a", "b"]).await?;
+    let its = it.leases_of("a");
+    let has = |id: &str| {
+        its.iter()
+            .filter(|shard| it.leases_of(id).contains(shard))
+            .count()
+    };
+    it.load("a", 100.0);
+    it.load("z", 5.0);
+    it.until("z to have the leases of a", || has("z") == its.len())
+        .await?;
+    it.pause(seconds(KNOWN)).await;
+    it.load("z", 100.0);
+    it.load("b", 5.0);
+    it.until("b to have one of them", || has("b") > 0).await?;
+    it.pause(seconds(KNOWN)).await;
+    it.load("b", 100.0);
+    it.load("a", 5.0);
+    it.never(RETURNS, seconds(60), || has("a") > 0).await;
     Ok(())
 }
 

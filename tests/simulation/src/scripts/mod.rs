@@ -52,6 +52,7 @@ pub const ALL: &[Script] = &[
     loads::QUIET_LEASE,
     loads::ONLY_LEASE,
     loads::RELIEVED_WORKER,
+    loads::BY_WAY_OF_A_THIRD,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,
