@@ -1,9 +1,11 @@
 //! Leaders that change.
 
-use kcl_local::faults::Fault;
+use kcl_local::faults::{Fault, Loss};
 
-use super::{Director, Played, Script, seconds};
-use crate::faults::{Cue, Fate, Trouble};
+use super::{Director, Played, Script, seconds, two_workers};
+use crate::faults::{Asked, Cue, Fate, Trouble};
+
+const ONE_LEADS: &str = "a leader whose lock another worker has taken leads no more";
 
 pub(super) const PROBLEM_OF_A_LEADER: Script = Script {
     name: "leader-with-a-problem",
@@ -32,6 +34,38 @@ async fn problem_of_a_leader(it: &Director) -> Played {
         .await?;
     listings.end();
     it.heal("a");
+    Ok(())
+}
+
+pub(super) const LATE_HEARTBEAT: Script = Script {
+    name: "late-heartbeat",
+    shows: &["A leader refreshes the lock although another worker has taken it."],
+    shards: 2,
+    failover: seconds(10),
+    play: |it| Box::pin(late_heartbeat(it)),
+};
+
+/// A leader's heartbeats are lost, and one that it sends just in time arrives when another worker has the lock; or a moment
+/// before, and then all begins anew.
+async fn late_heartbeat(it: &Director) -> Played {
+    two_workers(it).await?;
+    let is_heartbeat = |asked: &Asked| asked.is("PutItem") && asked.is_of("Leader");
+    let each = |fault| it.await_request(Cue::each_of("z", is_heartbeat).that(Fate::Meets(fault)));
+    for _ in 0..8 {
+        let lost = each(Fault::drop_request(Loss::Reset));
+        it.met("a heartbeat", &lost).await?;
+        it.pause(it.failover() / 4).await;
+        lost.end();
+        let late = each(Fault::none().after(seconds(3) / 2));
+        it.pause(it.failover() / 2).await;
+        late.end();
+        if !it.leads("z") || it.leads("a") {
+            break;
+        }
+        it.pause(seconds(3)).await;
+    }
+    it.until("a to lead", || it.leads("a")).await?;
+    it.never(ONE_LEADS, seconds(10), || it.leads("z")).await;
     Ok(())
 }
 

@@ -47,6 +47,7 @@ pub const ALL: &[Script] = &[
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     leading::PROBLEM_OF_A_LEADER,
+    leading::LATE_HEARTBEAT,
     leading::HEIRS_DIE,
     leading::ONE_OF_MANY_DIES,
     loads::QUIET_LEASE,
