@@ -43,7 +43,7 @@ impl Edit {
     /// The parts of an `UpdateItem` that make it, for a shard that has not ended.
     #[must_use]
     pub fn update(&self) -> Value {
-        let (update, values) = match self {
+        let (update, mut values) = match self {
             Self::Freed => ("REMOVE leaseOwner, checkpointOwner", json!({})),
             Self::Given(to) => (
                 "SET leaseOwner = :to REMOVE checkpointOwner",
@@ -58,7 +58,6 @@ impl Edit {
                 json!({ ":one": { "N": "1" }, ":remark": { "S": "seen" } }),
             ),
         };
-        let mut values = values;
         values[":ended"] = json!({ "S": "SHARD_END" });
         json!({
             "UpdateExpression": update,

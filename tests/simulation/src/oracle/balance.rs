@@ -313,13 +313,8 @@ impl Rule for Balance {
             }
             What::RowEditedByHand { shard, row, .. } => {
                 let lease = self.leases.entry(shard.clone()).or_default();
-                let owner = row.actual_owner().map(ToOwned::to_owned);
-                let before = std::mem::replace(&mut lease.owner, owner);
-                // The leader takes it for a move like any other, and so for one that relieved a worker.
-                if let Some(from) = before.filter(|from| lease.owner.as_ref() != Some(from)) {
-                    lease.left.insert(from, event.at);
-                    lease.moved_at = Some(event.at);
-                }
+                lease.owner = row.actual_owner().map(ToOwned::to_owned);
+                lease.moved_at = Some(event.at);
             }
             What::Calm {
                 machines,
