@@ -128,7 +128,7 @@ impl Balancer {
                 moves.extend(assignment.resolve_hand_off(&view.lease, overdue));
             }
         }
-        self.memory.lend(&moves);
+        self.memory.let_return(&moves);
         // Only a processor can finish a hand-off: where there may be none yet, the next scan tells.
         let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
         let movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
@@ -139,7 +139,7 @@ impl Balancer {
         } else {
             let by_count = count::even_out(&mut assignment, &movable);
             self.memory.forget_the_relieved();
-            self.memory.lend(&by_count);
+            self.memory.let_return(&by_count);
             moves.extend(by_count);
         }
         moves

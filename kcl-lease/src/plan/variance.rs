@@ -65,8 +65,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Notes moves that were planned without a look at what the lease's owner can do.
-    pub(super) fn lend(&mut self, moves: &[Move]) {
+    /// Moves that were planned without a look at what the lease's owner can do: these leases may return to it.
+    pub(super) fn let_return(&mut self, moves: &[Move]) {
         for planned in moves {
             if let Some(from) = planned.lease.actual_owner() {
                 self.taken.remove(&(planned.lease.key.clone(), from.clone()));
@@ -108,7 +108,7 @@ pub(super) fn even_out(
     };
     let before = plan.moves.len();
     plan.welcome(view);
-    plan.memory.lend(&plan.moves[before..]);
+    plan.memory.let_return(&plan.moves[before..]);
     if plan.moves.is_empty() && times.is_quiet(view) {
         plan.relieve(view);
     }
