@@ -157,9 +157,11 @@ impl Rule for Stuck {
                 shard.owner = row.actual_owner().map(ToOwned::to_owned);
                 if row.checkpoint == Checkpoint::Latest {
                     // What came before is left out for good.
-                    let parents = shard.parents.clone();
-                    for parent in parents {
-                        self.shard(&parent).has_ended = true;
+                    let mut before = shard.parents.clone();
+                    while let Some(ancestor) = before.pop() {
+                        let ancestor = self.shard(&ancestor);
+                        ancestor.has_ended = true;
+                        before.extend(ancestor.parents.iter().cloned());
                     }
                 }
                 if ends_now {

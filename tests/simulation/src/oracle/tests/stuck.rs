@@ -71,8 +71,9 @@ fn a_shard_that_was_split_before_reading_began_at_the_latest_record_is_left_out(
             (0, "world", opened(0, vec![])),
             (0, "a", starts("a")),
             (1, "world", opened(1, vec![shard(0)])),
-            (2, "world", row(1, "a", None, 1, checkpoint)),
-            (3, "a", initialized(1, 1)),
+            (1, "world", opened(2, vec![shard(1)])),
+            (2, "world", row(2, "a", None, 1, checkpoint)),
+            (3, "a", initialized(2, 1)),
             (92, "world", What::Disturbed("time passes".to_owned())),
         ];
         broken_from(Start::Latest, events).contains(&stuck::STUCK)
