@@ -17,6 +17,8 @@ struct Records {
     /// Read from the latest record on, and not begun yet: what is put is not due.
     is_latest: bool,
     has_begun: bool,
+    /// What was put before it was begun with, if that was before its row was seen.
+    early: BTreeSet<SequenceNumber>,
     waiting: BTreeSet<SequenceNumber>,
     processed: BTreeSet<SequenceNumber>,
 }
@@ -65,10 +67,13 @@ impl Rule for Table {
             }
             What::BatchBegan { of, .. } if self.start == Start::Latest => {
                 let records = self.shards.entry(of.shard.clone()).or_default();
-                if records.is_latest && !records.has_begun {
-                    records.waiting.clear();
+                if !std::mem::replace(&mut records.has_begun, true) {
+                    if records.is_latest {
+                        records.waiting.clear();
+                    } else if !self.rows.contains_key(&of.shard) {
+                        records.early = records.waiting.clone();
+                    }
                 }
-                records.has_begun = true;
                 None
             }
             What::Trimmed { shard } => {
@@ -88,8 +93,14 @@ impl Rule for Table {
             }
             What::Row { shard, row } => {
                 let last = self.rows.insert(shard.clone(), row.clone());
-                if last.is_none() && row.checkpoint == Checkpoint::Latest {
-                    self.shards.entry(shard.clone()).or_default().is_latest = true;
+                if last.is_none() {
+                    let records = self.shards.entry(shard.clone()).or_default();
+                    records.is_latest |= row.checkpoint == Checkpoint::Latest;
+                    let early = std::mem::take(&mut records.early);
+                    // The table is looked at ten times a second.
+                    if row.checkpoint != Checkpoint::TrimHorizon {
+                        records.waiting.retain(|sequence| !early.contains(sequence));
+                    }
                 }
                 if let Some(last) = last {
                     if row.checkpoint < last.checkpoint {

@@ -54,6 +54,27 @@ fn a_checkpoint_beyond_what_was_processed_is_found() {
 }
 
 #[test]
+fn with_a_start_at_the_latest_record_what_was_put_before_the_first_batch_may_be_passed() {
+    let begun_at = |begun, seen| {
+        let mut events = vec![
+            (1, "world", put(0, 7)),
+            (begun, "a", began(0, 2, 1)),
+            (seen, "world", row(0, "a", None, 2, Checkpoint::Latest)),
+            (6, "world", row(0, "a", None, 3, at(8))),
+        ];
+        events.sort_by_key(|(at, _, _)| *at);
+        events
+    };
+    let looked_before = begun_at(3, 2);
+    let looked_late = begun_at(3, 4);
+    assert_eq!(broken_from(Start::Latest, looked_before), [""; 0]);
+    assert_eq!(broken_from(Start::Latest, looked_late), [""; 0]);
+    let mut put_later = begun_at(3, 4);
+    put_later.insert(2, (3, "world", put(0, 8)));
+    assert_eq!(broken_from(Start::Latest, put_later), [table::PASSED]);
+}
+
+#[test]
 fn a_checkpoint_out_of_range_that_is_accepted_is_found() {
     let what = What::Misled("accepted".to_owned());
     assert_eq!(broken(vec![(1, "a", what)]), [table::MISLED]);
