@@ -20,7 +20,7 @@ pub struct LeaseView {
     pub claim: Claim,
     /// Its last change of owner, if the observer saw one.
     pub moved: Option<Relocation>,
-    /// Workers that it was taken from lately and that were there ever since, each with how long ago that was.
+    /// Workers that it left lately, for whatever reason, and that were there ever since, each with how long ago that was.
     pub left: BTreeMap<WorkerId, Duration>,
     /// Its mean throughput in KB/s, if it is known. What the row says is about some seconds; a lease is moved for minutes.
     pub kbps: Option<f64>,

@@ -8,8 +8,8 @@ use crate::store::{LeaseChange, WorkerMetric};
 
 /// `"a 90/80: 1@100 2 | b 50: 3@200<a40 | -: 4@10 | (c) 5: | d: 5@1!"`: workers with their CPU in percent, their operating
 /// range if it is not 100, and their leases, `@` with their KB/s. `<a40` marks a lease that came from a 40 seconds ago
-/// (`<-40`: from nobody; `<a40<b90`: and to a from b), `>a` one that is handed over to a, `!` an expired one, `?` one that its owner has not begun with.
-/// `-` is nobody; a worker in brackets is not eligible, one in square brackets is overdue.
+/// (`<-40`: from nobody; `<a40<b90`: and to a from b), `>a` one that is handed over to a, `!` an expired one, `?` one that its
+/// owner has not begun with. `-` is nobody; a worker in brackets is not eligible, one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {

@@ -18,7 +18,7 @@ pub(super) const OVERLAP: &str = "two processors of a shard never work at once, 
 #[derive(Debug)]
 pub(super) struct Owners {
     current: BTreeMap<Name, (u64, Name)>,
-    /// Owners whose rows were deleted by hand: their tokens say nothing any more.
+    /// Owners whose rows were deleted or given away by hand: their tokens say nothing any more.
     orphans: BTreeSet<(Name, Ownership)>,
     known: BTreeSet<(Name, Ownership)>,
     tampered: Tampered,
@@ -140,7 +140,7 @@ pub(super) struct Overlaps {
     terms: BTreeMap<Name, Term>,
     /// Processors that were at work.
     known: BTreeSet<(Name, Ownership)>,
-    /// Those whose rows were deleted by hand: they go on until they notice.
+    /// Those whose rows were deleted or given away by hand: they go on until they notice.
     orphans: BTreeSet<(Name, Ownership)>,
     tampered: Tampered,
 }

@@ -62,7 +62,7 @@ impl Telling {
         }
     }
 
-    /// A processor; `None` if its row was deleted by hand since it was initialized.
+    /// A processor; `None` if its row was deleted or given away by hand since it was initialized.
     fn processor(&mut self, who: &Name, of: &Ownership) -> Option<&mut State> {
         self.processors.get_mut(&(who.clone(), of.clone()))
     }
