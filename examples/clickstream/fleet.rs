@@ -162,7 +162,7 @@ impl Fleet {
                 problem: status
                     .problems
                     .first()
-                    .cloned()
+                    .map(ToString::to_string)
                     .or_else(|| shards.iter().find_map(|shard| shard.last_error.clone())),
                 shards: shards.into_iter().map(|shard| shard.shard_id.clone()).collect(),
             }

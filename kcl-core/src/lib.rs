@@ -56,7 +56,7 @@ pub use async_trait::async_trait;
 pub use kcl_lease::{
     Balancing, Billing, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange, JoinError,
     LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint,
-    SequenceNumber, StoreError, StoreErrorKind, TableCreation, WorkerId,
+    Problem, SequenceNumber, StoreError, StoreErrorKind, TableCreation, WorkerId,
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};

@@ -1,24 +1,53 @@
-//! What fails at present, visible in the status and, without flooding it, in the log.
+//! What is wrong at present, visible in the status and, without flooding it, in the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::Instant;
 
-/// A failure that lasts is logged again after this time.
+/// A problem that lasts is logged again after this time.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The failing activities of a worker. Clones share them.
+/// Something that a worker does again and again, and that may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activity {
+    /// The code of the problem that its failures are.
+    pub code: &'static str,
+    /// What is being done, such as `renewing leases`.
+    pub doing: &'static str,
+}
+
+/// Something that is wrong at present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Which problem it is, such as `renewal-failing`. Codes do not change: alarms may rely on them.
+    pub code: &'static str,
+    /// What is wrong, why, and what to do, in a sentence.
+    pub text: String,
+    /// For how long it has lasted, in milliseconds.
+    pub since_ms: u64,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = Duration::from_millis(self.since_ms).as_secs_f64();
+        write!(f, "{} ({}, for {seconds:.1} s)", self.text, self.code)
+    }
+}
+
+/// The problems of a worker, at most one of each code. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    failing: Arc<Mutex<BTreeMap<&'static str, Failure>>>,
+    problems: Arc<Mutex<BTreeMap<&'static str, Entry>>>,
 }
 
 #[derive(Debug)]
-struct Failure {
-    error: String,
+struct Entry {
+    text: String,
     since: Instant,
     logged_at: Instant,
     suppressed: u64,
@@ -26,56 +55,71 @@ struct Failure {
 
 impl Health {
     /// Notes that an activity failed; it will be repeated. Logs it the first time and then every 30 s.
-    pub fn failed(&self, activity: &'static str, error: &impl fmt::Display) {
-        let now = Instant::now();
-        let mut failing = self.failing();
-        let failure = failing.entry(activity).or_insert_with(|| {
-            tracing::warn!(activity, %error, "failed; it is repeated");
-            Failure {
-                error: String::new(),
-                since: now,
-                logged_at: now,
-                suppressed: 0,
-            }
-        });
-        failure.error = error.to_string();
-        if now.saturating_duration_since(failure.logged_at) >= SILENCE {
-            let (since, suppressed) = (failure.since.elapsed(), failure.suppressed);
-            tracing::warn!(activity, %error, ?since, suppressed, "still fails; it is repeated");
-            failure.logged_at = now;
-            failure.suppressed = 0;
-        } else {
-            failure.suppressed += 1;
-        }
+    pub fn failed(&self, activity: Activity, error: &impl fmt::Display) {
+        self.raise(activity.code, format!("{} fails: {error}", activity.doing));
     }
 
     /// Notes that an activity works.
-    pub fn succeeded(&self, activity: &'static str) {
-        if let Some(failure) = self.failing().remove(activity) {
-            tracing::info!(activity, after = ?failure.since.elapsed(), "works again");
-        }
+    pub fn succeeded(&self, activity: Activity) {
+        self.settle(activity.code);
     }
 
     /// Notes that an activity is no longer tried.
-    pub fn ended(&self, activity: &'static str) {
-        self.failing().remove(activity);
+    pub fn ended(&self, activity: Activity) {
+        self.problems().remove(activity.code);
     }
 
-    /// One sentence for each failing activity.
-    pub fn problems(&self) -> Vec<String> {
-        let failing = self.failing();
-        let sentence = |(activity, failure): (&&str, &Failure)| {
-            format!(
-                "{activity} has been failing for {:.1} s: {}",
-                failure.since.elapsed().as_secs_f64(),
-                failure.error
-            )
+    /// Notes that something is wrong. Logs it the first time and then every 30 s.
+    pub fn raise(&self, code: &'static str, text: String) {
+        let now = Instant::now();
+        let mut problems = self.problems();
+        let Some(entry) = problems.get_mut(code) else {
+            tracing::warn!(code, "{text}");
+            let entry = Entry {
+                text,
+                since: now,
+                logged_at: now,
+                suppressed: 0,
+            };
+            problems.insert(code, entry);
+            return;
         };
-        failing.iter().map(sentence).collect()
+        entry.text = text;
+        if now.saturating_duration_since(entry.logged_at) >= SILENCE {
+            let (lasts, suppressed) = (entry.since.elapsed(), entry.suppressed);
+            tracing::warn!(code, ?lasts, suppressed, "still: {}", entry.text);
+            entry.logged_at = now;
+            entry.suppressed = 0;
+        } else {
+            entry.suppressed += 1;
+        }
     }
 
-    fn failing(&self) -> MutexGuard<'_, BTreeMap<&'static str, Failure>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a problem is over.
+    pub fn settle(&self, code: &'static str) {
+        if let Some(entry) = self.problems().remove(code) {
+            tracing::info!(code, after = ?entry.since.elapsed(), "over: {}", entry.text);
+        }
+    }
+
+    /// Whether there is a problem of this code.
+    pub fn has(&self, code: &'static str) -> bool {
+        self.problems().contains_key(code)
+    }
+
+    /// What is wrong now, by code.
+    pub fn list(&self) -> Vec<Problem> {
+        let problems = self.problems();
+        let problem = |(code, entry): (&&'static str, &Entry)| Problem {
+            code,
+            text: entry.text.clone(),
+            since_ms: u64::try_from(entry.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        problems.iter().map(problem).collect()
+    }
+
+    fn problems(&self) -> MutexGuard<'_, BTreeMap<&'static str, Entry>> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,21 +127,48 @@ impl Health {
 mod tests {
     use super::*;
 
+    const RENEWING: Activity = Activity {
+        code: "renewal-failing",
+        doing: "renewing leases",
+    };
+    const SCANNING: Activity = Activity {
+        code: "scan-failing",
+        doing: "scanning the table",
+    };
+
+    fn told(health: &Health) -> Vec<String> {
+        health.list().iter().map(ToString::to_string).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_problem_is_shown_with_its_age_until_the_activity_works_again() {
         let health = Health::default();
-        assert!(health.problems().is_empty());
-        health.failed("renewing", &"no route");
+        assert!(health.list().is_empty());
+        health.failed(RENEWING, &"no route");
         tokio::time::advance(Duration::from_secs(40)).await;
-        health.failed("renewing", &"throttled");
+        health.failed(RENEWING, &"throttled");
         assert_eq!(
-            health.problems(),
-            ["renewing has been failing for 40.0 s: throttled"]
+            told(&health),
+            ["renewing leases fails: throttled (renewal-failing, for 40.0 s)"]
         );
-        health.failed("scanning", &"denied");
-        health.succeeded("renewing");
-        assert_eq!(health.problems(), ["scanning has been failing for 0.0 s: denied"]);
-        health.ended("scanning");
-        assert!(health.problems().is_empty());
+        health.failed(SCANNING, &"denied");
+        health.succeeded(RENEWING);
+        assert_eq!(
+            told(&health),
+            ["scanning the table fails: denied (scan-failing, for 0.0 s)"]
+        );
+        health.ended(SCANNING);
+        assert!(health.list().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_condition_lasts_until_it_is_settled_however_its_words_change() {
+        let health = Health::default();
+        health.raise("rows-unreadable", "one row".to_owned());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        health.raise("rows-unreadable", "two rows".to_owned());
+        assert_eq!(told(&health), ["two rows (rows-unreadable, for 5.0 s)"]);
+        health.settle("rows-unreadable");
+        assert!(!health.has("rows-unreadable"));
     }
 }

@@ -44,7 +44,7 @@ pub use self::checkpoint::{
 };
 pub use self::environment::Environment;
 pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
-pub use self::health::Health;
+pub use self::health::{Activity, Health, Problem};
 pub use self::ids::{FencingToken, LeaseKey, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
 pub use self::lease::{HashRange, Lease, StreamShard};

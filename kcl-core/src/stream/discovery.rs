@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kcl_lease::{Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
+use kcl_lease::{Activity, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -36,12 +36,18 @@ const CONCURRENCY: usize = 16;
 const FILTERED_LISTINGS: u32 = 3;
 
 /// What a leader does from time to time.
-const AUDIT: &str = "looking for holes in the leases";
-const CLEANUP: &str = "deleting the leases of ended shards";
+const AUDIT: Activity = Activity {
+    code: "audit-failing",
+    doing: "looking for holes in the leases",
+};
+const CLEANUP: Activity = Activity {
+    code: "cleanup-failing",
+    doing: "deleting the leases of ended shards",
+};
 
 /// One of the leader's activities, and how it goes.
 struct Duty<'a> {
-    activity: &'static str,
+    activity: Activity,
     health: &'a Health,
     retry: Retry,
 }
@@ -216,7 +222,7 @@ impl Discovery {
         }
     }
 
-    fn duty(&self, activity: &'static str) -> Duty<'_> {
+    fn duty(&self, activity: Activity) -> Duty<'_> {
         Duty {
             activity,
             health: &self.health,

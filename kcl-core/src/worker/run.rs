@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_lease::{Fleet, HeldLease, JoinError, LeaseKey};
+use kcl_lease::{Activity, Fleet, HeldLease, JoinError, LeaseKey};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -20,7 +20,10 @@ use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
 
-const JOINING: &str = "joining the fleet";
+const JOINING: Activity = Activity {
+    code: "joining-failing",
+    doing: "joining the fleet",
+};
 
 /// How much longer than a single processor may take to drain the worker waits for all of them.
 const AFTER_DRAIN: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! What is visible of a worker from outside: plain, serializable snapshots.
 
+use kcl_lease::Problem;
 use serde::Serialize;
 
 use super::Shared;
@@ -86,9 +87,9 @@ pub struct WorkerStatus {
     pub workers: Option<usize>,
     /// Leases that this worker holds.
     pub leases_held: usize,
-    /// What fails at present in the worker's own work (starting, renewing, looking for leases, leading), each with why;
-    /// empty while all is well. Failures of a shard are shown with the shard.
-    pub problems: Vec<String>,
+    /// What is wrong at present with the worker's own work (starting, renewing, looking for leases, leading); empty while
+    /// all is well. Failures of a shard are shown with the shard.
+    pub problems: Vec<Problem>,
     /// Its shards, by id.
     pub shards: Vec<ShardStatus>,
 }
@@ -110,7 +111,7 @@ impl WorkerStatus {
             leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
             problems: shared
                 .health
-                .problems()
+                .list()
                 .into_iter()
                 .chain(fleet.into_iter().flat_map(|fleet| fleet.problems))
                 .collect(),

@@ -5,9 +5,13 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
+use crate::health::Activity;
 use crate::store::{StoreError, WorkerRow};
 
-const ACTIVITY: &str = "announcing the worker";
+const ACTIVITY: Activity = Activity {
+    code: "announcement-failing",
+    doing: "announcing the worker",
+};
 
 pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
     let row = WorkerRow {

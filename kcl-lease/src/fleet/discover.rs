@@ -6,11 +6,15 @@ use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
 use super::shared::Shared;
+use crate::health::Activity;
 use crate::ids::LeaseKey;
 use crate::keeper::at_once;
 use crate::store::StoreError;
 
-const ACTIVITY: &str = "looking for assigned leases";
+const ACTIVITY: Activity = Activity {
+    code: "discovery-failing",
+    doing: "looking for assigned leases",
+};
 
 /// Looks through the owner index at each interval, and at once when woken. Ends when the worker leaves.
 pub(super) async fn keep_discovering(shared: &Shared) {

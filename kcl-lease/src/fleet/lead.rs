@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::shared::Shared;
+use crate::health::Activity;
 use crate::ids::WorkerId;
 use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
@@ -17,8 +18,14 @@ use crate::plan::{
 };
 use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
 
-const STANDING: &str = "looking at the leader lock";
-const ASSIGNING: &str = "scanning the lease table as leader";
+const STANDING: Activity = Activity {
+    code: "election-failing",
+    doing: "looking at the leader lock",
+};
+const ASSIGNING: Activity = Activity {
+    code: "scan-failing",
+    doing: "scanning the lease table as leader",
+};
 
 /// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
 const STANDSTILL: f64 = 0.4;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 use crate::environment::Environment;
-use crate::health::Health;
+use crate::health::{Health, Problem};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{HeldLease, Keeper, RenewalOptions};
 use crate::load::Meter;
@@ -61,8 +61,8 @@ pub struct FleetStatus {
     pub leases_held: usize,
     /// Workers alive; known only to the leader.
     pub workers: Option<usize>,
-    /// What fails at present, each with since when and why; empty while all is well.
-    pub problems: Vec<String>,
+    /// What is wrong at present; empty while all is well.
+    pub problems: Vec<Problem>,
 }
 
 /// A worker's membership. Clones are the same membership; it ends at once, as in a crash, when the last clone is dropped
@@ -230,7 +230,7 @@ impl Fleet {
             leader: knowledge.leader,
             leases_held: self.held().len(),
             workers: knowledge.workers,
-            problems: self.shared.health.problems(),
+            problems: self.shared.health.list(),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::held::HeldLease;
 use super::standing::{LeaseWriteError, LossReason};
 use super::{Keeper, at_once};
-use crate::health::Health;
+use crate::health::{Activity, Health};
 use crate::ids::LeaseKey;
 
 /// How renewals are spread.
@@ -24,7 +24,10 @@ const TICKS: u32 = 30;
 /// Renews each lease this many times per fail-over time, as the Java KCL does.
 pub(super) const RENEWALS: u32 = 3;
 
-const ACTIVITY: &str = "renewing leases";
+const ACTIVITY: Activity = Activity {
+    code: "renewal-failing",
+    doing: "renewing leases",
+};
 
 impl Keeper {
     /// Renews each lease when a third of the fail-over time has passed since its last write, the longest silent first.

@@ -6,12 +6,15 @@ use tokio::time::{Instant, sleep};
 
 use super::election::ElectionOptions;
 use crate::environment::Environment;
-use crate::health::Health;
+use crate::health::{Activity, Health};
 use crate::ids::WorkerId;
 use crate::store::{LeaderLock, LeaseStore, Standstill, StoreError};
 
 /// The name of the heartbeat among a worker's activities.
-pub(crate) const HEARTBEAT: &str = "refreshing the leader lock";
+pub(crate) const HEARTBEAT: Activity = Activity {
+    code: "leader-heartbeat-failing",
+    doing: "refreshing the leader lock",
+};
 
 /// What a leader says of leases with each heartbeat, for its successor.
 #[derive(Debug)]

@@ -13,14 +13,17 @@ use super::machine::Machine;
 use super::{Load, LoadError, LoadSource};
 use crate::environment::Environment;
 use crate::fleet::FleetOptions;
-use crate::health::Health;
+use crate::health::{Activity, Health};
 use crate::store::WorkerMetric;
 
 /// How often is sampled; the Java KCL's default `inMemoryWorkerMetricsCaptureFrequencyMillis`.
 const PERIOD: Duration = Duration::from_secs(1);
 /// The start of a worker waits no longer than this for the first sample.
 const PATIENCE_AT_START: Duration = Duration::from_millis(250);
-const SAMPLING: &str = "measuring the load";
+const SAMPLING: Activity = Activity {
+    code: "load-unmeasured",
+    doing: "measuring the load",
+};
 
 /// The load of this worker.
 #[derive(Debug)]

@@ -103,7 +103,7 @@ pub async fn what_is_wrong(
     let statuses = fleet.each(|member| member.handle.status());
     for status in statuses {
         for problem in &status.problems {
-            if is_mute(&status.worker_id) && problem.starts_with("measuring the load") {
+            if is_mute(&status.worker_id) && problem.code == "load-unmeasured" {
                 continue;
             }
             wrong.push(format!("{}: {problem}", status.worker_id));
