@@ -104,6 +104,9 @@ impl Poller {
                 Err(error) => {
                     drop(room);
                     self.monitor.read_failed(&error);
+                    if matches!(error.class, ErrorClass::InvalidArgument | ErrorClass::NotFound) {
+                        self.discovery.doubt.notify_one();
+                    }
                     if hush.may_speak() {
                         tracing::warn!(shard = %self.shard, %error, attempts = retry.attempts() + 1, "cannot read");
                     }

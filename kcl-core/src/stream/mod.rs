@@ -5,10 +5,12 @@ mod children;
 mod cleanup;
 mod discovery;
 mod graph;
+mod identity;
 mod listing;
 mod missing;
 mod service_time;
 
 pub(crate) use self::children::Child;
 pub(crate) use self::discovery::Discovery;
+pub(crate) use self::identity::{LeasesOfAnother, Recognition};
 pub(crate) use self::listing::StreamClient;
