@@ -263,6 +263,19 @@ pub(crate) mod tests {
         )
     }
 
+    /// Records of one size. They share a payload, so that many of them can be made.
+    pub(crate) fn batch_of(sequences: std::ops::Range<u64>, size: usize) -> RecordBatch {
+        static PAYLOAD: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
+        let payload = PAYLOAD
+            .get_or_init(|| Bytes::from(vec![0; 10 << 20]))
+            .slice(..size);
+        let records = sequences.map(|sequence| Record {
+            data: payload.clone(),
+            ..record(sequence)
+        });
+        RecordBatch::new(records.collect(), Some(0), false, UNIX_EPOCH)
+    }
+
     fn sdk_record(sequence: &str) -> sdk::Record {
         sdk::Record::builder()
             .sequence_number(sequence)

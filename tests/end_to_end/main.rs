@@ -3,6 +3,7 @@
 
 mod faults;
 mod freeze;
+mod pace;
 mod positions;
 mod processors;
 mod reshard;

@@ -114,7 +114,7 @@ async fn an_aggregate_that_was_processed_whole_is_checkpointed_at_its_last_user_
     let world = application().await;
     let aggregate = put(&world, AGGREGATE).await;
     let first = run_for(&world, "second", Duration::from_secs(10)).await;
-    assert_eq!(first.records(), [aggregate.clone()]);
+    assert_eq!(first.records(), std::slice::from_ref(&aggregate));
     assert_eq!(lease(&world, SHARD).await.checkpoint, at(&aggregate, 2));
     let again = run_for(&world, "third", Duration::from_secs(10)).await;
     assert_eq!(again.records(), [""; 0]);

@@ -22,7 +22,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Notes(Arc<Mutex<Vec<Seen>>>);
 
-struct Witness {
+pub(crate) struct Witness {
     shard: String,
     notes: Notes,
 }
@@ -72,12 +72,19 @@ impl Notes {
     }
 }
 
+/// A processor of a shard that notes what it is given.
+pub(crate) fn processor(shard: &ShardContext, notes: &Notes) -> Witness {
+    Witness {
+        shard: shard.shard_id.to_string(),
+        notes: notes.clone(),
+    }
+}
+
 /// A worker that begins at the latest record where nothing else is known.
 pub(crate) fn builder(world: &World, id: &str, notes: &Notes) -> WorkerBuilder {
     let notes = notes.clone();
-    Worker::builder("app", "clicks", move |shard: &ShardContext| Witness {
-        shard: shard.shard_id.to_string(),
-        notes: notes.clone(),
+    Worker::builder("app", "clicks", move |shard: &ShardContext| {
+        processor(shard, &notes)
     })
     .aws_config(&world.servers.aws(id))
     .worker_id(id)

@@ -5,13 +5,18 @@
 //! are stuck end up with batches that others can do without.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// The memory of a worker. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Mutex<Ledger>>);
+pub(crate) struct Budget {
+    ledger: Arc<Mutex<Ledger>>,
+    /// Told when it becomes known what a record takes.
+    learned: Arc<Notify>,
+}
 
 /// Who holds what, and who waits. Pure but for the senders of those who wait.
 #[derive(Debug)]
@@ -49,14 +54,18 @@ pub(crate) struct Wish {
 
 impl Budget {
     pub(crate) fn new(total: u64) -> Self {
-        Self(Arc::new(Mutex::new(Ledger {
+        let ledger = Ledger {
             total,
             free: signed(total),
             next_seat: 0,
             seats: BTreeMap::new(),
             waiting: VecDeque::new(),
             usual_record: None,
-        })))
+        };
+        Self {
+            ledger: Arc::new(Mutex::new(ledger)),
+            learned: Arc::default(),
+        }
     }
 
     /// A place for one more shard.
@@ -78,7 +87,7 @@ impl Budget {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the ledger, and gives those who wait what that allows.
@@ -107,7 +116,7 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// Waits until there is as much as the wish says at least.
-    pub(crate) async fn claim(&self, wish: Wish) -> Claim {
+    async fn claim(&self, wish: Wish) -> Claim {
         let (tell, told) = oneshot::channel();
         self.budget.change(|ledger| {
             ledger.waiting.push_back(Waiting {
@@ -123,16 +132,31 @@ impl Seat {
         }
     }
 
-    /// What a record of this stream usually takes, as far as other shards know.
-    pub(crate) fn usual_record(&self) -> Option<u64> {
-        self.budget.ledger().usual_record
+    /// Waits for what the wish is once it is known what a record of this stream usually takes, as far as any shard knows.
+    /// That is told, too: a shard that knows nothing needs so much that it should not wait for it when it could know.
+    pub(crate) async fn claim_by_size(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Option<u64>) {
+        loop {
+            let mut learned = pin!(self.budget.learned.notified());
+            learned.as_mut().enable();
+            let usual = self.budget.ledger().usual_record;
+            tokio::select! {
+                biased;
+                claim = self.claim(wish(usual)) => return (claim, usual),
+                () = learned, if usual.is_none() => {}
+            }
+        }
     }
 
     /// Notes what a record takes in this shard.
     pub(crate) fn note_usual_record(&self, bytes: u64) {
         let mut ledger = self.budget.ledger();
-        let known = ledger.usual_record.unwrap_or(bytes);
+        let before = ledger.usual_record;
+        let known = before.unwrap_or(bytes);
         ledger.usual_record = Some(bytes.max(known - known / 64));
+        drop(ledger);
+        if before.is_none() {
+            self.budget.learned.notify_waiters();
+        }
     }
 }
 
@@ -208,6 +232,7 @@ impl Ledger {
     /// promised, the others get their own slices only.
     fn serve(&mut self) -> Vec<(Waiting, u64)> {
         let mut granted = Vec::new();
+        self.waiting.retain(|waiting| !waiting.tell.is_closed());
         if self.waiting.is_empty() || self.free <= 0 {
             return granted;
         }

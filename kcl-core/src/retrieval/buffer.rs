@@ -78,20 +78,16 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    /// Waits until the next read may be made, and claims memory for it.
-    pub(crate) async fn room(&self, wish: Wish) -> Claim {
+    /// Waits until the next read may be made, and claims memory for it: what the wish is, given what a record of this stream
+    /// usually takes, if any shard knows. That is told, too.
+    pub(crate) async fn room(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Option<u64>) {
         loop {
             let held = *self.shard.held();
             if held.bytes < self.limit && held.batches < MAX_BATCHES || held.batches == 0 {
-                return self.seat.claim(wish).await;
+                return self.seat.claim_by_size(wish).await;
             }
             self.shard.freed.notified().await;
         }
-    }
-
-    /// What a record of this stream usually takes, as far as other shards know.
-    pub(crate) fn usual_record(&self) -> Option<u64> {
-        self.seat.usual_record()
     }
 
     /// Notes what a record takes in this shard.
@@ -157,8 +153,8 @@ mod tests {
     };
 
     async fn fill(inlet: &mut Inlet, number: u64) -> bool {
-        match timeout(Duration::from_secs(1), inlet.room(ANY)).await {
-            Ok(room) => inlet.send(batch([number]), Vec::new(), room),
+        match timeout(Duration::from_secs(1), inlet.room(|_| ANY)).await {
+            Ok((room, _)) => inlet.send(batch([number]), Vec::new(), room),
             Err(_) => false,
         }
     }
@@ -193,7 +189,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_oversized_batch_passes() {
         let (mut inlet, mut outlet) = buffer(1, &Budget::new(1024));
-        let room = inlet.room(ANY).await;
+        let (room, _) = inlet.room(|_| ANY).await;
         assert!(inlet.send(batch(0..1000), Vec::new(), room));
         assert!(!fill(&mut inlet, 1).await, "but nothing beside it");
         assert_eq!(drain(&mut outlet).await.batch.len(), 1000);
@@ -206,7 +202,7 @@ mod tests {
         let budget = Budget::new(2_000);
         let (mut greedy, mut greedy_outlet) = buffer(1 << 30, &budget);
         let (mut modest, _modest_outlet) = buffer(1 << 30, &budget);
-        let room = greedy.room(ANY).await;
+        let (room, _) = greedy.room(|_| ANY).await;
         assert!(greedy.send(batch(0..10), Vec::new(), room));
         assert!(
             !fill(&mut modest, 1).await,

@@ -15,3 +15,6 @@ pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::iterator::{Cursor, IteratorRequest};
 pub(crate) use self::polling::{Poller, PollingOptions};
 pub(crate) use self::reading::Start;
+
+#[cfg(test)]
+mod tests;

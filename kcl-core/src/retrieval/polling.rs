@@ -89,8 +89,7 @@ impl Poller {
             throttled_since: None,
         };
         loop {
-            let usual = self.inlet.usual_record();
-            let claim = self.inlet.room(self.reader.wish(usual)).await;
+            let (claim, usual) = self.inlet.room(|usual| self.reader.wish(usual)).await;
             let started = Instant::now();
             let page = match self.reader.read(claim.bytes(), usual).await {
                 Ok(page) => page,

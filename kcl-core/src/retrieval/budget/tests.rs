@@ -129,11 +129,31 @@ async fn a_shard_that_is_read_no_more_leaves_its_slice_to_the_others() {
 async fn what_a_record_takes_is_known_to_all_shards() {
     let budget = Budget::new(100);
     let (one, other) = (budget.seat(), budget.seat());
-    assert_eq!(other.usual_record(), None);
+    let known = || budget.ledger().usual_record;
+    assert_eq!(known(), None);
     one.note_usual_record(1_000);
-    assert_eq!(other.usual_record(), Some(1_000));
+    assert_eq!(known(), Some(1_000));
     for _ in 0..500 {
         one.note_usual_record(10);
     }
-    assert!(other.usual_record().is_some_and(|bytes| bytes < 100));
+    assert!(known().is_some_and(|bytes| bytes < 100));
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_without_knowing_what_a_record_takes_hears_of_it() {
+    let budget = Budget::new(100);
+    let (one, other) = (budget.seat(), budget.seat());
+    let mut held = claim(&one, 45, 45).await.expect("free");
+    held.settle(60);
+    let by_size = |usual: Option<u64>| {
+        let bytes = usual.unwrap_or(50);
+        wish(bytes, bytes)
+    };
+    let mut waiting = std::pin::pin!(other.claim_by_size(by_size));
+    assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err());
+    one.note_usual_record(5);
+    let (got, usual) = timeout(Duration::from_secs(1), waiting).await.expect("in time");
+    assert_eq!((got.bytes(), usual), (5, Some(5)));
+    drop(held);
 }
