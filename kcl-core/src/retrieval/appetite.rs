@@ -66,6 +66,7 @@ impl Appetite {
             return Wish {
                 most: all,
                 least: all,
+                is_guess: true,
             };
         };
         let limit = u64::from(self.most_records.min(self.link_records));
@@ -74,6 +75,7 @@ impl Appetite {
         Wish {
             most: under_way(most),
             least: under_way(least),
+            is_guess: false,
         }
     }
 

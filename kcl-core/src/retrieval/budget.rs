@@ -1,8 +1,9 @@
 //! The memory of a worker for records, shared by its shards: a claim before each read, fairly granted.
 //!
-//! Half of it is promised to the shards in equal slices: whatever the others hold, a shard may fill its slice. The rest
-//! goes to whoever asks first; the less of it is left, the less of it a claim gets, so that a few shards whose processors
-//! are stuck end up with batches that others can do without.
+//! Half of it is promised to the shards in equal slices: whatever the others hold, a shard may fill its slice. A quarter is
+//! kept for shards that hold nothing and need more than their slice for the least that they can read. The rest goes to
+//! whoever asks first; the less of it is left, the less of it a claim gets. So shards whose processors are stuck end up with
+//! what others can do without.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
@@ -50,6 +51,8 @@ struct Waiting {
 pub(crate) struct Wish {
     pub(crate) most: u64,
     pub(crate) least: u64,
+    /// Nothing is known of what the read will bring.
+    pub(crate) is_guess: bool,
 }
 
 impl Budget {
@@ -229,7 +232,7 @@ impl Ledger {
     }
 
     /// Gives those who wait what there is, in the order in which they came. Behind one who waits for what nobody is
-    /// promised, the others get their own slices only.
+    /// promised, the others get their own slices only, and what is kept for those who hold nothing.
     fn serve(&mut self) -> Vec<(Waiting, u64)> {
         let mut granted = Vec::new();
         self.waiting.retain(|waiting| !waiting.tell.is_closed());
@@ -245,18 +248,22 @@ impl Ledger {
             }
         };
         let mut promised: u64 = self.seats.values().map(unfilled).sum();
-        let mut is_pool_open = true;
+        let (mut is_pool_open, mut is_reserve_open) = (true, true);
         for waiting in std::mem::take(&mut self.waiting) {
-            let Some(own) = self.seats.get(&waiting.seat).map(unfilled) else {
+            let Some(seated) = self.seats.get(&waiting.seat) else {
                 continue;
             };
+            let own = unfilled(seated);
+            let may_use_reserve = seated.held == 0 && !waiting.wish.is_guess;
             let left = Left {
                 total: self.total,
                 free: u64::try_from(self.free).unwrap_or(0),
                 own,
                 others: promised - own,
+                is_pool_open,
+                is_reserve_open: is_reserve_open && may_use_reserve,
             };
-            match left.offer(waiting.wish, is_pool_open) {
+            match left.offer(waiting.wish) {
                 Some(bytes) => {
                     self.hold(waiting.seat, 0, bytes);
                     promised -= own.min(bytes);
@@ -264,6 +271,7 @@ impl Ledger {
                 }
                 None => {
                     is_pool_open = false;
+                    is_reserve_open &= !may_use_reserve;
                     self.waiting.push_back(waiting);
                 }
             }
@@ -281,21 +289,29 @@ struct Left {
     own: u64,
     /// What the others are promised and do not hold yet.
     others: u64,
+    /// Nobody waits before it for what nobody is promised.
+    is_pool_open: bool,
+    /// The same, and it may have of what is kept for shards that hold nothing.
+    is_reserve_open: bool,
 }
 
 impl Left {
     /// How much a wish gets now.
-    fn offer(self, wish: Wish, is_pool_open: bool) -> Option<u64> {
-        let largest = (self.total / 2).max(1);
-        let (most, least) = (wish.most.min(largest), wish.least.min(largest));
+    fn offer(self, wish: Wish) -> Option<u64> {
+        let reserve = self.total / 4;
+        let (most, least) = (wish.most.min(reserve.max(1)), wish.least.min(reserve.max(1)));
         let own = self.own.min(self.free);
-        let pool = if is_pool_open {
-            self.free.saturating_sub(self.others)
-        } else {
-            0
+        let unpromised = self.free.saturating_sub(self.others);
+        let pool = match self.is_pool_open {
+            true => unpromised.saturating_sub(reserve),
+            false => 0,
+        };
+        let kept = match self.is_reserve_open {
+            true => unpromised,
+            false => 0,
         };
         // Half of what is left, but never so little that it is of no use.
-        let share = (pool / 2).max(least.min(pool));
+        let share = (pool / 2).max(least.min(pool.max(kept)));
         let offer = most.min(own.max(share));
         (offer >= least && offer > 0).then_some(offer)
     }

@@ -150,6 +150,7 @@ mod tests {
     const ANY: Wish = Wish {
         most: 1 << 20,
         least: 1,
+        is_guess: false,
     };
 
     async fn fill(inlet: &mut Inlet, number: u64) -> bool {
