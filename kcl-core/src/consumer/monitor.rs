@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::aws::CallError;
 use crate::worker::{ShardState, ShardStatus};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
@@ -22,7 +21,7 @@ struct Inner {
     millis_behind_latest: Option<u64>,
     processing_error: Option<String>,
     attempts: u32,
-    reading_error: Option<String>,
+    reading_error: Option<(&'static str, String)>,
     records: u64,
     bytes: u64,
 }
@@ -85,9 +84,9 @@ impl ShardMonitor {
         }
     }
 
-    /// A read failed.
-    pub(crate) fn read_failed(&self, error: &CallError) {
-        self.inner().reading_error = Some(error.to_string());
+    /// A read failed. Codes do not change: alarms may rely on them.
+    pub(crate) fn read_failed(&self, code: &'static str, error: String) {
+        self.inner().reading_error = Some((code, error));
     }
 
     /// How long ago the shard last got ahead.
@@ -111,7 +110,12 @@ impl ShardMonitor {
             last_error: inner
                 .processing_error
                 .clone()
-                .or_else(|| inner.reading_error.clone()),
+                .or_else(|| inner.reading_error.as_ref().map(|(_, error)| error.clone())),
+            last_error_code: match (&inner.processing_error, &inner.reading_error) {
+                (Some(_), _) => Some("processing-failing"),
+                (None, Some((code, _))) => Some(*code),
+                (None, None) => None,
+            },
             attempts: inner.attempts,
             records_processed: inner.records,
             bytes_processed: inner.bytes,

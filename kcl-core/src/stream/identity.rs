@@ -62,30 +62,20 @@ fn compare(recorded: Option<&StreamIdentity>, ours: &StreamIdentity) -> Verdict 
 pub(crate) fn contradiction(leases: &[Lease], graph: &ShardGraph) -> Option<String> {
     leases.iter().find_map(|lease| {
         let id = ShardId::from(&lease.key);
-        if is_foreign(graph, &id) {
+        if graph.is_foreign(&id) {
             return Some(format!(
                 "there is a lease of {id}, and the stream never had so many shards"
             ));
         }
         let shard = graph.get(&id)?;
         match &lease.checkpoint {
-            Checkpoint::At(at) if at.sequence < shard.starts_at => Some(format!(
+            Checkpoint::At(at) if !shard.may_hold(&at.sequence) => Some(format!(
                 "the checkpoint {} of {id} does not lie in that shard, which begins at {}",
                 at.sequence, shard.starts_at
             )),
             _ => None,
         }
     })
-}
-
-/// Whether a shard that is not listed cannot have been in the stream: the one opened last is open, and so listed.
-fn is_foreign(graph: &ShardGraph, id: &ShardId) -> bool {
-    let number = |id: &ShardId| id.as_str().strip_prefix("shardId-")?.parse::<u64>().ok();
-    let highest = graph.iter().filter_map(|shard| number(&shard.id)).max();
-    graph.get(id).is_none()
-        && number(id)
-            .zip(highest)
-            .is_some_and(|(own, highest)| own > highest)
 }
 
 /// Knows the stream that a worker reads, and sees to it that the leases are of it.

@@ -9,8 +9,13 @@ mod identity;
 mod listing;
 mod missing;
 mod service_time;
+mod shard_problems;
 
 pub(crate) use self::children::Child;
 pub(crate) use self::discovery::Discovery;
+pub(crate) use self::graph::Shard;
+#[cfg(test)]
+pub(crate) use self::graph::tests;
 pub(crate) use self::identity::{LeasesOfAnother, Recognition};
 pub(crate) use self::listing::StreamClient;
+pub(crate) use self::shard_problems::ShardProblems;
