@@ -159,11 +159,11 @@ impl Fleet {
                     .map(|shard| books.ledger.behind_in(&shard.shard_id))
                     .sum(),
                 millis_behind: shards.iter().filter_map(|shard| shard.millis_behind_latest).max(),
-                problem: status
-                    .problems
-                    .first()
-                    .map(ToString::to_string)
-                    .or_else(|| shards.iter().find_map(|shard| shard.last_error.clone())),
+                problem: status.problems.first().map(ToString::to_string).or_else(|| {
+                    shards
+                        .iter()
+                        .find_map(|shard| shard.problem.as_ref().map(ToString::to_string))
+                }),
                 shards: shards.into_iter().map(|shard| shard.shard_id.clone()).collect(),
             }
         };

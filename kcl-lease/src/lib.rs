@@ -37,6 +37,7 @@ mod leader;
 mod lease;
 mod load;
 pub mod plan;
+mod signing;
 mod store;
 
 pub use self::checkpoint::{
@@ -44,12 +45,13 @@ pub use self::checkpoint::{
 };
 pub use self::environment::Environment;
 pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
-pub use self::health::{Activity, Health, Problem};
+pub use self::health::{Activity, Cause, Health, Problem};
 pub use self::ids::{FencingToken, LeaseKey, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
 pub use self::lease::{HashRange, Lease, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
+pub use self::signing::{SigningProblem, brief};
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, Standstill,

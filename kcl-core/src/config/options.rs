@@ -94,6 +94,7 @@ impl Options {
             Duration::ZERO,
             second * 240,
         );
+        problems.0.extend(self.failure_policy.problem());
         problems.check("max_records", self.max_records, 1, 10_000);
         problems.check("max_leases", self.max_leases, 1, usize::MAX);
         problems.check("report_interval", self.report_interval, second, second * 30);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kcl_lease::{Activity, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
+use kcl_lease::{
+    Activity, Cause, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, SigningProblem,
+    StoreError,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +31,16 @@ pub(crate) enum DiscoveryError {
     Store(#[from] StoreError),
     #[error("Kinesis listed no shard for {0}; listed again until they cover every hash key")]
     Incomplete(Hole),
+}
+
+impl Cause for DiscoveryError {
+    fn signing(&self) -> Option<SigningProblem> {
+        match self {
+            Self::Kinesis(error) => error.signing(),
+            Self::Store(error) => error.signing(),
+            Self::Incomplete(_) => None,
+        }
+    }
 }
 
 /// Leases that are written at the same time.
