@@ -26,7 +26,7 @@ pub(crate) struct Fleet {
 struct Member {
     handle: WorkerHandle,
     /// `None` once somebody ends it.
-    task: Option<JoinHandle<Result<(), kcl_core::Error>>>,
+    task: Option<JoinHandle<Result<kcl_core::Stopped, kcl_core::Error>>>,
     was_killed: bool,
 }
 
@@ -124,7 +124,7 @@ impl Fleet {
             })?
         };
         Some(match task.await {
-            Ok(Ok(())) => format!("{name} stopped by itself"),
+            Ok(Ok(_)) => format!("{name} stopped by itself"),
             Ok(Err(error)) => format!("{name}: {error}"),
             Err(error) => format!("{name} panicked: {error}"),
         })
@@ -170,7 +170,13 @@ impl Fleet {
         members.iter().map(row).collect()
     }
 
-    fn take(&self, name: &str) -> Option<(WorkerHandle, JoinHandle<Result<(), kcl_core::Error>>)> {
+    fn take(
+        &self,
+        name: &str,
+    ) -> Option<(
+        WorkerHandle,
+        JoinHandle<Result<kcl_core::Stopped, kcl_core::Error>>,
+    )> {
         let mut members = self.members();
         let member = members.get_mut(name)?;
         Some((member.handle.clone(), member.task.take()?))

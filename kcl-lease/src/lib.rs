@@ -44,7 +44,7 @@ pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
 pub use self::environment::Environment;
-pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::fleet::{Broken, Fleet, FleetOptions, FleetStatus, JoinError};
 pub use self::health::{Activity, Cause, Health, Problem};
 pub use self::ids::{FencingToken, LeaseKey, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};

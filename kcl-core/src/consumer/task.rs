@@ -5,7 +5,7 @@ mod ending;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -73,6 +73,8 @@ pub(crate) struct ConsumerParts {
     pub(crate) outcomes: Outcomes,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
+    /// When the worker stops: until when it may.
+    pub(crate) stopping: watch::Receiver<Option<Instant>>,
 }
 
 /// Processes one shard until its lease is lost or given up.
@@ -119,8 +121,8 @@ struct Task {
     children: Vec<Child>,
     retry: Retry,
     hush: Hush,
-    /// When a call that keeps the lease from being given up is no longer waited for.
-    drain_deadline: Option<Instant>,
+    /// When the lease was first seen to be given up soon.
+    drain_began: Arc<OnceLock<Instant>>,
 }
 
 struct Reader {
@@ -136,7 +138,7 @@ impl Task {
             monitor,
             standing: held.watch(),
             machine: Machine::new(held.lease().has_ended()),
-            checkpointer: Checkpointer::new(held.clone()),
+            checkpointer: Checkpointer::new(held.clone(), env.clone()),
             processor: None,
             reader: None,
             delivery: None,
@@ -145,7 +147,7 @@ impl Task {
             children: Vec::new(),
             retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
             hush: Hush::default(),
-            drain_deadline: None,
+            drain_began: Arc::default(),
             parts,
             held,
         }
@@ -520,26 +522,21 @@ impl Task {
     }
 
     /// Lets a call of the processor run. It is never cancelled; but when the lease is to be given up and the call takes
-    /// longer than the drain time-out, the lease is given up without it.
+    /// longer than there is time for, the lease is given up without it.
     async fn supervise<T>(
         &mut self,
         name: &'static str,
         call: impl Future<Output = Result<T, ProcessorError>>,
     ) -> Result<T, ProcessorError> {
         let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+        let mut leaving = pin!(self.leave_without(name));
         let began = Instant::now();
         let mut reminder = began + LONG_CALL;
         loop {
             tokio::select! {
                 biased;
                 result = &mut call => return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic))),
-                () = self.drain_expired() => {
-                    tracing::warn!(shard = %self.shard, call = name, "the call outlasts the drain time-out; giving the lease up");
-                    if let Err(error) = self.held.give_up().await {
-                        tracing::warn!(shard = %self.shard, %error, "cannot give the lease up");
-                    }
-                    self.drain_deadline = Some(Instant::now() + Duration::from_secs(1));
-                }
+                () = &mut leaving => {}
                 () = sleep_until(reminder) => {
                     let seconds = began.elapsed().as_secs();
                     tracing::warn!(shard = %self.shard, call = name, seconds, "the processor is still busy with one call");
@@ -549,24 +546,35 @@ impl Task {
         }
     }
 
-    /// Completes when the lease is to be given up, has not been, and the time for it is over.
-    async fn drain_expired(&mut self) {
-        let mut standing = self.held.watch();
-        if standing
-            .wait_for(|standing| matches!(standing, Standing::Draining { .. }))
-            .await
-            .is_err()
-        {
-            return std::future::pending().await;
-        }
-        let timeout = self.parts.drain_timeout;
-        sleep_until(
-            *self
-                .drain_deadline
-                .get_or_insert_with(|| Instant::now() + timeout),
-        )
-        .await;
-        if !matches!(self.held.standing(), Standing::Draining { .. }) {
+    /// Gives the lease up once a call may no longer keep it. Never completes.
+    fn leave_without(&mut self, call: &'static str) -> impl Future<Output = ()> + use<> {
+        let (held, shard) = (self.held.clone(), self.shard.clone());
+        let (timeout, mut stopping) = (self.parts.drain_timeout, self.parts.stopping.clone());
+        let began = self.drain_began.clone();
+        async move {
+            let mut standing = held.watch();
+            let is_draining = |standing: &Standing| matches!(standing, Standing::Draining { .. });
+            if standing.wait_for(is_draining).await.is_err() {
+                return std::future::pending().await;
+            }
+            let deadline = *began.get_or_init(Instant::now) + timeout;
+            loop {
+                let at = stopping
+                    .borrow_and_update()
+                    .map_or(deadline, |at| at.min(deadline));
+                tokio::select! {
+                    biased;
+                    () = sleep_until(at) => break,
+                    Ok(()) = stopping.changed() => {}
+                }
+            }
+            while is_draining(&held.standing()) {
+                tracing::warn!(%shard, call, "the call outlasts the drain time-out; giving the lease up");
+                if let Err(error) = held.give_up().await {
+                    tracing::warn!(%shard, %error, "cannot give the lease up");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
             std::future::pending().await
         }
     }

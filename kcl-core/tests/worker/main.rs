@@ -2,10 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "also in the helpers of tests")]
 
+mod accounts;
+mod broken;
 mod checkpoints;
 mod failures;
 mod fleets;
 mod resharding;
+mod stops;
 mod world;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ mod lead;
 mod leave;
 mod options;
 mod shared;
+mod watched;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
+pub use self::watched::Broken;
+use self::watched::watched;
 use crate::environment::Environment;
 use crate::health::{Health, Problem};
 use crate::ids::{LeaseKey, WorkerId};
@@ -117,6 +120,7 @@ impl Fleet {
             scan: Notify::new(),
             leaving: CancellationToken::new(),
             resigning: CancellationToken::new(),
+            broken: watch::Sender::new(None),
             is_leader: watch::Sender::new(false),
             table: watch::Sender::new(None),
             acquired,
@@ -134,32 +138,57 @@ impl Fleet {
 
     fn start(shared: Arc<Shared>) -> Self {
         let mut loops = JoinSet::new();
+        let (broken, never) = (shared.broken.clone(), || false);
         let renewing = Arc::clone(&shared);
-        loops.spawn(async move {
-            let concurrency = renewing.options.renewal_concurrency;
-            renewing
-                .keeper
-                .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
-                .await;
-        });
+        loops.spawn(watched(
+            "renewing the leases",
+            broken.clone(),
+            never,
+            async move {
+                let concurrency = renewing.options.renewal_concurrency;
+                renewing
+                    .keeper
+                    .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
+                    .await;
+            },
+        ));
         if shared.meter.has_source() {
             let measuring = Arc::clone(&shared);
-            loops.spawn(async move { measuring.meter.keep_sampling(&measuring.health).await });
+            let work = async move { measuring.meter.keep_sampling(&measuring.health).await };
+            loops.spawn(watched("measuring the load", broken.clone(), never, work));
         }
+        let may_stop = |shared: &Arc<Shared>| {
+            let leaving = shared.leaving.clone();
+            move || leaving.is_cancelled()
+        };
         let discovering = Arc::clone(&shared);
-        loops.spawn(async move { discover::keep_discovering(&discovering).await });
+        let work = async move { discover::keep_discovering(&discovering).await };
+        loops.spawn(watched(
+            "looking for assigned leases",
+            broken.clone(),
+            may_stop(&shared),
+            work,
+        ));
         let (announces, announcing) = watch::channel(true);
         let announcer = Arc::clone(&shared);
-        loops.spawn(async move {
+        let work = async move {
             announce::keep_announced(&announcer).await;
             announces.send_replace(false);
-        });
+        };
+        loops.spawn(watched(
+            "reporting to the leader",
+            broken.clone(),
+            may_stop(&shared),
+            work,
+        ));
         let (leads, leading) = watch::channel(true);
-        let leader = Arc::clone(&shared);
-        loops.spawn(async move {
+        let (leader, resigning) = (Arc::clone(&shared), shared.resigning.clone());
+        let work = async move {
             lead::keep_leading(&leader).await;
             leads.send_replace(false);
-        });
+        };
+        let may_end = move || resigning.is_cancelled();
+        loops.spawn(watched("leading, or waiting to lead", broken, may_end, work));
         Self {
             shared,
             loops: Arc::new(Mutex::new(loops)),
@@ -231,6 +260,19 @@ impl Fleet {
             leases_held: self.held().len(),
             workers: knowledge.workers,
             problems: self.shared.health.list(),
+        }
+    }
+
+    /// Completes when a loop of this worker ended although it may not: the worker should leave, as far as it can.
+    pub async fn broken(&self) -> Broken {
+        let mut broken = self.shared.broken.subscribe();
+        loop {
+            if let Some(broken) = &*broken.borrow_and_update() {
+                return broken.clone();
+            }
+            if broken.changed().await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
 

@@ -152,7 +152,7 @@ fn an_outage_costs_nothing_however_long_it_lasts() {
 #[test]
 fn a_bad_record_without_another_is_kept_until_something_else_shows_that_it_is_bad() {
     let mut scene = Scene {
-        batches: Vec::from_iter([0..1]),
+        batches: std::iter::once(0..1).collect(),
         bad: BTreeSet::from([0]),
         ..Scene::default()
     };
