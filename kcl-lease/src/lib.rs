@@ -38,6 +38,7 @@ mod lease;
 mod load;
 pub mod plan;
 mod store;
+mod trouble;
 
 pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
@@ -56,3 +57,4 @@ pub use self::store::{
     StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,
     conformance,
 };
+pub use self::trouble::{Condition, Trouble};

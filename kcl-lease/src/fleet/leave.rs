@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::Fleet;
+use super::discover::assigned_now;
 use crate::ids::LeaseKey;
 use crate::lease::Lease;
 use crate::plan::name_successors;
@@ -119,7 +120,7 @@ impl Fleet {
     async fn decline_unclaimed(&self, is_free: impl Fn(&LeaseKey) -> bool) -> Result<(), StoreError> {
         let me = self.shared.me();
         let mut mine: BTreeSet<_> = self.shared.created().iter().cloned().collect();
-        mine.extend(self.shared.store.assigned_to(me).await?);
+        mine.extend(assigned_now(&self.shared).await?);
         for key in mine {
             if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;

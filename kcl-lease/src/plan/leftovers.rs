@@ -46,6 +46,7 @@ mod tests {
             report_number: 0,
             report_period: None,
             metrics: BTreeMap::new(),
+            trouble: Default::default(),
         };
         let snapshot = TableSnapshot {
             workers: vec![row],
@@ -57,6 +58,8 @@ mod tests {
                 eligible,
                 overdue: false,
                 metrics: BTreeMap::new(),
+                is_unmeasured: false,
+                trouble: Default::default(),
             }],
             ..FleetView::default()
         };

@@ -59,16 +59,17 @@ struct Worker {
 }
 
 impl Loads {
-    /// By what every eligible worker reports; `None` if there is no metric that all of them have.
+    /// By what every eligible worker reports; `None` if there is no metric that all of them have. One that has only just joined
+    /// and has not measured anything counts as an average one.
     ///
     /// A lease adds as much as it has of the fleet's throughput; if no throughput is known, all leases add the same. What
     /// has changed hands since the reports is taken into account.
     pub(super) fn reported(view: &FleetView, report_interval: Duration) -> Option<Self> {
         let eligible: Vec<_> = view.workers.iter().filter(|worker| worker.eligible).collect();
-        let first = eligible.first()?;
-        let names = first.metrics.keys();
+        let measured = eligible.iter().filter(|worker| !worker.is_unmeasured);
+        let names = measured.clone().next()?.metrics.keys();
         let common: Vec<_> = names
-            .filter(|name| eligible.iter().all(|worker| worker.metrics.contains_key(*name)))
+            .filter(|name| measured.clone().all(|worker| worker.metrics.contains_key(*name)))
             .collect();
         if common.is_empty() {
             return None;
@@ -84,8 +85,15 @@ impl Loads {
                 };
                 Some((worker.id.clone(), worker_now))
             });
-            let workers: BTreeMap<_, _> = reports.collect();
+            let mut workers: BTreeMap<_, _> = reports.collect();
             let mean = mean(&workers);
+            let average = Worker {
+                value: mean,
+                max: workers.values().map(|worker| worker.max).fold(100.0, f64::min),
+            };
+            for worker in &eligible {
+                workers.entry(worker.id.clone()).or_insert(average);
+            }
             let target_kbps = average_kbps * per_worker;
             Measure {
                 workers,

@@ -9,6 +9,7 @@ mod lease_history;
 mod leftovers;
 mod loads;
 mod observe;
+mod rescue;
 mod standstill;
 mod successors;
 mod variance;
@@ -16,7 +17,7 @@ mod view;
 
 pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
 pub use self::digest::counter_digest;
-pub use self::heirs::name_heirs;
+pub use self::heirs::{HEIRS, name_heirs};
 pub use self::leftovers::leftovers;
 pub use self::observe::{Observer, ObserverOptions, Sighting};
 pub use self::standstill::Standstills;

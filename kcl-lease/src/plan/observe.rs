@@ -388,6 +388,9 @@ impl Observer {
             eligible: is_alive && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
             metrics: row.metrics.clone(),
+            // Its first report, with which a measurement can only begin.
+            is_unmeasured: row.metrics.is_empty() && row.report_number == 1,
+            trouble: row.trouble.clone(),
         }
     }
 }

@@ -354,6 +354,7 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
                 max_utilization: 80.0,
             },
         )]),
+        trouble: Default::default(),
     };
     store.report(&row(1)).await.expect("reported");
     store.report(&row(2)).await.expect("reported");

@@ -114,6 +114,7 @@ fn worker(id: &str) -> WorkerRow {
         report_number: 1,
         report_period: Some(Duration::from_secs(3)),
         metrics: BTreeMap::new(),
+        trouble: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
             report_number: 0,
             report_period: None,
             metrics: BTreeMap::new(),
+            trouble: Default::default(),
         };
         store.report(&row).await.unwrap();
     }

@@ -5,6 +5,8 @@ mod joining;
 mod leading;
 mod leaving;
 mod loads;
+mod telling;
+mod troubled;
 mod taking_up;
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -61,6 +63,12 @@ impl TestWorker {
 
     fn count(&self) -> usize {
         self.fleet.held().iter().filter(|held| held.is_valid()).count()
+    }
+
+    /// The codes of its problems.
+    fn problems(&self) -> Vec<&'static str> {
+        let problems = self.fleet.status().problems;
+        problems.iter().map(|problem| problem.code).collect()
     }
 
     fn leads(&self) -> bool {

@@ -23,6 +23,7 @@ async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
         report_number: 0,
         report_period: None,
         metrics: BTreeMap::new(),
+        trouble: Default::default(),
     };
     store.report(&peer).await.unwrap();
     let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);

@@ -39,6 +39,7 @@ fn worker(id: &str, reported_at: u64) -> WorkerRow {
         report_number: 0,
         report_period,
         metrics: BTreeMap::new(),
+        trouble: Default::default(),
     }
 }
 
