@@ -10,3 +10,4 @@ mod retention;
 mod start;
 mod takeover;
 mod tcp;
+mod troubled;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::aws::CallError;
+use crate::trouble::{Failure, Vitals, Work, is_of_the_worker};
 use crate::worker::{ShardState, ShardStatus};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
@@ -25,6 +26,7 @@ struct Inner {
     reading_error: Option<String>,
     records: u64,
     bytes: u64,
+    vitals: Vitals,
 }
 
 impl ShardMonitor {
@@ -40,6 +42,7 @@ impl ShardMonitor {
                 reading_error: None,
                 records: 0,
                 bytes: 0,
+                vitals: Vitals::default(),
             }),
         }
     }
@@ -49,6 +52,10 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.state = state;
         inner.reason = reason;
+        inner.vitals.is_idle = match state {
+            ShardState::Initializing | ShardState::Processing | ShardState::Ending => false,
+            ShardState::WaitingOnParents | ShardState::Draining | ShardState::Lost => true,
+        };
     }
 
     /// A step of the consumer succeeded.
@@ -59,11 +66,19 @@ impl ShardMonitor {
         inner.bytes += bytes;
         inner.processing_error = None;
         inner.attempts = 0;
+        let work = work_in(inner.state);
+        inner.vitals.succeeded(work, Instant::now());
     }
 
     /// A step of the consumer failed.
     pub(crate) fn failed(&self, error: String, attempts: u32) {
         let mut inner = self.inner();
+        let failure = Failure {
+            since: Instant::now(),
+            error: error.clone(),
+        };
+        let work = work_in(inner.state);
+        inner.vitals.failed(work, failure);
         inner.processing_error = Some(error);
         inner.attempts = attempts;
     }
@@ -73,21 +88,37 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.processing_error = None;
         inner.attempts = 0;
+        let work = work_in(inner.state);
+        inner.vitals.recovered(work);
     }
 
     /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
     pub(crate) fn read(&self, records: usize, millis_behind_latest: Option<u64>, all_processed: bool) {
         let mut inner = self.inner();
         inner.reading_error = None;
+        inner.vitals.succeeded(Work::Reading, Instant::now());
         inner.millis_behind_latest = millis_behind_latest.or(inner.millis_behind_latest);
         if records == 0 && all_processed {
             inner.progress_at = Instant::now();
         }
     }
 
-    /// A read failed.
-    pub(crate) fn read_failed(&self, error: &CallError) {
-        self.inner().reading_error = Some(error.to_string());
+    /// A read that was started at `started` failed.
+    pub(crate) fn read_failed(&self, error: &CallError, started: Instant) {
+        let mut inner = self.inner();
+        let failure = Failure {
+            since: started,
+            error: error.to_string(),
+        };
+        if is_of_the_worker(error.class) {
+            inner.vitals.failed(Work::Reading, failure);
+        }
+        inner.reading_error = Some(error.to_string());
+    }
+
+    /// What works here and what does not.
+    pub(crate) fn vitals(&self) -> Vitals {
+        self.inner().vitals.clone()
     }
 
     /// How long ago the shard last got ahead.
@@ -120,5 +151,13 @@ impl ShardMonitor {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the consumer does in a state.
+fn work_in(state: ShardState) -> Work {
+    match state {
+        ShardState::WaitingOnParents | ShardState::Initializing => Work::Initializing,
+        _ => Work::Processing,
     }
 }

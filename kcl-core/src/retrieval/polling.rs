@@ -103,7 +103,7 @@ impl Poller {
                 Ok(page) => page,
                 Err(error) => {
                     drop(room);
-                    self.monitor.read_failed(&error);
+                    self.monitor.read_failed(&error, started);
                     if hush.may_speak() {
                         tracing::warn!(shard = %self.shard, %error, attempts = retry.attempts() + 1, "cannot read");
                     }

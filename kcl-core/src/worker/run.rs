@@ -19,6 +19,7 @@ use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
+use crate::trouble::{Vitals, watch_over};
 
 const JOINING: Activity = Activity {
     code: "joining-failing",
@@ -53,6 +54,13 @@ pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Resul
     let discovery = worker.discovery.clone();
     let leading = fleet.clone();
     let discovering = AbortOnDropHandle::new(tokio::spawn(async move { discovery.run(&leading).await }));
+    let watching = AbortOnDropHandle::new(tokio::spawn(watch_over(
+        fleet.clone(),
+        worker.discovery.stream.clone(),
+        worker.shared.health.clone(),
+        worker.fleet.failover_time,
+        vitals_of(&worker.shared),
+    )));
     let mut consumers = Consumers::new(&worker, fleet.clone());
     loop {
         tokio::select! {
@@ -67,10 +75,25 @@ pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Resul
     tracing::info!(worker = %worker.shared.worker_id, shards = consumers.tasks.len(), "worker stops");
     fleet.prepare_to_leave().await;
     consumers.drain(worker.drain_timeout + AFTER_DRAIN).await;
-    drop(discovering);
+    drop((discovering, watching));
     fleet.leave().await;
     tracing::info!(worker = %worker.shared.worker_id, "worker stopped");
     Ok(())
+}
+
+/// What works and what fails in each shard of a worker.
+fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + Send + 'static {
+    let shared = Arc::downgrade(shared);
+    move || {
+        let Some(shared) = shared.upgrade() else {
+            return BTreeMap::new();
+        };
+        let shards = shared.shards();
+        let vitals = shards
+            .iter()
+            .map(|(key, (_, monitor))| (key.clone(), monitor.vitals()));
+        vitals.collect()
+    }
 }
 
 /// Joins the fleet; a failure that may pass is shown and retried.

@@ -135,7 +135,10 @@ impl Detour {
 }
 
 fn assigned_in(table: &TableSnapshot, me: &WorkerId) -> Vec<LeaseKey> {
-    let mine = table.leases.iter().filter(|lease| lease.owner.as_ref() == Some(me));
+    let mine = table
+        .leases
+        .iter()
+        .filter(|lease| lease.owner.as_ref() == Some(me));
     mine.map(|lease| lease.key.clone()).collect()
 }
 

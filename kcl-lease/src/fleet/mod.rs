@@ -18,8 +18,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::FleetOptions;
 use self::declared::Declared;
+pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 use crate::environment::Environment;
 use crate::health::Problem;

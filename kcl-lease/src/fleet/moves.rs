@@ -140,7 +140,12 @@ mod tests {
     fn a_plan_that_cannot_be_written_is_repeated_ever_less_often() {
         let (options, mut pace) = (FleetOptions::new("w"), WritePace::default());
         let failed = Written::default();
-        failed.fail(StoreError::new(StoreErrorKind::Throttled, "writing", "t", "slow down"));
+        failed.fail(StoreError::new(
+            StoreErrorKind::Throttled,
+            "writing",
+            "t",
+            "slow down",
+        ));
         let pauses: Vec<_> = (0..5)
             .filter_map(|_| pace.pause_after(&failed, &options))
             .map(|pause| pause.as_secs())

@@ -75,17 +75,30 @@ mod tests {
     fn a_table_that_throttles_is_scanned_less_often_until_it_gives_what_is_asked() {
         let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
         assert_eq!(seconds(pace.after_success(&options, 1.0, 1)), 1.0);
-        let throttled = |pace: &mut ScanPace| seconds(pace.after_failure(&options, StoreErrorKind::Throttled));
+        let throttled =
+            |pace: &mut ScanPace| seconds(pace.after_failure(&options, StoreErrorKind::Throttled));
         let pauses: Vec<_> = (0..4).map(|_| throttled(&mut pace)).collect();
-        assert_eq!(pauses, [2.0, 2.5, 2.5, 2.5], "at most a quarter of the fail-over time");
+        assert_eq!(
+            pauses,
+            [2.0, 2.5, 2.5, 2.5],
+            "at most a quarter of the fail-over time"
+        );
         let mut recovering = std::iter::from_fn(|| Some(seconds(pace.after_success(&options, 1.0, 1))));
         let first: Vec<_> = recovering.by_ref().take(4).collect();
-        assert_eq!(first, [16.0, 12.8, 10.2, 8.2], "as it can do with half as much and half of that ...");
+        assert_eq!(
+            first,
+            [16.0, 12.8, 10.2, 8.2],
+            "as it can do with half as much and half of that ..."
+        );
         assert_eq!(recovering.nth(20), Some(1.0));
         for _ in 0..100 {
             pace.after_failure(&options, StoreErrorKind::Throttled);
         }
-        assert_eq!(seconds(pace.after_success(&options, 1.0, 1)), 20.0, "twice the fail-over time");
+        assert_eq!(
+            seconds(pace.after_success(&options, 1.0, 1)),
+            20.0,
+            "twice the fail-over time"
+        );
     }
 
     #[test]
@@ -93,7 +106,11 @@ mod tests {
         let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
         let mut fail = || seconds(pace.after_failure(&options, StoreErrorKind::Unavailable));
         assert_eq!([fail(), fail(), fail(), fail()], [1.0, 2.0, 2.5, 2.5]);
-        assert_eq!(seconds(pace.after_success(&options, 1.0, 1)), 1.0, "it is well again");
+        assert_eq!(
+            seconds(pace.after_success(&options, 1.0, 1)),
+            1.0,
+            "it is well again"
+        );
     }
 
     #[test]
@@ -101,6 +118,10 @@ mod tests {
         let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
         assert_eq!(seconds(pace.after_success(&options, 5.0, 100)), 10.0);
         assert_eq!(seconds(pace.after_success(&options, 5.0, 0)), 1.0);
-        assert_eq!(seconds(pace.after_success(&options, 400.0, 100)), 20.0, "but not less often");
+        assert_eq!(
+            seconds(pace.after_success(&options, 400.0, 100)),
+            20.0,
+            "but not less often"
+        );
     }
 }

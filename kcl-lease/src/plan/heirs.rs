@@ -62,7 +62,11 @@ mod tests {
             metrics: BTreeMap::new(),
             is_unmeasured: false,
             trouble: Trouble {
-                condition: if word.starts_with('s') { Condition::Unfit } else { Condition::Well },
+                condition: if word.starts_with('s') {
+                    Condition::Unfit
+                } else {
+                    Condition::Well
+                },
                 ..Trouble::default()
             },
         };

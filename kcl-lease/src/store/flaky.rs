@@ -91,7 +91,12 @@ impl FlakyStore {
         let one_less = |left: usize| left.checked_sub(1);
         let relaxed = Ordering::Relaxed;
         match self.throttled[kind].fetch_update(relaxed, relaxed, one_less) {
-            Ok(_) => Err(StoreError::new(StoreErrorKind::Throttled, "testing", "t", "too fast")),
+            Ok(_) => Err(StoreError::new(
+                StoreErrorKind::Throttled,
+                "testing",
+                "t",
+                "too fast",
+            )),
             Err(_) => Ok(()),
         }
     }

@@ -5,9 +5,9 @@ mod joining;
 mod leading;
 mod leaving;
 mod loads;
+mod taking_up;
 mod telling;
 mod troubled;
-mod taking_up;
 
 use std::time::{Duration, UNIX_EPOCH};
 

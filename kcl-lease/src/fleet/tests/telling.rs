@@ -52,7 +52,11 @@ async fn assignments_are_found_without_the_owner_index() {
         let (start, scans) = (Instant::now(), flaky.scans());
         sleep(FAILOVER).await;
         let scans = flaky.scans() - scans;
-        assert!(scans <= 22, "{scans} scans of two workers in {:?}", start.elapsed());
+        assert!(
+            scans <= 22,
+            "{scans} scans of two workers in {:?}",
+            start.elapsed()
+        );
         flaky.set_index_failure(None);
         sleep(Duration::from_secs(2)).await;
         assert!(b.problems().is_empty(), "{:?}", b.problems());

@@ -170,7 +170,10 @@ fn decode_trouble(item: &Item) -> Trouble {
     };
     Trouble {
         condition: condition.map(Condition::parse).unwrap_or_default(),
-        failing: failing.into_iter().map(|key| LeaseKey::from(key.as_str())).collect(),
+        failing: failing
+            .into_iter()
+            .map(|key| LeaseKey::from(key.as_str()))
+            .collect(),
     }
 }
 

@@ -126,8 +126,9 @@ pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(
             }
         }
         if Instant::now() >= deadline {
-            let message =
-                format!("table is still not active, or index {OWNER_INDEX} is being deleted, after the creation time-out");
+            let message = format!(
+                "table is still not active, or index {OWNER_INDEX} is being deleted, after the creation time-out"
+            );
             return Err(StoreError::new(
                 StoreErrorKind::Unavailable,
                 PREPARE,
