@@ -8,6 +8,7 @@ mod processors;
 mod reshard;
 mod retention;
 mod start;
+mod table;
 mod takeover;
 mod tcp;
 mod troubled;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kcl_lease::{Activity, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError};
+use kcl_lease::{
+    Activity, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError, TableSnapshot,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -87,17 +89,25 @@ pub(crate) struct Discovery {
 impl Discovery {
     /// Creates the leases that the table lacks; the number of those that were new.
     pub(crate) async fn create_missing(&self) -> Result<usize, DiscoveryError> {
-        let leases = self.store.scan().await?.leases;
-        let missing = if leases.is_empty() {
+        let TableSnapshot {
+            leases, unreadable, ..
+        } = self.store.scan().await?;
+        let is_first = leases.is_empty() && unreadable.is_empty();
+        let missing = if is_first {
             self.bootstrap().await?
         } else {
             let leased: BTreeMap<_, _> = leases
                 .iter()
                 .map(|lease| (ShardId::from(&lease.key), lease.has_ended()))
+                // Somebody has to correct them; their shards are leased.
+                .chain(
+                    unreadable
+                        .iter()
+                        .map(|row| (ShardId::from(row.key.as_str()), false)),
+                )
                 .collect();
             missing_leases(&self.stream.list_shards(None).await?, &leased, self.initial)
         };
-        let is_first = leases.is_empty();
         let created = self.create(missing).await?;
         if created > 0 {
             tracing::info!(stream = %self.stream.stream(), created, is_first, "created leases");
@@ -245,7 +255,10 @@ impl Discovery {
 
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
         let leases = self.leases(fleet).await?;
-        if leases.is_empty() {
+        let table = fleet.table().borrow().clone();
+        // Where rows cannot be read there seem to be holes that are none: that is not looked into every second.
+        let is_unclear = table.is_some_and(|table| !table.unreadable.is_empty());
+        if leases.is_empty() || is_unclear {
             if self.create_missing().await? > 0 {
                 fleet.request_scan();
             }

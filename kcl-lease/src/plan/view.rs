@@ -78,7 +78,7 @@ pub struct WorkerView {
     pub overdue: bool,
     /// How busy it says it is.
     pub metrics: BTreeMap<String, WorkerMetric>,
-    /// It has only just joined, and has not measured yet how busy it is.
+    /// It has only just joined, and has not measured for long enough how busy it is.
     pub is_unmeasured: bool,
     /// What it says of its own work.
     pub trouble: Trouble,

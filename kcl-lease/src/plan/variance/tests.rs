@@ -134,22 +134,27 @@ fn check(table: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn a_newcomer_without_a_measurement_counts_as_an_average_worker() {
+fn a_newcomer_without_a_measurement_is_as_busy_as_its_leases_make_it() {
     check(&[
         (
             "it gets its share of what is free, and not all of it",
             "a 90: 1@10 2@10 | b 90: 3@10 4@10 | c new: | -: 5@10 6@10 7@10",
-            "5=c 6=a 7=b 2>c",
+            "5=c 6=c 7=c",
         ),
         (
             "what it has got meanwhile counts",
             "a 90: 1@10 2@10 | b new: 3@10<-1 4@10<-1 | -: 5@10",
+            "5=b",
+        ),
+        (
+            "also if nobody saw when it came",
+            "a 90: 1@10 2@10 | b new: 3@10 4@10 6@10 | -: 5@10",
             "5=a",
         ),
         (
             "it is welcomed like any other",
             "a 90: 1@10 2@10 | b 90: 3@10 4@10 | c new:",
-            "2>c",
+            "1>c",
         ),
         (
             "where nobody reports a load there is none to go by",
