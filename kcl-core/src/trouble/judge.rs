@@ -222,7 +222,7 @@ impl Judge {
             .max_by_key(|failing| failing.is_proved);
         match (&self.fitness, worst) {
             (Fitness::Unfit { cause, since, .. } | Fitness::OnTrial { cause, since }, _)
-                if self.is_over(cause, *since, evidence, now) =>
+                if self.is_over(cause, *since, evidence, now) || self.has_passed(evidence, now) =>
             {
                 if evidence.shards.len() > 1 {
                     Fitness::Recovering { since: now }
@@ -286,6 +286,22 @@ impl Judge {
                 has_done(Work::Processing) && now.saturating_duration_since(since) >= self.times.failover * 3
             }
         }
+    }
+
+    /// Whether a trial has lasted for as long as failures would have needed to prove something, and there was none. There may
+    /// be no lease to try it with, or no record to process: then there is no reason to keep the worker waiting.
+    fn has_passed(&self, evidence: &Evidence, now: Instant) -> bool {
+        let Fitness::OnTrial { cause, since } = &self.fitness else {
+            return false;
+        };
+        let (patience, fails) = match cause {
+            Cause::Failing(work, ..) => {
+                let fails = |vitals: &Vitals| vitals.failure(*work).is_some();
+                (self.times.patience(*work), evidence.shards.values().any(fails))
+            }
+            Cause::Blocked => (self.times.failover * 3, false),
+        };
+        !fails && now.saturating_duration_since(*since) >= patience
     }
 
     fn unfit(&mut self, cause: Cause, now: Instant) -> Fitness {

@@ -240,6 +240,22 @@ fn a_new_lease_that_initializes_does_not_show_that_reads_work() {
 }
 
 #[test]
+fn a_trial_in_which_nothing_fails_is_passed_though_there_was_nothing_to_do() {
+    for lease in [None, Some("2")] {
+        let mut play = Play::of(&["1"]);
+        play.pass(61, &["r 1", "P 1"]);
+        play.is_relieved();
+        assert_eq!(play.pass(30, &[]), [(OnTrial, 91)]);
+        let happens = lease.map(|lease| {
+            play.is_given(lease);
+            format!("r {lease}")
+        });
+        let happens: Vec<_> = happens.iter().map(String::as_str).collect();
+        assert_eq!(play.pass(70, &happens), [(Well, 151)], "{lease:?}");
+    }
+}
+
+#[test]
 fn a_process_that_was_frozen_has_not_failed_meanwhile() {
     let mut play = Play::of(&["1"]);
     play.pass(2, &["r 1"]);
