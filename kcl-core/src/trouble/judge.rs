@@ -34,6 +34,11 @@ impl Times {
         self.patience(work) / 4
     }
 
+    /// For so long it is ailing, at least, before it is unfit.
+    fn notice(self, work: Work) -> Duration {
+        self.suspicion(work).max(Duration::from_secs(3))
+    }
+
     /// The pause before the first trial; each that fails doubles it.
     fn first_pause(self) -> Duration {
         self.failover * 3
@@ -78,7 +83,9 @@ enum Fitness {
     Well {
         since: Instant,
     },
-    Ailing,
+    Ailing {
+        since: Instant,
+    },
     /// It could not work, kept what it had because nobody else could either, and can again. It is given nothing until the
     /// others must have noticed too that they can.
     Recovering {
@@ -231,21 +238,27 @@ impl Judge {
                 }
             }
             (Fitness::Unfit { .. }, _) => self.retried(evidence, now),
-            (_, Some(failing)) if failing.is_proved => self.unfit(failing.cause, now),
+            (Fitness::OnTrial { .. }, Some(failing)) if failing.is_proved => self.unfit(failing.cause, now),
             (Fitness::OnTrial { .. }, _) => self.fitness.clone(),
+            (Fitness::Ailing { since }, Some(failing))
+                if failing.is_proved && self.has_been_said(&failing, *since, now) =>
+            {
+                self.unfit(failing.cause, now)
+            }
             (Fitness::Recovering { since }, None)
                 if now.saturating_duration_since(*since) < self.times.recovery() =>
             {
                 self.fitness.clone()
             }
-            (Fitness::Ailing | Fitness::Recovering { .. } | Fitness::Well { .. }, Some(_)) => Fitness::Ailing,
+            (Fitness::Ailing { since }, Some(_)) => Fitness::Ailing { since: *since },
+            (Fitness::Recovering { .. } | Fitness::Well { .. }, Some(_)) => Fitness::Ailing { since: now },
             (Fitness::Well { since }, None) => {
                 if now.saturating_duration_since(*since) >= self.times.longest_pause() {
                     self.pause = self.times.first_pause();
                 }
                 Fitness::Well { since: *since }
             }
-            (Fitness::Ailing | Fitness::Recovering { .. }, None) => Fitness::Well { since: now },
+            (Fitness::Ailing { .. } | Fitness::Recovering { .. }, None) => Fitness::Well { since: now },
         }
     }
 
@@ -268,6 +281,15 @@ impl Judge {
 
     fn lasted(&self, since: Instant, now: Instant) -> Duration {
         now.saturating_duration_since(since.max(self.awake_since))
+    }
+
+    /// Whether it has been ailing for so long that all others that fail must have noticed, too. A call that nobody answers fails
+    /// only after a while, in each worker at another moment.
+    fn has_been_said(&self, failing: &Failing, since: Instant, now: Instant) -> bool {
+        let Cause::Failing(work, ..) = failing.cause else {
+            return true;
+        };
+        now.saturating_duration_since(since) >= self.times.notice(work)
     }
 
     /// Whether what an unfit worker could not do has worked since.
@@ -359,7 +381,7 @@ impl Judge {
     fn condition(&self) -> Condition {
         match self.fitness {
             Fitness::Well { .. } => Condition::Well,
-            Fitness::Ailing | Fitness::Recovering { .. } => Condition::Ailing,
+            Fitness::Ailing { .. } | Fitness::Recovering { .. } => Condition::Ailing,
             Fitness::Unfit { .. } => Condition::Unfit,
             Fitness::OnTrial { .. } => Condition::OnTrial,
         }
@@ -371,7 +393,7 @@ impl Judge {
 
     fn text(&self, now: Instant) -> Option<String> {
         let (cause, next) = match &self.fitness {
-            Fitness::Well { .. } | Fitness::Ailing | Fitness::Recovering { .. } => return None,
+            Fitness::Well { .. } | Fitness::Ailing { .. } | Fitness::Recovering { .. } => return None,
             Fitness::Unfit { cause, retry_at, .. } => {
                 let pause = retry_at.saturating_duration_since(now).as_secs();
                 (cause, format!("it is tried again in {pause} s"))

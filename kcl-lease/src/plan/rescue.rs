@@ -30,6 +30,8 @@ pub(super) fn rescue(assignment: &mut Assignment, view: &FleetView, movable: &[&
         };
         let is_to_go = match conditions.get(owner) {
             Some(Condition::Unfit) => true,
+            // It may be that all of them fail.
+            Some(Condition::Ailing) => continue,
             Some(Condition::OnTrial) => assignment.counts.get(owner).is_some_and(|count| *count > 1),
             _ => false,
         };

@@ -240,6 +240,22 @@ fn a_new_lease_that_initializes_does_not_show_that_reads_work() {
 }
 
 #[test]
+fn a_failure_that_takes_long_to_notice_is_said_before_leases_go() {
+    let mut play = Play::of(&["1", "2"]);
+    play.pass(1, &["r 1 2"]);
+    play.pass(30, &[]);
+    // A call that was begun half a minute ago.
+    let failure = Failure {
+        since: play.now() - Duration::from_secs(30),
+        error: "no answer".to_owned(),
+    };
+    for vitals in play.shards.values_mut() {
+        vitals.failed(Work::Reading, failure.clone());
+    }
+    assert_eq!(play.pass(10, &[]), [(Ailing, 32), (Unfit, 37)]);
+}
+
+#[test]
 fn a_trial_in_which_nothing_fails_is_passed_though_there_was_nothing_to_do() {
     for lease in [None, Some("2")] {
         let mut play = Play::of(&["1"]);

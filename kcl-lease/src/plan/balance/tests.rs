@@ -136,6 +136,7 @@ fn leases_leave_a_worker_that_cannot_process_them_for_one_that_can() {
         // an ailing one keeps what it has
         ("a%: 1 2 | b:", "2>b"),
         ("a%: 1 | b:", ""),
+        ("a%/1: 1 2 | b: 3", ""),
         ("a%: | b: 1 2 3", ""),
         ("a%: | b: | -: 1 2", "1=b 2=b"),
         // nobody can
