@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::aws::CallError;
-use crate::trouble::{Failure, Vitals, Work, is_of_the_worker};
+use crate::trouble::{Failure, Vitals, Work};
 use crate::worker::{ShardState, ShardStatus};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
@@ -23,7 +22,7 @@ struct Inner {
     millis_behind_latest: Option<u64>,
     processing_error: Option<String>,
     attempts: u32,
-    reading_error: Option<String>,
+    reading_error: Option<(&'static str, String)>,
     records: u64,
     bytes: u64,
     vitals: Vitals,
@@ -103,22 +102,23 @@ impl ShardMonitor {
         }
     }
 
-    /// A read that was started at `started` failed.
-    pub(crate) fn read_failed(&self, error: &CallError, started: Instant) {
-        let mut inner = self.inner();
+    /// A read that was started at `started` failed, and another worker might fare better.
+    pub(crate) fn cannot_read(&self, error: String, started: Instant) {
         let failure = Failure {
             since: started,
-            error: error.to_string(),
+            error,
         };
-        if is_of_the_worker(error.class) {
-            inner.vitals.failed(Work::Reading, failure);
-        }
-        inner.reading_error = Some(error.to_string());
+        self.inner().vitals.failed(Work::Reading, failure);
     }
 
     /// What works here and what does not.
     pub(crate) fn vitals(&self) -> Vitals {
         self.inner().vitals.clone()
+    }
+
+    /// A read failed. Codes do not change: alarms may rely on them.
+    pub(crate) fn read_failed(&self, code: &'static str, error: String) {
+        self.inner().reading_error = Some((code, error));
     }
 
     /// How long ago the shard last got ahead.
@@ -142,7 +142,12 @@ impl ShardMonitor {
             last_error: inner
                 .processing_error
                 .clone()
-                .or_else(|| inner.reading_error.clone()),
+                .or_else(|| inner.reading_error.as_ref().map(|(_, error)| error.clone())),
+            last_error_code: match (&inner.processing_error, &inner.reading_error) {
+                (Some(_), _) => Some("processing-failing"),
+                (None, Some((code, _))) => Some(*code),
+                (None, None) => None,
+            },
             attempts: inner.attempts,
             records_processed: inner.records,
             bytes_processed: inner.bytes,

@@ -69,7 +69,7 @@ async fn probe(stream: StreamClient, shard: ShardId, patience: Duration) -> Resu
             return Ok(());
         };
         let (iterator, _) = stream.shard_iterator(&shard, cursor.request()).await?;
-        stream.records(&iterator, 1).await.map(|_| ())
+        stream.records(&iterator, 1, patience).await.map(|_| ())
     };
     match timeout(patience, read).await {
         Ok(Err(error)) if is_of_the_worker(error.class) => Err(error.to_string()),

@@ -59,6 +59,8 @@ pub struct ShardStatus {
     pub millis_behind_latest: Option<u64>,
     /// Why the last call of the processor or of Kinesis failed; `None` after a success.
     pub last_error: Option<String>,
+    /// Which kind of failure that is, such as `reads-denied`. Codes do not change: alarms may rely on them.
+    pub last_error_code: Option<&'static str>,
     /// Failed attempts at the same step in a row.
     pub attempts: u32,
     /// Records processed since this worker acquired the lease.

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
+use super::announce;
 use super::scan_pace::ScanPace;
 use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::{LeaseKey, WorkerId};
-use crate::keeper::at_once;
+use crate::keeper::{Acquisition, at_once};
 use crate::store::{StoreError, StoreErrorKind, TableSnapshot};
 
 const ACTIVITY: Activity = Activity {
@@ -153,7 +154,15 @@ pub(super) async fn assigned_now(shared: &Shared) -> Result<Vec<LeaseKey>, Store
 }
 
 async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
-    if let Some(held) = shared.keeper.acquire(&key).await? {
+    let mut acquisition = shared.keeper.acquire(&key, false).await?;
+    if matches!(acquisition, Acquisition::OfANamesake) {
+        // Its process before a restart, as a rule. But it may be that this one was replaced, and does not know yet.
+        if !announce::report(shared).await? {
+            return Ok(());
+        }
+        acquisition = shared.keeper.acquire(&key, true).await?;
+    }
+    if let Acquisition::Held(held) = acquisition {
         tracing::debug!(lease = %key, token = %held.fencing_token(), "lease acquired");
         // Nobody listens only when the fleet is being dropped.
         let _ = shared.acquired.send(held);

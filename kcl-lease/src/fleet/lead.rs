@@ -12,8 +12,8 @@ use crate::health::Activity;
 use crate::ids::WorkerId;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
 use crate::plan::{
-    BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, leftovers,
-    name_heirs,
+    BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
+    disagreement_with_leader, leftovers, name_heirs,
 };
 use crate::store::{StoreError, TableSnapshot, UnreadableRow};
 
@@ -31,6 +31,9 @@ const READING_ROWS: Activity = Activity {
 };
 /// So many unreadable rows are named.
 const NAMED_ROWS: usize = 3;
+
+/// The code of the problem that workers have different fail-over times.
+const DISAGREEMENT: &str = "failover-times-differ";
 
 /// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
 const STANDSTILL: f64 = 0.4;
@@ -86,6 +89,11 @@ async fn stand(
     watch: &mut Option<Watch>,
 ) -> Result<Option<Leadership>, StoreError> {
     let lock = shared.store.read_leader().await?;
+    let (ours, failover_time) = (timers.duration, shared.options.failover_time);
+    let problem = lock
+        .as_ref()
+        .and_then(|lock| disagreement_with_leader(lock, ours, failover_time));
+    tell_disagreement(shared, problem);
     let candidacy = election.consider(lock, Instant::now());
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = election.leader().cloned();
     match candidacy {
@@ -290,6 +298,7 @@ async fn assign_once(
     let view = observer.observe(&snapshot, now, shared.epoch_seconds(), sighting);
     *standstills.lock().unwrap_or_else(PoisonError::into_inner) = observer.standstills(&snapshot, now);
     tell_of_unreadable(shared, &snapshot.unreadable);
+    tell_disagreement(shared, disagreement(&snapshot, &view));
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
     let regular = now + scans.after_success(&shared.options, snapshot.read_units, 1);
     let next = next_scan(shared, &view, regular, now);
@@ -297,6 +306,13 @@ async fn assign_once(
     shared.table.send_replace(Some(Arc::new(snapshot)));
     let written = write_moves(shared, balancer.plan(&view)).await;
     Ok((next, written))
+}
+
+fn tell_disagreement(shared: &Shared, problem: Option<String>) {
+    match problem {
+        Some(problem) => shared.health.raise(DISAGREEMENT, problem),
+        None => shared.health.settle(DISAGREEMENT),
+    }
 }
 
 async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &FleetView) {
