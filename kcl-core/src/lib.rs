@@ -54,6 +54,7 @@ mod record;
 mod retrieval;
 mod retry;
 mod stream;
+mod trouble;
 mod worker;
 
 pub use async_trait::async_trait;

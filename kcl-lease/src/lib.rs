@@ -40,6 +40,7 @@ pub mod plan;
 mod seat;
 mod signing;
 mod store;
+mod trouble;
 
 pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
@@ -59,3 +60,4 @@ pub use self::store::{
     StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,
     conformance,
 };
+pub use self::trouble::{Condition, Trouble};

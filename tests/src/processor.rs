@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -25,6 +26,8 @@ pub struct Behaviour {
     pub work: Duration,
     /// Whether to checkpoint after each batch.
     pub checkpoints: bool,
+    /// While this is set, `initialize` fails.
+    pub cannot_initialize: Arc<AtomicBool>,
 }
 
 impl Default for Behaviour {
@@ -33,6 +36,7 @@ impl Default for Behaviour {
             before_batch: Arc::new(|_, _| Box::pin(async { Ok(()) })),
             work: Duration::ZERO,
             checkpoints: true,
+            cannot_initialize: Arc::default(),
         }
     }
 }
@@ -76,6 +80,9 @@ impl LedgerProcessor {
 #[async_trait]
 impl RecordProcessor for LedgerProcessor {
     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+        if self.behaviour.cannot_initialize.load(Ordering::Relaxed) {
+            return Err("no disk".into());
+        }
         self.ledger
             .begin(&self.worker, &self.shard, self.token, shard.start.as_str());
         self.note("initialize");

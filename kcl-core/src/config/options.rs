@@ -23,6 +23,7 @@ pub(crate) struct Options {
     pub(crate) hand_off_timeout: Duration,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) stop_timeout: Duration,
+    pub(crate) scan_budget: f64,
     pub(crate) audit_interval: Duration,
     pub(crate) cleanup_interval: Duration,
     pub(crate) max_records: u32,
@@ -50,6 +51,7 @@ impl Options {
             hand_off_timeout: Duration::from_secs(30),
             drain_timeout: None,
             stop_timeout: Duration::from_secs(20),
+            scan_budget: 50.0,
             audit_interval: Duration::from_secs(120),
             cleanup_interval: Duration::from_secs(60),
             max_records: 10_000,
@@ -84,6 +86,7 @@ impl Options {
         problems.check("hand_off_timeout", self.hand_off_timeout, Duration::ZERO, hour);
         problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
         problems.check("stop_timeout", self.stop_timeout, second, hour);
+        problems.check("scan_budget", self.scan_budget, 0.1, 10_000.0);
         problems.check("audit_interval", self.audit_interval, second, hour * 24);
         problems.check("cleanup_interval", self.cleanup_interval, second, hour * 24);
         // Shard iterators expire after five minutes.
@@ -158,7 +161,8 @@ struct Problems(Vec<String>);
 
 impl Problems {
     fn check<T: PartialOrd + Debug>(&mut self, option: &str, value: T, min: T, max: T) {
-        if value < min || value > max {
+        // A number that is none is in no range.
+        if !(&min..=&max).contains(&&value) {
             self.0
                 .push(format!("{option} is {value:?}; allowed are {min:?} to {max:?}"));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kcl_lease::Problem;
 use tokio::time::Instant;
 
+use crate::trouble::{Failure, Vitals, Work};
 use crate::worker::{ShardState, ShardStatus};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
@@ -26,6 +27,7 @@ struct Inner {
     records: u64,
     bytes: u64,
     skipped: u64,
+    vitals: Vitals,
 }
 
 /// What fails at present.
@@ -58,6 +60,7 @@ impl ShardMonitor {
                 records: 0,
                 bytes: 0,
                 skipped: 0,
+                vitals: Vitals::default(),
             }),
         }
     }
@@ -67,6 +70,10 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.state = state;
         inner.reason = reason;
+        inner.vitals.is_idle = match state {
+            ShardState::Initializing | ShardState::Processing | ShardState::Ending => false,
+            ShardState::WaitingOnParents | ShardState::Draining | ShardState::Lost => true,
+        };
     }
 
     /// A step of the consumer succeeded.
@@ -77,11 +84,19 @@ impl ShardMonitor {
         inner.bytes += bytes;
         inner.processing = None;
         inner.attempts = 0;
+        let work = work_in(inner.state);
+        inner.vitals.succeeded(work, Instant::now());
     }
 
     /// A step of the consumer failed.
     pub(crate) fn failed(&self, code: &'static str, text: String, attempts: u32) {
         let mut inner = self.inner();
+        let failure = Failure {
+            since: Instant::now(),
+            error: text.clone(),
+        };
+        let work = work_in(inner.state);
+        inner.vitals.failed(work, failure);
         Trouble::goes_on(&mut inner.processing, code, text);
         inner.attempts = attempts;
     }
@@ -98,16 +113,33 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.processing = None;
         inner.attempts = 0;
+        let work = work_in(inner.state);
+        inner.vitals.recovered(work);
     }
 
     /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
     pub(crate) fn read(&self, records: usize, millis_behind_latest: Option<u64>, all_processed: bool) {
         let mut inner = self.inner();
         inner.reading = None;
+        inner.vitals.succeeded(Work::Reading, Instant::now());
         inner.millis_behind_latest = millis_behind_latest.or(inner.millis_behind_latest);
         if records == 0 && all_processed {
             inner.progress_at = Instant::now();
         }
+    }
+
+    /// A read that was started at `started` failed, and another worker might fare better.
+    pub(crate) fn cannot_read(&self, error: String, started: Instant) {
+        let failure = Failure {
+            since: started,
+            error,
+        };
+        self.inner().vitals.failed(Work::Reading, failure);
+    }
+
+    /// What works here and what does not.
+    pub(crate) fn vitals(&self) -> Vitals {
+        self.inner().vitals.clone()
     }
 
     /// A read failed. Codes do not change: alarms may rely on them.
@@ -142,5 +174,13 @@ impl ShardMonitor {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the consumer does in a state.
+fn work_in(state: ShardState) -> Work {
+    match state {
+        ShardState::WaitingOnParents | ShardState::Initializing => Work::Initializing,
+        _ => Work::Processing,
     }
 }

@@ -98,6 +98,9 @@ impl Poller {
                 Ok(page) => page,
                 Err(error) => {
                     drop(claim);
+                    if error.is_of_the_worker() {
+                        self.monitor.cannot_read(error.to_string(), started);
+                    }
                     if error.questions_the_stream() {
                         self.doubt.notify_one();
                     }

@@ -17,6 +17,7 @@ use crate::config::ShardId;
 use crate::record::{Gap, Record};
 use crate::retry::Retry;
 use crate::stream::{Child, Discovery};
+use crate::trouble::is_of_the_worker;
 
 /// How often a closed shard's children are looked for when Kinesis does not name them.
 const LISTINGS_AT_END: u32 = 4;
@@ -55,6 +56,11 @@ impl ReadError {
             Self::Foreign(_) => true,
             Self::Call(error) => matches!(error.class, ErrorClass::InvalidArgument | ErrorClass::NotFound),
         }
+    }
+
+    /// Whether another worker might fare better.
+    pub(crate) fn is_of_the_worker(&self) -> bool {
+        matches!(self, Self::Call(error) if is_of_the_worker(error.class))
     }
 
     /// Whether Kinesis says that this is too much, not that it is wrong.

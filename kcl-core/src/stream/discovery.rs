@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_lease::{
     Activity, Cause, Environment, Fleet, HashRange, Health, Lease, LeaseChange, LeaseKey, LeaseStore,
-    SigningProblem, StoreError,
+    SigningProblem, StoreError, TableSnapshot,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,7 @@ use super::children::{Child, child_leases, kept_by, other_parents, without_await
 use super::cleanup::deletable;
 use super::graph::ShardGraph;
 use super::listing::StreamClient;
-use super::missing::{bootstrap_leases, leased, missing_leases};
+use super::missing::{Leased, bootstrap_leases, leased, missing_leases};
 use super::shard_problems::ShardProblems;
 use crate::aws::CallError;
 use crate::config::{InitialPosition, ShardId};
@@ -110,18 +110,24 @@ pub(crate) struct Discovery {
 impl Discovery {
     /// Creates the leases that the table lacks; the number of those that were new.
     pub(crate) async fn create_missing(&self) -> Result<usize, DiscoveryError> {
-        let leases = self.store.scan().await?.leases;
-        let missing = if leases.is_empty() {
+        let TableSnapshot {
+            leases, unreadable, ..
+        } = self.store.scan().await?;
+        let is_first = leases.is_empty() && unreadable.is_empty();
+        let missing = if is_first {
             self.bootstrap().await?
         } else {
             let graph = self.stream.list_shards(None).await?;
-            let leased = leased(&leases);
+            let mut leased = leased(&leases);
+            // Somebody has to correct them; their shards are leased.
+            let unreadable = unreadable.iter().map(|row| ShardId::from(row.key.as_str()));
+            let listed = unreadable.filter(|shard| graph.get(shard).is_some());
+            leased.extend(listed.map(|shard| (shard, Leased::default())));
             if let Some(foreign) = leased.keys().find(|shard| graph.is_foreign(shard)) {
                 return Err(DiscoveryError::Foreign(foreign.clone()));
             }
             missing_leases(&graph, &leased, self.initial)
         };
-        let is_first = leases.is_empty();
         let created = self.create(missing).await?;
         if created > 0 {
             tracing::info!(stream = %self.stream.stream(), created, is_first, "created leases");
@@ -274,7 +280,10 @@ impl Discovery {
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
         self.doubt.notify_one();
         let leases = self.leases(fleet).await?;
-        if leases.is_empty() {
+        let table = fleet.table().borrow().clone();
+        // Where rows cannot be read there seem to be holes that are none: that is not looked into every second.
+        let is_unclear = table.is_some_and(|table| !table.unreadable.is_empty());
+        if leases.is_empty() || is_unclear {
             if self.create_missing().await? > 0 {
                 fleet.request_scan();
             }

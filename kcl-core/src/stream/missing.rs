@@ -35,7 +35,7 @@ pub(crate) fn bootstrap_leases(graph: &ShardGraph, initial: InitialPosition) -> 
 }
 
 /// What a lease says about its shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Leased {
     /// It was processed to its end.
     pub(crate) has_ended: bool,

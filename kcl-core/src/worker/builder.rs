@@ -232,6 +232,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Read capacity units of the lease table that the leader's scans may use each second; 0.1 to 10,000. Default: 50. A table of
+    /// provisioned capacity should leave room besides for a `GetItem` of each worker each second. While the table throttles, a
+    /// leader makes do with less.
+    pub fn scan_budget(mut self, units_per_second: f64) -> Self {
+        self.options.scan_budget = units_per_second;
+        self
+    }
+
     /// How often the leader checks that the leases cover every hash key; 1 s to 1 day. Default: 2 minutes.
     pub fn audit_interval(mut self, interval: Duration) -> Self {
         self.options.audit_interval = interval;
@@ -370,6 +378,8 @@ impl WorkerBuilder {
         fleet.report_interval = options.report_interval;
         fleet.hand_off_timeout = options.hand_off_timeout;
         let health = Health::default();
+        fleet.health = health.clone();
+        fleet.scan_budget = options.scan_budget;
         let shared = Arc::new(Shared {
             application: self.application,
             stream: stream.to_string(),

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
 use crate::stream::{Discovery, LeasesOfAnother};
+use crate::trouble::{Vitals, watch_over};
 
 const JOINING: Activity = Activity {
     code: "joining-failing",
@@ -114,6 +115,13 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
     };
     let (duties, leading) = (discovery.clone(), fleet.clone());
     let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move { duties.run(&leading).await }));
+    let watching = AbortOnDropHandle::new(tokio::spawn(watch_over(
+        fleet.clone(),
+        worker.discovery.stream.clone(),
+        worker.shared.health.clone(),
+        worker.fleet.failover_time,
+        vitals_of(&worker.shared),
+    )));
     let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
     let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
     let end = loop {
@@ -143,7 +151,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
             false
         }
     };
-    drop(discovering);
+    drop((discovering, watching));
     let stopped = consumers.part(is_cut_short);
     for departure in &stopped.shards {
         tracing::info!(worker = %worker.shared.worker_id, "{departure}");
@@ -178,6 +186,21 @@ fn broken_by(ended: Result<(), TaskError>) -> Broken {
     match ended.map_err(TaskError::try_into_panic) {
         Err(Ok(panic)) => Broken::panicked(PART, &*panic),
         _ => Broken::returned(PART),
+    }
+}
+
+/// What works and what fails in each shard of a worker.
+fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + Send + 'static {
+    let shared = Arc::downgrade(shared);
+    move || {
+        let Some(shared) = shared.upgrade() else {
+            return BTreeMap::new();
+        };
+        let shards = shared.shards();
+        let vitals = shards
+            .iter()
+            .map(|(key, (_, monitor))| (key.clone(), monitor.vitals()));
+        vitals.collect()
     }
 }
 

@@ -109,12 +109,7 @@ impl WorkerStatus {
                 .and_then(|fleet| fleet.leader.as_ref().map(ToString::to_string)),
             workers: fleet.as_ref().and_then(|fleet| fleet.workers),
             leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
-            problems: shared
-                .health
-                .list()
-                .into_iter()
-                .chain(fleet.into_iter().flat_map(|fleet| fleet.problems))
-                .collect(),
+            problems: shared.health.list(),
             shards: shards
                 .values()
                 .map(|(held, monitor)| {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, sleep};
 
+use super::declared::LOOKS_PER_REPORT;
 use super::shared::Shared;
 use crate::health::Activity;
 use crate::store::{StoreError, WorkerRow};
@@ -12,6 +13,9 @@ const ACTIVITY: Activity = Activity {
     code: "announcement-failing",
     doing: "announcing the worker",
 };
+
+/// The code of the problem that the processors keep their runtime from everything else.
+const BLOCKED: &str = "runtime-blocked";
 
 fn row(shared: &Shared) -> WorkerRow {
     WorkerRow {
@@ -22,6 +26,7 @@ fn row(shared: &Shared) -> WorkerRow {
         report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
         report_period: Some(shared.options.idle_report_period()),
         metrics: shared.meter.report(),
+        trouble: shared.declared.trouble(),
     }
 }
 
@@ -39,26 +44,36 @@ pub(super) async fn report(shared: &Shared) -> Result<bool, StoreError> {
     Ok(is_ours)
 }
 
-/// Reports often while the worker holds nothing whose renewals would show that it lives, and every report interval otherwise.
+/// Reports often while the worker holds nothing whose renewals would show that it lives, and every report interval otherwise;
+/// at once when it is first known how busy it is, and when its trouble changes.
 /// Ends when the worker leaves, after deleting the row.
 pub(super) async fn keep_announced(shared: &Shared) {
     let idle_period = shared.options.idle_report_period();
-    let mut reported_at = Instant::now();
+    let (mut reported_at, mut told) = (Instant::now(), shared.declared.trouble());
     loop {
         tokio::select! {
             biased;
             () = shared.leaving.cancelled() => break,
-            () = sleep(idle_period / 4) => {}
+            () = sleep(idle_period / LOOKS_PER_REPORT) => {}
         }
+        let (trouble, is_blocked) = shared.declared.look();
+        if is_blocked {
+            let text = "this worker's processors block the threads of its runtime, so that nothing else gets on: its leases go \
+                        to other workers; do blocking work in tokio::task::spawn_blocking";
+            shared.health.raise(BLOCKED, text.to_owned());
+        } else {
+            shared.health.settle(BLOCKED);
+        }
+        let is_news = trouble != told || shared.meter.is_due();
         let is_idle = shared.keeper.held().is_empty();
         let busy_period = shared.options.report_interval;
         let period = if is_idle { idle_period } else { busy_period };
-        if reported_at.elapsed() + idle_period / 4 < period {
+        if !is_news && reported_at.elapsed() + idle_period / LOOKS_PER_REPORT < period {
             continue;
         }
         match report(shared).await {
             Ok(_) => {
-                reported_at = Instant::now();
+                (reported_at, told) = (Instant::now(), trouble);
                 shared.health.succeeded(ACTIVITY);
             }
             Err(error) => shared.health.failed(ACTIVITY, &error),

@@ -1,22 +1,21 @@
 //! Candidacy and leadership: observe, plan, write.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::moves::{MOVING, WritePace, Written, write_moves};
+use super::scan_pace::ScanPace;
 use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::WorkerId;
-use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
 use crate::plan::{
-    BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, Sighting, Standstills, disagreement,
+    BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
     disagreement_with_leader, leftovers, name_heirs,
 };
-use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
+use crate::store::{StoreError, TableSnapshot, UnreadableRow};
 
 const STANDING: Activity = Activity {
     code: "election-failing",
@@ -26,6 +25,12 @@ const ASSIGNING: Activity = Activity {
     code: "scan-failing",
     doing: "scanning the lease table as leader",
 };
+const READING_ROWS: Activity = Activity {
+    code: "rows-unreadable",
+    doing: "reading the rows of the lease table",
+};
+/// So many unreadable rows are named.
+const NAMED_ROWS: usize = 3;
 
 /// The code of the problem that workers have different fail-over times.
 const DISAGREEMENT: &str = "failover-times-differ";
@@ -38,6 +43,7 @@ struct Watch {
     observer: Observer,
     /// When the read budget allows the next scan.
     due: Instant,
+    pace: ScanPace,
 }
 
 /// Competes for the lock, and leads while it is held. Ends when the worker resigns.
@@ -99,15 +105,23 @@ async fn stand(
             let watch = watch.get_or_insert_with(|| Watch {
                 observer: new_observer(shared),
                 due: Instant::now(),
+                pace: ScanPace::default(),
             });
             if Instant::now() >= watch.due {
-                let snapshot = shared.store.scan().await?;
+                let snapshot = match shared.store.scan().await {
+                    Ok(snapshot) => snapshot,
+                    Err(error) => {
+                        let pause = watch.pace.after_failure(&shared.options, error.kind());
+                        watch.due = Instant::now() + pause.saturating_sub(timers.heartbeat / 2);
+                        return Err(error);
+                    }
+                };
                 let (now, sighting) = (Instant::now(), election.sighting());
                 watch
                     .observer
                     .observe(&snapshot, now, shared.epoch_seconds(), sighting.as_ref());
                 // Looks come once in a heartbeat, give or take: what is due at about the next one is not left to that after it.
-                let interval = shared.options.scan_interval(snapshot.read_units);
+                let interval = watch.pace.after_success(&shared.options, snapshot.read_units, 1);
                 watch.due = now + interval.saturating_sub(timers.heartbeat / 2);
             }
             Ok(None)
@@ -187,8 +201,9 @@ async fn lead(
         }
     };
     shared.is_leader.send_replace(false);
-    shared.health.ended(ASSIGNING);
-    shared.health.ended(HEARTBEAT);
+    for activity in [ASSIGNING, HEARTBEAT, MOVING, READING_ROWS] {
+        shared.health.ended(activity);
+    }
     shared.table.send_replace(None);
     {
         let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,22 +234,31 @@ async fn keep_assigning(
         report_interval: shared.options.report_interval,
     };
     let mut balancer = Balancer::new(shared.options.balancing, limits);
+    let (mut scans, mut writes) = (ScanPace::default(), WritePace::default());
     loop {
         let resigns = shared.resigning.is_cancelled();
-        let soonest = Instant::now() + shared.options.min_scan_interval / 4;
+        let mut soonest = Instant::now() + shared.options.min_scan_interval / 4;
         let next = match assign_once(
             shared,
             &mut observer,
             &mut balancer,
             sighting.as_ref(),
             standstills,
+            &mut scans,
         )
         .await
         {
-            Ok(next) => {
+            Ok((next, written)) => {
                 failing_since = None;
                 shared.health.succeeded(ASSIGNING);
-                next
+                written.tell(&shared.health);
+                match writes.pause_after(&written, &shared.options) {
+                    None => next,
+                    Some(pause) => {
+                        soonest = Instant::now() + pause;
+                        next.max(soonest)
+                    }
+                }
             }
             Err(error) => {
                 let since = *failing_since.get_or_insert_with(Instant::now);
@@ -243,7 +267,8 @@ async fn keep_assigning(
                     tracing::warn!("stepping down: the lease table could not be read for the fail-over time");
                     return Outcome::SteppedDown;
                 }
-                Instant::now() + shared.options.min_scan_interval
+                soonest = Instant::now() + scans.after_failure(&shared.options, error.kind());
+                soonest
             }
         };
         if resigns {
@@ -259,50 +284,28 @@ async fn keep_assigning(
     }
 }
 
-/// One pass; when the next one is due.
+/// One pass; when the next one is due, and what came of the writes.
 async fn assign_once(
     shared: &Shared,
     observer: &mut Observer,
     balancer: &mut Balancer,
     sighting: Option<&Sighting>,
     standstills: &Mutex<Standstills>,
-) -> Result<Instant, StoreError> {
+    scans: &mut ScanPace,
+) -> Result<(Instant, Written), StoreError> {
     let snapshot = shared.store.scan().await?;
     let now = Instant::now();
     let view = observer.observe(&snapshot, now, shared.epoch_seconds(), sighting);
     *standstills.lock().unwrap_or_else(PoisonError::into_inner) = observer.standstills(&snapshot, now);
-    for row in &snapshot.unreadable {
-        tracing::debug!(row = %row.key, problem = %row.problem, "a row of the lease table cannot be read");
-    }
+    tell_of_unreadable(shared, &snapshot.unreadable);
     tell_disagreement(shared, disagreement(&snapshot, &view));
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
-    let next = next_scan(shared, &view, snapshot.read_units, now);
+    let regular = now + scans.after_success(&shared.options, snapshot.read_units, 1);
+    let next = next_scan(shared, &view, regular, now);
     forget_leftovers(shared, &snapshot, &view).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
-    let moves = without_departed(shared, balancer.plan(&view)).await;
-    let most = at_once(shared.options.write_concurrency, moves.len());
-    stream::iter(moves)
-        .for_each_concurrent(most, |planned| carry_out(shared, planned))
-        .await;
-    Ok(next)
-}
-
-/// Takes hand-offs to workers that have left out of a plan: the scan may show what was true a moment ago. Nothing waits for
-/// a hand-off, so it can be planned again.
-async fn without_departed(shared: &Shared, mut moves: Vec<Move>) -> Vec<Move> {
-    let receiver = |planned: &Move| match &planned.change {
-        LeaseChange::BeginHandOff { to } if to != shared.me() => Some(to.clone()),
-        _ => None,
-    };
-    let receivers: BTreeSet<WorkerId> = moves.iter().filter_map(receiver).collect();
-    let departed: BTreeSet<WorkerId> = stream::iter(receivers)
-        .map(|id| async move { (shared.store.is_announced(&id).await, id) })
-        .buffer_unordered(shared.options.write_concurrency)
-        .filter_map(|(is_announced, id)| async move { matches!(is_announced, Ok(false)).then_some(id) })
-        .collect()
-        .await;
-    moves.retain(|planned| receiver(planned).is_none_or(|id| !departed.contains(&id)));
-    moves
+    let written = write_moves(shared, balancer.plan(&view)).await;
+    Ok((next, written))
 }
 
 fn tell_disagreement(shared: &Shared, problem: Option<String>) {
@@ -325,19 +328,21 @@ async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &Flee
     }
 }
 
-async fn carry_out(shared: &Shared, planned: Move) {
-    let key = &planned.lease.key;
-    match shared.store.write(&planned.lease, &planned.change).await {
-        Ok(WriteOutcome::Applied(_)) => {
-            tracing::info!(lease = %key, change = ?planned.change, "leader moves a lease");
-            if planned.target() == Some(shared.me()) {
-                shared.discover.notify_one();
-            }
-        }
-        // The row changed since the scan, or the answer to a first sending was lost: the next scan tells.
-        Ok(WriteOutcome::Refused(_)) => tracing::debug!(lease = %key, "a planned move was overtaken"),
-        Err(error) => tracing::warn!(lease = %key, %error, "a planned move failed; the next scan plans anew"),
+fn tell_of_unreadable(shared: &Shared, rows: &[UnreadableRow]) {
+    if rows.is_empty() {
+        shared.health.settle(READING_ROWS.code);
+        return;
     }
+    let named = rows.iter().take(NAMED_ROWS);
+    let named: Vec<_> = named.map(|row| format!("{}: {}", row.key, row.problem)).collect();
+    let more = if rows.len() > NAMED_ROWS { " ..." } else { "" };
+    let text = format!(
+        "{} rows of the lease table cannot be read, and nobody is given their leases until they are corrected, or deleted \
+         to begin anew: {}{more}",
+        rows.len(),
+        named.join("; ")
+    );
+    shared.health.raise(READING_ROWS.code, text);
 }
 
 fn remember(shared: &Shared, view: &FleetView, heirs: Vec<WorkerId>) {
@@ -353,8 +358,7 @@ fn remember(shared: &Shared, view: &FleetView, heirs: Vec<WorkerId>) {
 }
 
 /// As the read budget allows, but at once when a silent owner's lease expires.
-fn next_scan(shared: &Shared, view: &FleetView, read_units: f64, now: Instant) -> Instant {
-    let regular = now + shared.options.scan_interval(read_units);
+fn next_scan(shared: &Shared, view: &FleetView, regular: Instant, now: Instant) -> Instant {
     let soonest = now + shared.options.min_scan_interval / 4;
     view.next_expiry
         .map_or(regular, |expiry| regular.min(expiry.max(soonest)))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Fleet;
+use super::discover::assigned_now;
 use crate::ids::LeaseKey;
 use crate::keeper::Legacy;
 use crate::lease::Lease;
@@ -203,7 +204,7 @@ impl Fleet {
     async fn decline_unclaimed(&self, is_free: impl Fn(&LeaseKey) -> bool) -> Result<(), StoreError> {
         let me = self.shared.me();
         let mut mine: BTreeSet<_> = self.shared.created().iter().cloned().collect();
-        mine.extend(self.shared.store.assigned_to(me).await?);
+        mine.extend(assigned_now(&self.shared).await?);
         for key in mine {
             if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;

@@ -1,10 +1,13 @@
 //! One worker's membership in a fleet: the loops that join the rooms.
 
 mod announce;
+mod declared;
 mod discover;
 mod lead;
 mod leave;
+mod moves;
 mod options;
+mod scan_pace;
 mod shared;
 mod watched;
 
@@ -19,18 +22,20 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::declared::Declared;
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 pub use self::watched::Broken;
 use self::watched::watched;
 use crate::environment::Environment;
-use crate::health::{Health, Problem};
+use crate::health::Problem;
 use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{HeldLease, Holder, Keeper, RenewalOptions};
 use crate::lease::StreamIdentity;
 use crate::load::Meter;
 use crate::seat::Seat;
 use crate::store::{BoundedStore, ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
+use crate::trouble::Trouble;
 
 /// Why a worker cannot join its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +150,7 @@ impl Fleet {
             seat.clone(),
         )));
         let meter = Meter::start(&options, &env).await;
+        let health = options.health.clone();
         let shared = Arc::new(Shared {
             store,
             seat,
@@ -153,7 +159,8 @@ impl Fleet {
             env,
             keeper,
             meter,
-            health: Health::default(),
+            health,
+            declared: Declared::default(),
             reports: AtomicU64::new(0),
             discover: Notify::new(),
             created: Mutex::default(),
@@ -280,6 +287,13 @@ impl Fleet {
     pub fn take_up(&self, created: impl IntoIterator<Item = LeaseKey>) {
         self.shared.created().extend(created);
         self.shared.discover.notify_one();
+    }
+
+    /// Says how well this worker can process its leases; the others are told at once. Whoever says it once is to say it every
+    /// second, from the runtime in which the leases are processed: two fail-over times of silence are taken for a runtime that
+    /// is blocked, so that the worker is [`Unfit`](crate::Condition::Unfit). Whether that had happened before this call.
+    pub fn declare(&self, trouble: Trouble) -> bool {
+        self.shared.declared.speak(trouble)
     }
 
     /// The leases held now, by key.

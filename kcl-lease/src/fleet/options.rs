@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::load::Load;
 use crate::plan::Balancing;
@@ -26,7 +27,7 @@ pub struct FleetOptions {
     /// The least time between two scans of the table by the leader. Default: as for discovery.
     pub min_scan_interval: Duration,
     /// Read capacity units per second that the leader's scans may consume; a large table is scanned less often, but at
-    /// least every other fail-over time. Default 50.
+    /// least every other fail-over time. Default 50. While the table throttles its scans, a leader makes do with less.
     pub scan_budget: f64,
     /// By what the leases are spread, if this worker leads. Default: by load, as far as it is reported.
     pub balancing: Balancing,
@@ -43,6 +44,8 @@ pub struct FleetOptions {
     /// Conditional writes of a plan, and acquisitions, under way at once; a twentieth of all that are to be done, if that
     /// is more. Default 16.
     pub write_concurrency: usize,
+    /// Where problems are told. Default: one of its own, shown in the status.
+    pub health: Health,
 }
 
 impl FleetOptions {
@@ -68,6 +71,7 @@ impl FleetOptions {
             report_interval: Duration::from_secs(30),
             renewal_concurrency: 64,
             write_concurrency: 16,
+            health: Health::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::declared::Declared;
 use super::options::FleetOptions;
 use super::watched::Broken;
 use crate::environment::Environment;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) keeper: Keeper,
     pub(super) meter: Meter,
     pub(super) health: Health,
+    pub(super) declared: Declared,
     /// Reports written so far.
     pub(super) reports: AtomicU64,
     /// Wakes the discovery of assignments.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ids::WorkerId;
-use crate::plan::{Sighting, Standstills};
+use crate::plan::{HEIRS, Sighting, Standstills};
 use crate::store::LeaderLock;
 
 /// The timers of leadership, all derived from the fail-over time.
@@ -35,8 +35,8 @@ const PRECEDENCE: f64 = 0.5;
 pub(crate) enum Candidacy {
     /// The leader lives.
     Wait,
-    /// A heartbeat is overdue, and this worker is one of the heirs (or nobody knows who is): get to know the leases, so as to
-    /// lead well if need be. In a large fleet it would be too much if all did.
+    /// A heartbeat is overdue, and this worker is one of the heirs, or the fleet is too small to rely on them: get to know the
+    /// leases, so as to lead well if need be. In a large fleet it would be too much if all did.
     Watch,
     /// Take the lock, if it still has the version seen (or is still absent).
     Take { seen: Option<String> },
@@ -98,7 +98,7 @@ impl Election {
                     Candidacy::Take {
                         seen: Some(lock.version),
                     }
-                } else if is_heir && unchanged_for >= overdue_after(&lock)
+                } else if (is_heir || has_few_heirs(&lock)) && unchanged_for >= overdue_after(&lock)
                     || seen.is_first && leads_nobody(&lock)
                 {
                     Candidacy::Watch
@@ -155,6 +155,12 @@ impl Election {
 /// gets to know the leases at once: they are free so much earlier. The next heartbeat tells.
 fn leads_nobody(lock: &LeaderLock) -> bool {
     lock.held_digest.is_some() && lock.heirs.is_empty()
+}
+
+/// There was hardly anybody else when these were named, and they may be dead or cut off: whoever is there now watches too.
+/// Where all heirs are named, that they are all gone with the leader is taken for too unlikely to let a crowd scan.
+fn has_few_heirs(lock: &LeaderLock) -> bool {
+    lock.heirs.len() < HEIRS
 }
 
 /// Heartbeats come every quarter of the duration (Java) or more often (here).
@@ -274,9 +280,13 @@ mod tests {
         };
         assert_eq!(at(&["b", "me"], 1.5), Candidacy::Watch);
         assert_eq!(at(&["b", "me"], 5.0), take("1"));
-        assert_eq!(at(&["b", "c"], 4.9), Candidacy::Wait);
-        assert_eq!(at(&["b", "c"], 7.4), Candidacy::Wait);
-        assert_eq!(at(&["b", "c"], 7.5), take("1"), "no heir is left");
+        assert_eq!(at(&["b", "c", "d"], 4.9), Candidacy::Wait);
+        assert_eq!(at(&["b", "c", "d"], 7.4), Candidacy::Wait);
+        assert_eq!(at(&["b", "c", "d"], 7.5), take("1"), "no heir is left");
+        assert_eq!(at(&["b"], 1.4), Candidacy::Wait);
+        assert_eq!(at(&["b"], 1.5), Candidacy::Watch, "b may be gone too");
+        assert_eq!(at(&["b"], 7.4), Candidacy::Watch, "but comes first");
+        assert_eq!(at(&["b"], 7.5), take("1"));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(super) struct History {
     means: VecDeque<f64>,
     /// A mean is over at least this time. Workers without leases report more often than others; theirs should not weigh more.
     shortest: Duration,
-    /// The very first sample: of a counter it says nothing, so it stands only as long as there is no mean.
-    first: Option<f64>,
+    /// Whether there was a good sample. The very first one begins a measurement, and says nothing by itself.
+    has_begun: bool,
     sum: f64,
     count: u32,
     opened_at: Instant,
@@ -31,7 +31,7 @@ impl History {
         Self {
             means: VecDeque::new(),
             shortest: report_interval / 2,
-            first: None,
+            has_begun: false,
             sum: 0.0,
             count: 0,
             opened_at: now,
@@ -41,31 +41,31 @@ impl History {
 
     /// Takes a good sample in.
     pub(super) fn record(&mut self, percent: f64) {
-        if self.first.is_none() {
-            self.first = Some(percent);
-        } else {
+        if self.has_begun {
             self.sum += percent;
             self.count += 1;
         }
+        self.has_begun = true;
         self.is_proven = true;
     }
 
     /// What is to be reported at `now`: the means, oldest first, closing the last one if it is time for it. A mean over
-    /// nothing is -1, as in the Java KCL. Empty if there is no source.
+    /// nothing is -1, as in the Java KCL. Empty if there is no source, or if nothing has been measured yet.
     pub(super) fn report(&mut self, now: Instant) -> Vec<f64> {
         let is_long = now.saturating_duration_since(self.opened_at) >= self.shortest;
         let is_first = self.means.is_empty() && self.count > 0;
         if self.is_proven && (is_long || is_first) {
             self.close(now);
         }
-        if !self.means.is_empty() {
-            return self.means.iter().copied().collect();
+        if self.means.is_empty() && self.is_proven && !self.has_begun {
+            return vec![WorkerMetric::FAILED];
         }
-        let placeholder = match self.first {
-            None if self.is_proven => Some(WorkerMetric::FAILED),
-            first => first,
-        };
-        placeholder.into_iter().collect()
+        self.means.iter().copied().collect()
+    }
+
+    /// Whether there is something to report for the first time.
+    pub(super) fn is_due(&self) -> bool {
+        self.means.is_empty() && self.count > 0
     }
 
     fn close(&mut self, now: Instant) {
@@ -113,12 +113,8 @@ mod tests {
             (33, Some(51.0)),
             (33, None),
         ];
-        let expected = [vec![0.0], vec![30.0], vec![30.0, 50.5]];
-        assert_eq!(
-            reports(false, &events),
-            expected,
-            "the first sample stood for the first report"
-        );
+        let expected = [vec![], vec![30.0], vec![30.0, 50.5]];
+        assert_eq!(reports(false, &events), expected, "the first sample says nothing");
     }
 
     #[test]

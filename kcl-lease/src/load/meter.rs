@@ -36,7 +36,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Takes the first sample.
+    /// Takes the first sample, with which a measurement begins.
     pub(crate) async fn start(options: &FleetOptions, env: &Environment) -> Self {
         let source: Option<Arc<dyn LoadSource>> = match &options.load {
             Load::Cpu if env.is_system() => Some(Arc::new(Machine::default())),
@@ -93,6 +93,11 @@ impl Meter {
         };
         let metric = (!metric.samples.is_empty()).then(|| (WorkerMetric::CPU.to_owned(), metric));
         metric.into_iter().collect()
+    }
+
+    /// Whether a first measurement is there to be reported.
+    pub(crate) fn is_due(&self) -> bool {
+        self.history().is_due()
     }
 
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
@@ -190,7 +195,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_source_is_sampled_at_the_start_and_then_reported_by_its_means() {
         use Answer::Good;
-        assert_eq!(reports(&[Good(7.0), Good(20.0)]).await, [vec![7.0], vec![20.0]]);
+        assert_eq!(reports(&[Good(0.0), Good(20.0)]).await, [vec![], vec![20.0]]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_operating_range_is_reported_with_the_load() {
-        let load = Load::from_source(Scripted(Mutex::new([Answer::Good(1.0)].into())));
+        let load = Load::from_source(Scripted(Mutex::new([Answer::Bad].into())));
         for (given, reported) in [(80, 80.0), (0, 1.0), (200, 100.0)] {
             let metric = Meter::start(&options(&load, given), &seeded()).await.report();
             assert_eq!(metric["C"].max_utilization, reported);
@@ -241,6 +246,9 @@ mod tests {
     #[tokio::test]
     async fn on_linux_the_cpu_is_found() {
         let meter = Meter::start(&options(&Load::Cpu, 100), &Environment::system()).await;
+        assert!(meter.report().is_empty(), "one look is no measurement");
+        let health = Health::default();
+        let _ = timeout(PERIOD * 5 / 2, meter.keep_sampling(&health)).await;
         assert_eq!(meter.report().contains_key("C"), cfg!(target_os = "linux"));
     }
 }

@@ -49,7 +49,7 @@ pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 #[async_trait]
 pub trait LoadSource: fmt::Debug + Send + Sync + 'static {
     /// The share of its capacity that the worker uses, in percent (0 to 100): now, or since the last call. The first
-    /// value stands only until there are others.
+    /// value does not count.
     ///
     /// # Errors
     /// Nothing could be measured. So counts also a value out of range, a panic, and an answer that takes longer than a

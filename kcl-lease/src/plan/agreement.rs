@@ -76,6 +76,8 @@ mod tests {
             eligible: !id.starts_with('('),
             overdue: false,
             metrics: BTreeMap::new(),
+            is_unmeasured: false,
+            trouble: Default::default(),
         };
         let snapshot = TableSnapshot {
             workers: workers.iter().map(row).collect(),

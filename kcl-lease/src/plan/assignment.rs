@@ -6,15 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::balance::{BalanceLimits, Move};
 use super::loads::{Fullness, Loads};
 use super::view::{FleetView, LeaseState};
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::LeaseChange;
+use crate::trouble::{Condition, Trouble};
 
 /// Leases per eligible worker, those on their way to it included.
 pub(super) struct Assignment {
     pub(super) counts: BTreeMap<WorkerId, usize>,
     /// Workers that are given nothing at present.
     overdue: BTreeSet<WorkerId>,
+    /// What workers say of their work, if it is not well.
+    troubles: BTreeMap<WorkerId, Trouble>,
     max_leases: usize,
     /// What decides; the counts, if absent.
     pub(super) loads: Option<Loads>,
@@ -32,9 +35,13 @@ impl Assignment {
             }
         }
         let overdue = view.workers.iter().filter(|worker| worker.overdue);
+        let troubled = view.workers.iter().filter(|worker| !worker.trouble.is_none());
         Self {
             counts,
             overdue: overdue.map(|worker| worker.id.clone()).collect(),
+            troubles: troubled
+                .map(|worker| (worker.id.clone(), worker.trouble.clone()))
+                .collect(),
             max_leases: limits.max_leases,
             loads,
         }
@@ -104,13 +111,22 @@ impl Assignment {
         }
     }
 
-    /// Workers that may be given one more lease, the least loaded first; of equally loaded ones that with fewer leases.
+    /// Workers that may be given one more lease for the sake of balance, the least loaded first; of equally loaded ones that
+    /// with fewer leases.
     pub(super) fn receivers(&self) -> Vec<WorkerId> {
-        let mut receivers: Vec<_> = self.open().collect();
+        let mut receivers: Vec<_> = self.open().filter(|(id, _)| self.welcomes(id)).collect();
         receivers.sort_by(|(_, a), (_, b)| a.compare(b));
         receivers.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
+    /// Who is to process a lease that its owner cannot process.
+    pub(super) fn rescuer(&self, owner: &WorkerId, key: &LeaseKey) -> Option<WorkerId> {
+        let receivers = self.receivers().into_iter();
+        let mut able = receivers.filter(|id| id != owner && self.can_process(id, key));
+        able.next()
+    }
+
+    /// Whoever is best off; a worker in trouble only if there is nobody else.
     fn least_loaded(&self, except: Option<&WorkerId>) -> Option<WorkerId> {
         let candidates = self.open().filter(|(id, _)| Some(*id) != except);
         let least = candidates.min_by(|(_, a), (_, b)| a.compare(b));
@@ -125,6 +141,7 @@ impl Assignment {
         open.map(|(id, count)| {
             let fullness = self.loads.as_ref().map(|loads| loads.fullness(id));
             let burden = Burden {
+                reluctance: self.reluctance(id, *count),
                 fullness,
                 count: *count,
             };
@@ -132,19 +149,50 @@ impl Assignment {
         })
     }
 
-    /// Alive, well and heard of lately.
-    pub(super) fn receives(&self, worker: &WorkerId) -> bool {
-        self.counts.contains_key(worker) && !self.overdue.contains(worker)
+    /// Alive and heard of lately, and not in trouble.
+    fn receives(&self, worker: &WorkerId) -> bool {
+        let is_able = matches!(self.condition(worker), Condition::Well | Condition::OnTrial);
+        self.counts.contains_key(worker) && !self.overdue.contains(worker) && is_able
+    }
+
+    /// Whether a worker may be given one more lease although somebody else has it.
+    pub(super) fn welcomes(&self, worker: &WorkerId) -> bool {
+        let count = self.counts.get(worker).copied();
+        count.is_some_and(|count| {
+            !self.overdue.contains(worker) && self.has_room(count) && self.reluctance(worker, count) == 0
+        })
+    }
+
+    /// Whether a worker has not failed with a lease lately.
+    pub(super) fn can_process(&self, worker: &WorkerId, key: &LeaseKey) -> bool {
+        let trouble = self.troubles.get(worker);
+        trouble.is_none_or(|trouble| !trouble.failing.contains(key))
+    }
+
+    fn condition(&self, worker: &WorkerId) -> Condition {
+        let trouble = self.troubles.get(worker);
+        trouble.map_or(Condition::Well, |trouble| trouble.condition)
+    }
+
+    /// 0 for a worker to which leases may be given, and more the less it should get one. It is tried with one.
+    fn reluctance(&self, worker: &WorkerId, count: usize) -> u8 {
+        match self.condition(worker) {
+            Condition::Well => 0,
+            Condition::OnTrial => u8::from(count > 0),
+            Condition::Ailing => 1,
+            Condition::Unfit => 2,
+        }
     }
 
     /// Whether a worker may be given one more lease, as far as its number of leases goes.
-    pub(super) fn has_room(&self, count: usize) -> bool {
+    fn has_room(&self, count: usize) -> bool {
         count < self.max_leases
     }
 }
 
 /// What makes a worker a better or a worse receiver.
 struct Burden {
+    reluctance: u8,
     fullness: Option<Fullness>,
     count: usize,
 }
@@ -153,6 +201,7 @@ impl Burden {
     fn compare(&self, other: &Self) -> Ordering {
         let by_load = self.fullness.as_ref().zip(other.fullness.as_ref());
         let by_load = by_load.map_or(Ordering::Equal, |(a, b)| a.compare(b));
-        by_load.then(self.count.cmp(&other.count))
+        let by_trouble = self.reluctance.cmp(&other.reluctance);
+        by_trouble.then(by_load).then(self.count.cmp(&other.count))
     }
 }

@@ -1,11 +1,12 @@
 //! Every lease has a live owner, and the work is spread evenly: which rule does that when.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::loads::Loads;
 use super::view::{Claim, FleetView, LeaseState, LeaseView};
-use super::{count, variance};
+use super::{count, rescue, variance};
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
@@ -113,7 +114,7 @@ impl Balancer {
     }
 
     /// First owners for leases without one, then the end of hand-offs that nobody finishes, then moves from workers that
-    /// have much to workers that have little.
+    /// cannot process what they have, then from workers that have much to workers that have little.
     pub fn plan(&mut self, view: &FleetView) -> Vec<Move> {
         let loads = self.loads(view);
         let mut assignment = Assignment::of(view, self.limits, loads);
@@ -128,10 +129,14 @@ impl Balancer {
                 moves.extend(assignment.resolve_hand_off(&view.lease, overdue));
             }
         }
-        self.memory.let_return(&moves);
         // Only a processor can finish a hand-off: where there may be none yet, the next scan tells.
         let is_movable = |view: &&LeaseView| view.state == LeaseState::Live && view.claim != Claim::Unknown;
-        let movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
+        let mut movable: Vec<_> = view.leases.iter().filter(is_movable).collect();
+        let rescues = rescue::rescue(&mut assignment, view, &movable);
+        let rescued: BTreeSet<_> = rescues.iter().map(|rescue| &rescue.lease.key).collect();
+        movable.retain(|view| !rescued.contains(&view.lease.key));
+        moves.extend(rescues);
+        self.memory.let_return(&moves);
         if self.is_busy {
             let times = variance::Times::of(self.limits.report_interval);
             let memory = &mut self.memory;

@@ -21,7 +21,10 @@ pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView]) -> V
         leases.sort_by_key(|view| view.claim == Claim::No);
     }
     while let Some((from, to)) = uneven_pair(assignment) {
-        let Some(view) = held.get_mut(&from).and_then(Vec::pop) else {
+        let may_go = |view: &&LeaseView| assignment.can_process(&to, &view.lease.key);
+        let leases = held.get_mut(&from);
+        let next = leases.and_then(|leases| Some(leases.remove(leases.iter().rposition(may_go)?)));
+        let Some(view) = next else {
             break;
         };
         assignment.pass(&view.lease, &from, &to);
@@ -32,9 +35,9 @@ pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView]) -> V
 
 /// The most and the least loaded worker, if moving a lease between them helps.
 fn uneven_pair(assignment: &Assignment) -> Option<(WorkerId, WorkerId)> {
-    let receivers = assignment.counts.iter().filter(|(id, _)| assignment.receives(id));
+    let receivers = assignment.counts.iter().filter(|(id, _)| assignment.welcomes(id));
     let (to, &least) = receivers.min_by_key(|(_, count)| **count)?;
     // Of equally loaded workers the first gives, as the first receives.
     let (from, &most) = assignment.counts.iter().rev().max_by_key(|(_, count)| **count)?;
-    (most > least + 1 && assignment.has_room(least)).then(|| (from.clone(), to.clone()))
+    (most > least + 1).then(|| (from.clone(), to.clone()))
 }

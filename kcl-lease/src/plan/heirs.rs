@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::view::FleetView;
 use crate::ids::WorkerId;
 use crate::store::TableSnapshot;
+use crate::trouble::Condition;
 
 /// So many are named: they are unlikely to die together with the leader. Each reads the whole table again and again while
 /// it is ready, and a thousand workers that did would take the table's capacity from those who renew.
-const HEIRS: usize = 3;
+pub const HEIRS: usize = 3;
 
-/// The first three workers of our kind that live, besides the leader. (The leader of a Java fleet names nobody: there every
+/// The first three workers of our kind that live, besides the leader; those that are in trouble only if there are not enough
+/// others. (The leader of a Java fleet names nobody: there every
 /// worker of ours gets ready.)
 pub fn name_heirs(snapshot: &TableSnapshot, view: &FleetView, me: &WorkerId) -> Vec<WorkerId> {
     let ours: BTreeSet<_> = snapshot
@@ -23,8 +25,12 @@ pub fn name_heirs(snapshot: &TableSnapshot, view: &FleetView, me: &WorkerId) -> 
         .workers
         .iter()
         .filter(|worker| worker.eligible && !worker.overdue);
-    let ids = alive.map(|worker| &worker.id).filter(|id| *id != me);
-    ids.filter(|id| ours.contains(id)).take(HEIRS).cloned().collect()
+    let mut alive: Vec<_> = alive
+        .filter(|worker| worker.id != *me && ours.contains(&worker.id))
+        .collect();
+    alive.sort_by_key(|worker| worker.trouble.condition != Condition::Well);
+    alive.truncate(HEIRS);
+    alive.into_iter().map(|worker| worker.id.clone()).collect()
 }
 
 #[cfg(test)]
@@ -35,8 +41,10 @@ mod tests {
     use super::*;
     use crate::plan::WorkerView;
     use crate::store::WorkerRow;
+    use crate::trouble::Trouble;
 
-    /// Workers by their names: in brackets dead ones, in square brackets silent ones; those of Java begin with `j`.
+    /// Workers by their names: in brackets dead ones, in square brackets silent ones; those of Java begin with `j`, sick
+    /// ones with `s`.
     fn heirs(workers: &str) -> String {
         let name = |word: &str| word.trim_matches(['(', ')', '[', ']']).to_owned();
         let row = |word: &str| WorkerRow {
@@ -48,6 +56,15 @@ mod tests {
             eligible: !word.starts_with('('),
             overdue: word.starts_with('['),
             metrics: BTreeMap::new(),
+            is_unmeasured: false,
+            trouble: Trouble {
+                condition: if word.starts_with('s') {
+                    Condition::Unfit
+                } else {
+                    Condition::Well
+                },
+                ..Trouble::default()
+            },
         };
         let snapshot = TableSnapshot {
             workers: workers.split(' ').map(row).collect(),
@@ -68,5 +85,7 @@ mod tests {
         assert_eq!(heirs("a me"), "a");
         assert_eq!(heirs("a b c d me"), "a b c");
         assert_eq!(heirs("(a) [b] c d java me n o"), "c d n");
+        assert_eq!(heirs("a me s1 s2 t u"), "a t u");
+        assert_eq!(heirs("me s1 t"), "t s1");
     }
 }

@@ -51,6 +51,8 @@ mod tests {
                 eligible,
                 overdue: false,
                 metrics: BTreeMap::new(),
+                is_unmeasured: false,
+                trouble: Default::default(),
             }],
             ..FleetView::default()
         };

@@ -1,7 +1,7 @@
 //! How busy each worker is, and what a lease adds to that.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::view::{FleetView, LeaseState, LeaseView};
@@ -59,16 +59,19 @@ struct Worker {
 }
 
 impl Loads {
-    /// By what every eligible worker reports; `None` if there is no metric that all of them have.
+    /// By what every eligible worker reports; `None` if there is no metric that all of them have. One that has only just joined
+    /// and has not measured yet is taken to be as busy as its leases make an average worker: neither idle, nor full.
     ///
     /// A lease adds as much as it has of the fleet's throughput; if no throughput is known, all leases add the same. What
     /// has changed hands since the reports is taken into account.
     pub(super) fn reported(view: &FleetView, report_interval: Duration) -> Option<Self> {
         let eligible: Vec<_> = view.workers.iter().filter(|worker| worker.eligible).collect();
-        let first = eligible.first()?;
-        let names = first.metrics.keys();
+        let measured = eligible.iter().filter(|worker| !worker.is_unmeasured);
+        let unmeasured = eligible.iter().filter(|worker| worker.is_unmeasured);
+        let unmeasured: BTreeSet<&WorkerId> = unmeasured.map(|worker| &worker.id).collect();
+        let names = measured.clone().next()?.metrics.keys();
         let common: Vec<_> = names
-            .filter(|name| eligible.iter().all(|worker| worker.metrics.contains_key(*name)))
+            .filter(|name| measured.clone().all(|worker| worker.metrics.contains_key(*name)))
             .collect();
         if common.is_empty() {
             return None;
@@ -76,7 +79,7 @@ impl Loads {
         let average_kbps = average_kbps(view);
         let per_worker = ratio(open(view).count(), eligible.len());
         let measures = common.into_iter().map(|name| {
-            let reports = eligible.iter().filter_map(|worker| {
+            let reports = measured.clone().filter_map(|worker| {
                 let metric = worker.metrics.get(name)?;
                 let worker_now = Worker {
                     value: metric.utilization(),
@@ -84,8 +87,15 @@ impl Loads {
                 };
                 Some((worker.id.clone(), worker_now))
             });
-            let workers: BTreeMap<_, _> = reports.collect();
+            let mut workers: BTreeMap<_, _> = reports.collect();
             let mean = mean(&workers);
+            let unknown = Worker {
+                value: 0.0,
+                max: workers.values().map(|worker| worker.max).fold(100.0, f64::min),
+            };
+            for worker in &unmeasured {
+                workers.insert((*worker).clone(), unknown);
+            }
             let target_kbps = average_kbps * per_worker;
             Measure {
                 workers,
@@ -106,7 +116,7 @@ impl Loads {
             average_kbps,
         };
         for lease in open(view) {
-            loads.catch_up(lease, report_interval);
+            loads.catch_up(lease, report_interval, &unmeasured);
         }
         Some(loads)
     }
@@ -144,7 +154,7 @@ impl Loads {
     }
 
     /// What is not in the reports yet: a lease that came, or went, in one of the last report periods.
-    fn catch_up(&mut self, view: &LeaseView, report_interval: Duration) {
+    fn catch_up(&mut self, view: &LeaseView, report_interval: Duration, unmeasured: &BTreeSet<&WorkerId>) {
         let left = view.moved.as_ref().and_then(|moved| moved.from.as_ref());
         let (from, missing) = match (&view.state, &view.moved) {
             (LeaseState::HandOff { .. }, _) => (view.lease.checkpoint_owner.as_ref(), 1.0),
@@ -153,10 +163,12 @@ impl Loads {
                 let reports = moved.ago.as_secs_f64() / report_interval.as_secs_f64().max(f64::MIN_POSITIVE);
                 (left, 0.5_f64.powf(reports.floor()))
             }
+            (LeaseState::Live, None) => (None, 0.0),
             _ => return,
         };
         if let Some(owner) = view.lease.owner.as_ref().filter(|owner| Some(*owner) != from) {
-            self.change(owner, &view.lease, missing);
+            let is_unmeasured = unmeasured.contains(owner);
+            self.change(owner, &view.lease, if is_unmeasured { 1.0 } else { missing });
             if let Some(from) = from {
                 self.change(from, &view.lease, -missing);
             }

@@ -423,6 +423,8 @@ impl Observer {
             eligible: is_alive && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
             metrics: row.metrics.clone(),
+            is_unmeasured: is_unmeasured(row),
+            trouble: row.trouble.clone(),
         }
     }
 }
@@ -438,6 +440,14 @@ fn exclude_failing(workers: &mut [WorkerView]) {
             worker.eligible = false;
         }
     }
+}
+
+/// Whether a worker has only just joined: with its first report a measurement can only begin, and the first mean is one of a
+/// second or so, from before it was given anything.
+fn is_unmeasured(row: &WorkerRow) -> bool {
+    let is_young = |metric: &WorkerMetric| metric.samples.len() < 2 && !metric.is_failing();
+    let says_nothing = row.metrics.is_empty() && row.report_number > 1;
+    row.report_period.is_some() && !says_nothing && row.metrics.values().all(is_young)
 }
 
 fn java_workers(snapshot: &TableSnapshot) -> BTreeSet<&WorkerId> {

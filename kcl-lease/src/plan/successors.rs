@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::ids::{LeaseKey, WorkerId};
-use crate::store::TableSnapshot;
+use crate::store::{TableSnapshot, WorkerRow};
+use crate::trouble::Condition;
 
 /// Workers with leases, and Java workers, report every 30 s; one that missed two reports is not named.
 const FRESH: Duration = Duration::from_secs(60);
@@ -14,7 +15,8 @@ const FRESH: Duration = Duration::from_secs(60);
 ///
 /// A worker without leases may be one that is gone: whoever is killed leaves its row behind, and a Java worker that stops
 /// does too. So it is named only if it reports as often as ours do while they are idle, and has not missed two reports.
-/// Better nobody than one who is not known to live: if the whole fleet stops, nobody is left to take the lease back.
+/// Better nobody than one who is not known to live: if the whole fleet stops, nobody is left to take the lease back. A worker
+/// in trouble is named only if there is nobody else.
 ///
 /// A wrong guess costs time but no safety: the leaver sees to it that its successors begin.
 pub fn name_successors(
@@ -30,6 +32,9 @@ pub fn name_successors(
             && !known_dead.contains(&row.id)
             && epoch_seconds.abs_diff(row.reported_at) <= FRESH.as_secs()
     });
+    let is_sick = |row: &&WorkerRow| matches!(row.trouble.condition, Condition::Ailing | Condition::Unfit);
+    let (sick, well): (Vec<_>, Vec<_>) = candidates.partition(is_sick);
+    let candidates = if well.is_empty() { sick } else { well }.into_iter();
     let mut counts: BTreeMap<&WorkerId, usize> = candidates.map(|row| (&row.id, 0)).collect();
     let open = || snapshot.leases.iter().filter(|lease| !lease.has_ended());
     for count in open().filter_map(|lease| lease.owner.as_ref()) {
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::Checkpoint;
     use crate::lease::Lease;
-    use crate::store::WorkerRow;
+    use crate::trouble::Trouble;
 
     const NOW: u64 = 1_800_000_000;
 
@@ -145,6 +150,20 @@ mod tests {
         assert!(last.is_empty());
         let ours = vec![java_worker("java1", 0), worker("idle", 0)];
         assert_eq!(named(vec![lease("1", "me")], ours, &[]), ["1=idle"]);
+    }
+
+    #[test]
+    fn a_peer_in_trouble_is_the_last_resort() {
+        let leases = || vec![lease("1", "me"), lease("2", "b")];
+        let sick = || WorkerRow {
+            trouble: Trouble {
+                condition: Condition::Unfit,
+                ..Trouble::default()
+            },
+            ..worker("a", 0)
+        };
+        assert_eq!(named(leases(), vec![sick(), worker("b", 0)], &[]), ["1=b"]);
+        assert_eq!(named(leases(), vec![sick()], &[]), ["1=a"]);
     }
 
     #[test]

@@ -144,7 +144,10 @@ impl Plan<'_> {
             if settled.contains(&newcomer) || is_relieved || (is_idle && is_hot) {
                 continue;
             }
-            while self.count(&newcomer) < share && self.welcome_one(&newcomer) {}
+            while self.count(&newcomer) < share
+                && self.assignment.welcomes(&newcomer)
+                && self.welcome_one(&newcomer)
+            {}
         }
     }
 
@@ -259,10 +262,11 @@ impl Plan<'_> {
         true
     }
 
-    /// Whether it was not too much for this worker lately, as far as is known.
+    /// Whether it was not too much for this worker lately, as far as is known, nor anything that it failed with.
     fn may_go(&self, view: &LeaseView, to: &WorkerId) -> bool {
         let taken = (view.lease.key.clone(), to.clone());
-        !self.memory.taken.contains(&taken) || self.times.may_go(view, to)
+        let may_return = !self.memory.taken.contains(&taken) || self.times.may_go(view, to);
+        may_return && self.assignment.can_process(to, &view.lease.key)
     }
 
     fn pass(&mut self, view: &LeaseView, from: &WorkerId, to: &WorkerId) {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::WorkerMetric;
+use crate::trouble::Trouble;
 
 /// One lease as the observer judges it.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,10 @@ pub struct WorkerView {
     pub overdue: bool,
     /// How busy it says it is.
     pub metrics: BTreeMap<String, WorkerMetric>,
+    /// It has only just joined, and has not measured for long enough how busy it is.
+    pub is_unmeasured: bool,
+    /// What it says of its own work.
+    pub trouble: Trouble,
 }
 
 /// The fleet at one moment.

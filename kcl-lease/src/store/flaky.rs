@@ -29,6 +29,11 @@ pub(crate) struct FlakyStore {
     mishaps: Mutex<VecDeque<Mishap>>,
     cut: Mutex<bool>,
     index_lags: Mutex<bool>,
+    index_failure: Mutex<Option<StoreErrorKind>>,
+    /// So many of the next scans and of the next lease writes are throttled.
+    throttled: [AtomicUsize; 2],
+    writes: AtomicUsize,
+    unreadable: Mutex<Vec<UnreadableRow>>,
     scans: AtomicUsize,
 }
 
@@ -39,6 +44,10 @@ impl FlakyStore {
             mishaps: Mutex::default(),
             cut: Mutex::new(false),
             index_lags: Mutex::new(false),
+            index_failure: Mutex::default(),
+            throttled: Default::default(),
+            writes: AtomicUsize::new(0),
+            unreadable: Mutex::default(),
             scans: AtomicUsize::new(0),
         })
     }
@@ -55,6 +64,41 @@ impl FlakyStore {
     /// While cut off, every call fails.
     pub(crate) fn set_cut_off(&self, cut: bool) {
         *self.cut.lock().unwrap() = cut;
+    }
+
+    /// While it fails in this way, the owner index cannot be queried.
+    pub(crate) fn set_index_failure(&self, failure: Option<StoreErrorKind>) {
+        *self.index_failure.lock().unwrap() = failure;
+    }
+
+    /// From now on so many scans, and so many writes of leases, are throttled.
+    pub(crate) fn throttle(&self, scans: usize, writes: usize) {
+        self.throttled[0].store(scans, Ordering::Relaxed);
+        self.throttled[1].store(writes, Ordering::Relaxed);
+    }
+
+    /// How often the leases were written, or were to be.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Rows that nobody can read.
+    pub(crate) fn set_unreadable(&self, rows: Vec<UnreadableRow>) {
+        *self.unreadable.lock().unwrap() = rows;
+    }
+
+    fn pass(&self, kind: usize) -> Result<(), StoreError> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let relaxed = Ordering::Relaxed;
+        match self.throttled[kind].fetch_update(relaxed, relaxed, one_less) {
+            Ok(_) => Err(StoreError::new(
+                StoreErrorKind::Throttled,
+                "testing",
+                "t",
+                "too fast",
+            )),
+            Err(_) => Ok(()),
+        }
     }
 
     /// While it lags, the owner index shows nothing.
@@ -89,7 +133,10 @@ impl LeaseStore for FlakyStore {
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
         self.reach()?;
         self.scans.fetch_add(1, Ordering::Relaxed);
-        self.inner.scan().await
+        self.pass(0)?;
+        let mut snapshot = self.inner.scan().await?;
+        snapshot.unreadable = self.unreadable.lock().unwrap().clone();
+        Ok(snapshot)
     }
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
@@ -99,6 +146,9 @@ impl LeaseStore for FlakyStore {
 
     async fn assigned_to(&self, worker: &WorkerId) -> Result<Vec<LeaseKey>, StoreError> {
         self.reach()?;
+        if let Some(kind) = *self.index_failure.lock().unwrap() {
+            return Err(StoreError::new(kind, "testing", "t", "no such index"));
+        }
         if *self.index_lags.lock().unwrap() {
             return Ok(Vec::new());
         }
@@ -112,6 +162,8 @@ impl LeaseStore for FlakyStore {
 
     async fn write(&self, seen: &Lease, change: &LeaseChange) -> Result<WriteOutcome, StoreError> {
         self.reach()?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.pass(1)?;
         match self.next_mishap() {
             None => self.inner.write(seen, change).await,
             Some(Mishap::RequestLost) => Err(Self::failure(true)),

@@ -41,7 +41,8 @@ pub enum WriteOutcome {
 /// worker and called concurrently. [`conformance`] checks an implementation.
 #[async_trait]
 pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
-    /// Makes the table usable: creates it and its index if that is allowed, and waits until both can be used.
+    /// Makes the table usable: creates it and its index if that is allowed, and waits until the table can be used. The index may
+    /// still be built for some minutes.
     async fn prepare(&self) -> Result<(), StoreError>;
 
     /// Every row. May be stale by a second or so; decisions made from it must be guarded by conditional writes.

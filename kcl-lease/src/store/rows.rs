@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::ids::{ProcessId, WorkerId};
 use crate::lease::Lease;
+use crate::trouble::Trouble;
 
 /// Everything that one scan of the table found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,6 +79,8 @@ pub struct WorkerRow {
     /// How busy it is, by the Java KCL's short names: `C` for CPU, `M` for memory, `NI` and `NO` for the network. Empty for
     /// a worker that does not report it.
     pub metrics: BTreeMap<String, WorkerMetric>,
+    /// What keeps it from its work, by its own judgement; none for Java workers.
+    pub trouble: Trouble,
 }
 
 impl WorkerRow {
@@ -91,6 +94,7 @@ impl WorkerRow {
             report_number: 0,
             report_period: None,
             metrics: BTreeMap::new(),
+            trouble: Trouble::default(),
         }
     }
 

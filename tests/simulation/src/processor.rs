@@ -51,6 +51,8 @@ pub enum Direction {
     Slow(Duration),
     /// It does not checkpoint, unless it shuts down.
     Forgets,
+    /// Every call with records fails.
+    Fails,
 }
 
 /// What a processor does with a batch.
@@ -146,6 +148,13 @@ impl Stage {
         directions.insert((who.into(), shard.clone()), direction);
     }
 
+    /// The processor does as the others do.
+    pub fn undirect(&self, who: &str, shard: &Name) {
+        let directions = self.shared.directions.lock();
+        let mut directions = directions.unwrap_or_else(PoisonError::into_inner);
+        directions.remove(&(who.into(), shard.clone()));
+    }
+
     /// What the processor of a worker's life does with the next batch of a shard, if a script says so.
     fn directed(&self, who: &Name, shard: &Name) -> Option<(Manner, Duration)> {
         let directions = self.shared.directions.lock();
@@ -157,6 +166,7 @@ impl Stage {
                 Some((Manner::Good, time))
             }
             Direction::Forgets => Some((Manner::Forgets, Duration::ZERO)),
+            Direction::Fails => Some((Manner::FailsFirst, Duration::ZERO)),
         }
     }
 

@@ -63,3 +63,55 @@ async fn a_worker_that_is_busier_than_the_others_gives_leases_away_unless_only_t
         assert_eq!([first.count(), second.count()], expected, "{balancing:?}");
     }
 }
+
+/// Nothing at the first look, as a counter says, and then as busy as it is told to be.
+#[derive(Debug, Default)]
+struct Counter {
+    dial: Dial,
+    looks: std::sync::atomic::AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl LoadSource for Counter {
+    async fn sample(&self) -> Result<f64, LoadError> {
+        match self.looks.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(0.0),
+            _ => self.dial.sample().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_on_a_busy_machine_does_not_get_all_that_a_leader_leaves() {
+    // The newcomer comes when a dead worker's leases are free, and so has some before it has measured anything.
+    for (seconds, is_killed) in [(1, false), (1, true), (4, true), (15, true), (15, false)] {
+        let store = table_of(6).await;
+        let busy = |options: &mut FleetOptions| {
+            let counter = Counter::default();
+            counter.dial.turn_to(95);
+            options.load = Load::from_source(counter);
+        };
+        let a = TestWorker::join_with(&store, "a", busy).await;
+        until_held(&[&a], &[6], Duration::from_secs(2)).await;
+        let b = TestWorker::join_with(&store, "b", busy).await;
+        until_held(&[&a, &b], &[3, 3], FAILOVER).await;
+        let d = TestWorker::join_with(&store, "d", busy).await;
+        until_held(&[&a, &b, &d], &[2, 2, 2], FAILOVER).await;
+        sleep(Duration::from_secs(120)).await;
+        assert!(a.leads());
+        d.kill();
+        sleep(Duration::from_secs(7)).await;
+        let c = TestWorker::join_with(&store, "c", busy).await;
+        until_held(&[&a, &b, &c], &[2, 2, 2], FAILOVER).await;
+        sleep(Duration::from_secs(seconds)).await;
+        if is_killed {
+            a.kill();
+        } else {
+            a.stop().await;
+        }
+        until_held(&[&b, &c], &[3, 3], FAILOVER * 2).await;
+        sleep(Duration::from_secs(60)).await;
+        let held = (b.count(), c.count());
+        assert_eq!(held, (3, 3), "a minute later, after {seconds} s");
+    }
+}

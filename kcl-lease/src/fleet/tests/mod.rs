@@ -7,6 +7,8 @@ mod leaving;
 mod loads;
 mod namesakes;
 mod taking_up;
+mod telling;
+mod troubled;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -62,6 +64,12 @@ impl TestWorker {
 
     fn count(&self) -> usize {
         self.fleet.held().iter().filter(|held| held.is_valid()).count()
+    }
+
+    /// The codes of its problems.
+    fn problems(&self) -> Vec<&'static str> {
+        let problems = self.fleet.status().problems;
+        problems.iter().map(|problem| problem.code).collect()
     }
 
     fn leads(&self) -> bool {

@@ -5,22 +5,40 @@ use proptest::prelude::*;
 use super::super::view::{LeaseView, WorkerView};
 use super::*;
 use crate::checkpoint::Checkpoint;
+use crate::trouble::{Condition, Trouble};
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
 /// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible,
-/// one in square brackets is overdue.
+/// one in square brackets is overdue. Behind the name `#` marks an unfit one, `%` an ailing one, `^` one on trial, and
+/// `/1,2` leases with which it fails.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
         let (owner, leases) = part.split_once(':').unwrap();
         let owner = owner.trim();
-        let name = owner.trim_matches(['(', ')', '[', ']']);
+        let (owner, failing) = owner.split_once('/').unwrap_or((owner, ""));
+        let name = owner.trim_matches(['(', ')', '[', ']', '#', '%', '^']);
+        let condition = match owner.chars().last() {
+            Some('#') => Condition::Unfit,
+            Some('%') => Condition::Ailing,
+            Some('^') => Condition::OnTrial,
+            _ => Condition::Well,
+        };
         if name != "-" {
             view.workers.push(WorkerView {
                 id: name.into(),
                 eligible: !owner.starts_with('('),
                 overdue: owner.starts_with('['),
                 metrics: BTreeMap::new(),
+                is_unmeasured: false,
+                trouble: Trouble {
+                    condition,
+                    failing: failing
+                        .split(',')
+                        .filter(|key| !key.is_empty())
+                        .map(Into::into)
+                        .collect(),
+                },
             });
         }
         for text in leases.split_whitespace() {
@@ -105,6 +123,48 @@ fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
     assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
     assert_eq!(plan("[a]: 1>b | (b): | c:"), "", "it is about to expire");
     assert_eq!(plan("[a]: 1>>b | (b): | c:"), "1=c");
+}
+
+#[test]
+fn leases_leave_a_worker_that_cannot_process_them_for_one_that_can() {
+    let table = [
+        // all of an unfit one's, and nothing comes to it
+        ("a#: 1 2 | b: 3", "1>b 2>b"),
+        ("a#: | b: 1 2 3 4", ""),
+        ("a#: | b: | -: 1 2", "1=b 2=b"),
+        ("a#: 1? | b:", "1=b"),
+        // an ailing one keeps what it has
+        ("a%: 1 2 | b:", "2>b"),
+        ("a%: 1 | b:", ""),
+        ("a%/1: 1 2 | b: 3", ""),
+        ("a%: | b: 1 2 3", ""),
+        ("a%: | b: | -: 1 2", "1=b 2=b"),
+        // nobody can
+        ("a#: 1 2 | b#:", ""),
+        ("a#: 1 2 | b%:", ""),
+        ("a#: | -: 1", "1=a"),
+        ("a#: | b%: | -: 1 2", "1=b 2=b"),
+        // one on trial gets one, and gives the others back
+        ("a^: | b: 1 2 3 4", "4>a"),
+        ("a^: 1 | b: 2 3 4", ""),
+        ("a^: 1 2 3 | b:", "1>b 2>b"),
+        ("a^: | b#: 1 2", "1>a"),
+        // single leases, of a worker that is well otherwise
+        ("a/1: 1 2 | b: 3 4", "1>b 4>a"),
+        ("a/1: 1 2 | b:", "1>b"),
+        ("a/1: 1 2 | b/1: 3 4", ""),
+        // what failed at two workers stays
+        ("a#/1: | b#/1: 1 | c:", ""),
+        ("a#/1: | b#/1: 1 2 | c:", "2>c"),
+        ("a/1: | b/1: 1 | c: 2 3", "3>a"),
+        // for the sake of numbers nothing goes where it failed
+        ("a/2: | b: 1 2", "1>a"),
+        ("a/1,2: | b: 1 2", ""),
+    ];
+    for (sketch, expected) in table {
+        assert_eq!(plan(sketch), expected, "{sketch}");
+    }
+    assert_eq!(plan_within("a#: 1 | b: 2", 1), "", "b is full");
 }
 
 #[test]

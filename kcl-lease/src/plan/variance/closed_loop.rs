@@ -151,6 +151,8 @@ impl Model {
                     max_utilization: 100.0,
                 },
             )]),
+            is_unmeasured: false,
+            trouble: Default::default(),
         });
         FleetView {
             leases: leases.collect(),

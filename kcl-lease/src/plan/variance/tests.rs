@@ -9,7 +9,8 @@ use crate::store::{LeaseChange, WorkerMetric};
 /// `"a 90/80: 1@100 2 | b 50: 3@200<a40 | -: 4@10 | (c) 5: | d: 5@1!"`: workers with their CPU in percent, their operating
 /// range if it is not 100, and their leases, `@` with their KB/s. `<a40` marks a lease that came from a 40 seconds ago
 /// (`<-40`: from nobody; `<a40<b90`: and to a from b), `>a` one that is handed over to a, `!` an expired one, `?` one that its
-/// owner has not begun with. `-` is nobody; a worker in brackets is not eligible, one in square brackets is overdue.
+/// owner has not begun with. `-` is nobody; `new` is a worker that has not
+/// measured yet; a worker in brackets is not eligible, one in square brackets is overdue.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
     for part in sketch.split('|') {
@@ -22,7 +23,9 @@ fn fleet(sketch: &str) -> FleetView {
                 id: id.into(),
                 eligible: !name.starts_with('('),
                 overdue: name.starts_with('['),
-                metrics: words.map(metric).collect(),
+                metrics: words.filter(|word| *word != "new").map(metric).collect(),
+                is_unmeasured: worker.ends_with(" new") || worker.contains(" new "),
+                trouble: Default::default(),
             });
         }
         view.leases
@@ -128,6 +131,37 @@ fn check(table: &[(&str, &str, &str)]) {
     });
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_newcomer_without_a_measurement_is_as_busy_as_its_leases_make_it() {
+    check(&[
+        (
+            "it gets its share of what is free, and not all of it",
+            "a 90: 1@10 2@10 | b 90: 3@10 4@10 | c new: | -: 5@10 6@10 7@10",
+            "5=c 6=c 7=c",
+        ),
+        (
+            "what it has got meanwhile counts",
+            "a 90: 1@10 2@10 | b new: 3@10<-1 4@10<-1 | -: 5@10",
+            "5=b",
+        ),
+        (
+            "also if nobody saw when it came",
+            "a 90: 1@10 2@10 | b new: 3@10 4@10 6@10 | -: 5@10",
+            "5=a",
+        ),
+        (
+            "it is welcomed like any other",
+            "a 90: 1@10 2@10 | b 90: 3@10 4@10 | c new:",
+            "1>c",
+        ),
+        (
+            "where nobody reports a load there is none to go by",
+            "a: 1@600 2@600 | b new:",
+            "1>b",
+        ),
+    ]);
 }
 
 #[test]

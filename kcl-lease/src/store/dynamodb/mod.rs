@@ -345,10 +345,16 @@ impl LeaseStore for DynamoDbLeaseStore {
             },
         };
         let row = match item {
-            Some(item) if !item.is_empty() => Some(
-                codec::decode(&item)
-                    .map_err(|problem| self.unreadable(WRITING, format!("row {}: {problem}", seen.key)))?,
-            ),
+            Some(item) if !item.is_empty() => match codec::decode(&item) {
+                Ok(row) => Some(row),
+                // Somebody made it unreadable since it was seen. The owner goes on from what it knows, and mends it with its
+                // next checkpoint.
+                Err(problem) if applied => {
+                    tracing::warn!(lease = %seen.key, problem, "a lease's row was made unreadable by hand");
+                    Some(change.applied_to(seen, seen))
+                }
+                Err(problem) => return Err(self.unreadable(WRITING, format!("row {}: {problem}", seen.key))),
+            },
             // Some servers do not return the row on a refusal.
             _ if applied => Some(change.applied_to(seen, seen)),
             _ => self.get(&seen.key).await?,

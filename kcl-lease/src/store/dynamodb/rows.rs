@@ -6,8 +6,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::*;
-use crate::ids::WorkerId;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::store::{ClientVersion, LeaderLock, Standstill, WorkerMetric, WorkerRow};
+use crate::trouble::{Condition, Trouble};
 
 /// How the lock client of Java marks a lock that its holder let go of without deleting it.
 const RELEASED: &str = "1";
@@ -18,6 +19,8 @@ const SUPPORT_CODE: &str = "sup";
 const SUPPORT_CODE_AT: &str = "slu";
 const REPORT_PERIOD: &str = "reportPeriodMillis";
 const REPORT_NUMBER: &str = "reportNumber";
+const CONDITION: &str = "condition";
+const FAILING_LEASES: &str = "failingLeases";
 const FAILOVER_TIME: &str = "failoverTimeMillis";
 
 const VERSION: &str = "cv";
@@ -133,6 +136,14 @@ pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
         item.insert(REPORT_PERIOD.into(), number(period.as_millis()));
         item.insert(REPORT_NUMBER.into(), number(worker.report_number));
     }
+    if let Some(condition) = worker.trouble.condition.as_str() {
+        item.insert(CONDITION.into(), string(condition));
+    }
+    if !worker.trouble.failing.is_empty() {
+        let keys = worker.trouble.failing.iter().take(Trouble::MOST);
+        let keys = keys.map(|key| string(key.as_str())).collect();
+        item.insert(FAILING_LEASES.into(), AttributeValue::L(keys));
+    }
     if let Some(time) = worker.failover_time {
         item.insert(FAILOVER_TIME.into(), number(time.as_millis()));
     }
@@ -155,7 +166,24 @@ pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String>
         report_number: item.unsigned(REPORT_NUMBER)?.unwrap_or(0),
         report_period: item.unsigned(REPORT_PERIOD)?.map(Duration::from_millis),
         metrics: decode_metrics(item),
+        trouble: decode_trouble(item),
     })
+}
+
+/// None for what another version may have written: it is advice, and a worker may live without.
+fn decode_trouble(item: &Item) -> Trouble {
+    let condition = item.text(CONDITION).ok().flatten();
+    let failing = match item.get(FAILING_LEASES) {
+        Some(AttributeValue::L(keys)) => keys.iter().filter_map(|key| key.as_s().ok()).collect(),
+        _ => Vec::new(),
+    };
+    Trouble {
+        condition: condition.map(Condition::parse).unwrap_or_default(),
+        failing: failing
+            .into_iter()
+            .map(|key| LeaseKey::from(key.as_str()))
+            .collect(),
+    }
 }
 
 /// A list of numbers for each metric. A Java leader drops rows with an empty list.
@@ -274,6 +302,10 @@ mod tests {
                     max_utilization: 80.0,
                 },
             )]),
+            trouble: Trouble {
+                condition: Condition::Unfit,
+                failing: ["shardId-7".into(), "shardId-8".into()].into(),
+            },
             ..WorkerRow::new("w1", 1_795_221_439)
         };
         let mut item = encode_worker(&worker);

@@ -118,7 +118,7 @@ pub(super) async fn check_shape(client: &Client, options: &TableOptions) -> Resu
     }
 }
 
-/// Creates what is missing, if allowed, and waits until table and index can be used.
+/// Creates what is missing, if allowed, and waits until the table can be used.
 pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
     let deadline = Instant::now() + options.creation_timeout;
     let mut poll = FIRST_POLL;
@@ -129,14 +129,19 @@ pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(
                 check_key(&table, options)?;
                 match readiness(&table) {
                     Readiness::Ready => return enable_recovery(client, options, deadline).await,
-                    Readiness::IndexMissing => add_index(client, options, &table).await?,
+                    // It takes minutes, and assignments are found by scans meanwhile.
+                    Readiness::IndexMissing => {
+                        add_index(client, options, &table).await?;
+                        return enable_recovery(client, options, deadline).await;
+                    }
                     Readiness::Waiting => {}
                 }
             }
         }
         if Instant::now() >= deadline {
-            let message =
-                format!("table or index {OWNER_INDEX} is still not active after the creation time-out");
+            let message = format!(
+                "table is still not active, or index {OWNER_INDEX} is being deleted, after the creation time-out"
+            );
             return Err(StoreError::new(
                 StoreErrorKind::Unavailable,
                 PREPARE,
@@ -169,7 +174,7 @@ fn readiness(table: &TableDescription) -> Readiness {
         // While UPDATING another worker may be adding the index.
         None if table.table_status() == Some(&TableStatus::Updating) => Readiness::Waiting,
         None => Readiness::IndexMissing,
-        Some(Some(IndexStatus::Active | IndexStatus::Updating)) => Readiness::Ready,
+        Some(Some(IndexStatus::Active | IndexStatus::Updating | IndexStatus::Creating)) => Readiness::Ready,
         Some(_) => Readiness::Waiting,
     }
 }

@@ -194,6 +194,11 @@ impl Director {
         self.stage.direct(id, shard, direction);
     }
 
+    /// Lets a worker's processor of a shard do what it does otherwise.
+    pub fn undirect(&self, id: &str, shard: &Name) {
+        self.stage.undirect(id, shard);
+    }
+
     /// Waits for requests of a worker from now on.
     pub fn await_request(&self, cue: Cue) -> Met {
         self.stage.network.await_request(cue)

@@ -12,6 +12,7 @@ mod leaving;
 mod loads;
 mod owning;
 mod table;
+mod troubled;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -62,6 +63,12 @@ pub const ALL: &[Script] = &[
     owning::EXPIRED_LEASE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
+    troubled::CUT_OFF,
+    troubled::ALL_CUT_OFF,
+    troubled::POISON,
+    troubled::WITHOUT_INDEX,
+    troubled::UNWRITTEN,
+    troubled::NO_HEIR_LEFT,
 ];
 
 /// The script of this name.

@@ -1,0 +1,92 @@
+//! What works and what fails in one shard.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use crate::aws::ErrorClass;
+
+/// What is done for a shard, each of which may fail for a reason of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// Reading records from Kinesis.
+    Reading,
+    /// Making the processor, and its `initialize`.
+    Initializing,
+    /// The processor's other calls, and what ends a shard.
+    Processing,
+}
+
+impl Work {
+    pub(crate) const ALL: [Self; 3] = [Self::Reading, Self::Initializing, Self::Processing];
+
+    /// What a worker that cannot do it cannot do.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Reading => "read its shards",
+            Self::Initializing => "initialize its processors",
+            Self::Processing => "process its records",
+        }
+    }
+}
+
+/// A run of failures without a success between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// When the first attempt that failed began or ended.
+    pub(crate) since: Instant,
+    /// Why the last one failed.
+    pub(crate) error: String,
+}
+
+/// One shard's health, kind of work by kind of work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vitals {
+    /// Nothing is tried at present: it waits for its parents, or is being given up.
+    pub(crate) is_idle: bool,
+    failing: BTreeMap<Work, Failure>,
+    succeeded_at: BTreeMap<Work, Instant>,
+}
+
+impl Vitals {
+    pub(crate) fn succeeded(&mut self, work: Work, at: Instant) {
+        self.failing.remove(&work);
+        self.succeeded_at.insert(work, at);
+    }
+
+    /// What failed is over, though nothing shows yet that it works.
+    pub(crate) fn recovered(&mut self, work: Work) {
+        self.failing.remove(&work);
+    }
+
+    pub(crate) fn failed(&mut self, work: Work, failure: Failure) {
+        let since = self.failing.get(&work).map_or(failure.since, |run| run.since);
+        self.failing.insert(work, Failure { since, ..failure });
+    }
+
+    pub(crate) fn failure(&self, work: Work) -> Option<&Failure> {
+        self.failing.get(&work).filter(|_| !self.is_idle)
+    }
+
+    pub(crate) fn succeeded_at(&self, work: Work) -> Option<Instant> {
+        self.succeeded_at.get(&work).copied()
+    }
+
+    /// Whether nothing fails, and something was done.
+    pub(crate) fn is_well(&self) -> bool {
+        self.failing.is_empty() && !self.succeeded_at.is_empty()
+    }
+}
+
+/// Whether another worker might fare better: a limit is one of the shard, and what is wrong with the request or with the stream
+/// is wrong for all.
+pub(crate) fn is_of_the_worker(class: ErrorClass) -> bool {
+    match class {
+        ErrorClass::Throttled | ErrorClass::NotFound | ErrorClass::InvalidArgument => false,
+        ErrorClass::Transient
+        | ErrorClass::Expired
+        | ErrorClass::AccessDenied
+        | ErrorClass::NotSigned(_)
+        | ErrorClass::Other => true,
+    }
+}

@@ -1,0 +1,79 @@
+//! Looks at the shards every second, judges, and says so to the fleet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use kcl_lease::{Checkpoint, Fleet, Health, LeaseKey};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::judge::{Evidence, Judge, Times};
+use super::vitals::{Vitals, is_of_the_worker};
+use crate::config::{InitialPosition, ShardId};
+use crate::retrieval::Cursor;
+use crate::stream::StreamClient;
+
+/// The worker as a whole cannot do its work.
+const UNFIT: &str = "worker-unfit";
+/// Single shards of a worker got no further for long.
+const FAILING: &str = "shards-failing";
+
+/// Watches over a worker for ever. `shards` are those that it has.
+pub(crate) async fn watch_over(
+    fleet: Fleet,
+    stream: StreamClient,
+    health: Health,
+    failover_time: Duration,
+    shards: impl Fn() -> BTreeMap<LeaseKey, Vitals>,
+) {
+    let period = (failover_time / 10).min(Duration::from_secs(1));
+    let mut judge = Judge::new(Times::of(failover_time), Instant::now());
+    let mut probing: Option<AbortOnDropHandle<Result<(), String>>> = None;
+    let mut was_blocked = false;
+    loop {
+        let probed = match probing.take_if(|probe| probe.is_finished()) {
+            Some(done) => done.now_or_never().and_then(Result::ok),
+            None => None,
+        };
+        let evidence = Evidence {
+            shards: shards(),
+            probe: probed,
+            was_blocked,
+        };
+        let verdict = judge.judge(&evidence, Instant::now());
+        tell(&health, UNFIT, verdict.unfit);
+        tell(&health, FAILING, verdict.failing);
+        if let Some(shard) = verdict.probe {
+            let reading = probe(stream.clone(), ShardId::from(&shard), failover_time);
+            probing = Some(AbortOnDropHandle::new(tokio::spawn(reading)));
+        }
+        was_blocked = fleet.declare(verdict.trouble);
+        sleep(period).await;
+    }
+}
+
+fn tell(health: &Health, code: &'static str, text: Option<String>) {
+    match text {
+        Some(text) => health.raise(code, text),
+        None => health.settle(code),
+    }
+}
+
+/// Reads the oldest record of a shard. (The newest would not do: whoever may not decrypt notices it only by a record.) An answer
+/// that would be the same for any worker shows that reading works.
+async fn probe(stream: StreamClient, shard: ShardId, patience: Duration) -> Result<(), String> {
+    let read = async {
+        let oldest = InitialPosition::TrimHorizon;
+        let Some(cursor) = Cursor::from_checkpoint(&Checkpoint::TrimHorizon, oldest) else {
+            return Ok(());
+        };
+        let (iterator, _) = stream.shard_iterator(&shard, cursor.request()).await?;
+        stream.records(&iterator, 1, patience).await.map(|_| ())
+    };
+    match timeout(patience, read).await {
+        Ok(Err(error)) if is_of_the_worker(error.class) => Err(error.to_string()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("Kinesis did not answer within {patience:?}")),
+    }
+}
