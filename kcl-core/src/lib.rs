@@ -61,7 +61,7 @@ pub use kcl_lease::{
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
-pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, ShardId, Stream};
+pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, OtherStream, ShardId, Stream};
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
 pub use self::record::{Encryption, Gap, Record, RecordBatch};

@@ -37,17 +37,18 @@ mod leader;
 mod lease;
 mod load;
 pub mod plan;
+mod seat;
 mod store;
 
 pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
 pub use self::environment::Environment;
-pub use self::fleet::{Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::fleet::{Admission, Fleet, FleetOptions, FleetStatus, JoinError};
 pub use self::health::{Activity, Health, Problem};
-pub use self::ids::{FencingToken, LeaseKey, WorkerId};
+pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
-pub use self::lease::{HashRange, Lease, StreamShard};
+pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};

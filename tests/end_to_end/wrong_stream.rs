@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
-use kcl_core::Checkpoint;
+use kcl_core::{Checkpoint, Error};
 use kcl_lease::{HashRange, Lease, LeaseStore};
+use kcl_local::faults::{Fault, Rule};
 use kcl_tests::World;
 use tokio::time::sleep;
 
@@ -56,8 +57,18 @@ async fn leases_of_shards_that_the_stream_never_had_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_from_before_the_stream_was_made_anew_is_told_as_what_it_is() {
+async fn a_checkpoint_shows_that_the_stream_was_made_anew_where_its_description_is_denied() {
     let world = World::with_shards(1).await;
+    let denied = Rule::on("DescribeStreamSummary").by("w1");
+    world
+        .servers
+        .faults
+        .add(denied.fault(Fault::respond(400, "AccessDeniedException")));
+    let denied = Rule::on("DescribeStreamSummary").by("w2");
+    world
+        .servers
+        .faults
+        .add(denied.fault(Fault::respond(400, "AccessDeniedException")));
     let notes = Notes::default();
     let first = world.run("w1", builder(&world, "w1", &notes));
     world
@@ -87,12 +98,15 @@ async fn a_checkpoint_from_before_the_stream_was_made_anew_is_told_as_what_it_is
     sleep(Duration::from_secs(60)).await;
 
     let worker = world.run("w2", builder(&world, "w2", &notes));
-    sleep(Duration::from_secs(30)).await;
-    let status = worker.handle.status();
-    let problem = status.problems.iter().find(|problem| problem.code == CODE);
-    let problem = problem.unwrap_or_else(|| panic!("{status:?}"));
-    assert!(problem.text.contains("made anew"), "{problem}");
-    worker.stop().await;
+    match worker.ended().await {
+        Err(error @ Error::OtherStream(_)) => {
+            assert!(
+                error.to_string().contains("does not lie in that shard"),
+                "{error}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
     let lease = crate::witness::lease(&world, shard).await;
     assert_eq!(lease.checkpoint, checkpoint);
 }

@@ -2,10 +2,12 @@
 
 mod initial_position;
 mod options;
+mod other_stream;
 mod policy;
 mod stream;
 
 pub use self::initial_position::InitialPosition;
 pub(crate) use self::options::Options;
+pub use self::other_stream::OtherStream;
 pub use self::policy::FailurePolicy;
 pub use self::stream::{InvalidStream, ShardId, Stream};

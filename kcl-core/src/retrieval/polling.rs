@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::Environment;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::Budget;
@@ -35,6 +36,7 @@ pub(crate) struct Poller {
     shard: ShardId,
     reader: ShardReader,
     problems: ShardProblems,
+    doubt: Arc<Notify>,
     env: Environment,
     options: PollingOptions,
     monitor: Arc<ShardMonitor>,
@@ -67,6 +69,7 @@ impl Poller {
         let poller = Self {
             env: discovery.env.clone(),
             problems: discovery.shard_problems.clone(),
+            doubt: discovery.doubt.clone(),
             reader: ShardReader::new(shard.clone(), discovery, options.max_records, start),
             shard,
             options,
@@ -95,6 +98,9 @@ impl Poller {
                 Ok(page) => page,
                 Err(error) => {
                     drop(claim);
+                    if error.questions_the_stream() {
+                        self.doubt.notify_one();
+                    }
                     sleep(self.pause_after(&error, &mut trouble, &mut pace)).await;
                     continue;
                 }

@@ -54,6 +54,14 @@ impl ReadError {
         matches!(self, Self::Call(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::Expired))
     }
 
+    /// Whether it would be explained by a stream that was deleted and made anew.
+    pub(crate) fn questions_the_stream(&self) -> bool {
+        match self {
+            Self::Foreign(_) => true,
+            Self::Call(error) => matches!(error.class, ErrorClass::InvalidArgument | ErrorClass::NotFound),
+        }
+    }
+
     /// Whether Kinesis says that this is too much, not that it is wrong.
     pub(crate) fn is_throttling(&self) -> bool {
         matches!(self, Self::Call(error) if error.class == ErrorClass::Throttled)

@@ -92,6 +92,8 @@ pub(crate) struct Discovery {
     pub(crate) shard_problems: ShardProblems,
     /// Told whenever a shard ended in this worker.
     pub(crate) shard_ended: Arc<Notify>,
+    /// Told whenever something gives reason to ask whether the stream is still the same.
+    pub(crate) doubt: Arc<Notify>,
 }
 
 impl Discovery {
@@ -259,6 +261,7 @@ impl Discovery {
     }
 
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
+        self.doubt.notify_one();
         let leases = self.leases(fleet).await?;
         if leases.is_empty() {
             if self.create_missing().await? > 0 {

@@ -50,6 +50,22 @@ impl StreamClient {
         ended("ListShards", BOUND, call).await.map(|_| time.last())
     }
 
+    /// When the stream was created, in seconds since the Unix epoch; `None` if the server does not say.
+    pub(crate) async fn created_at(&self) -> Result<Option<u64>, CallError> {
+        let request = self.client.describe_stream_summary();
+        let answer = request
+            .set_stream_name(self.stream.request_name())
+            .set_stream_arn(self.stream.request_arn())
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk("DescribeStreamSummary", &error))?;
+        let summary = answer.stream_description_summary;
+        let created = summary.map(|summary| summary.stream_creation_timestamp.secs());
+        Ok(created
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds > 0))
+    }
+
     /// All shards that Kinesis still knows, or those that were open at an initial position.
     pub(crate) async fn list_shards(
         &self,

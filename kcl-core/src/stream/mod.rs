@@ -5,6 +5,7 @@ mod children;
 mod cleanup;
 mod discovery;
 mod graph;
+mod identity;
 mod listing;
 mod missing;
 mod service_time;
@@ -15,5 +16,6 @@ pub(crate) use self::discovery::Discovery;
 pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
+pub(crate) use self::identity::{LeasesOfAnother, Recognition};
 pub(crate) use self::listing::StreamClient;
 pub(crate) use self::shard_problems::ShardProblems;

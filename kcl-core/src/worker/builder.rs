@@ -14,11 +14,11 @@ use tokio::sync::{Notify, watch};
 use super::run::Alive;
 use super::status::WorkerPhase;
 use super::{Shared, Worker, clients};
-use crate::config::{FailurePolicy, InitialPosition, Options, Stream};
+use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
-use crate::stream::{Discovery, ShardProblems, StreamClient};
+use crate::stream::{Discovery, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
 #[must_use = "a builder does nothing until build is called"]
@@ -143,6 +143,13 @@ impl WorkerBuilder {
     /// Where a new application starts to read. Default: with the oldest retained record.
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.options.initial_position = position;
+        self
+    }
+
+    /// What to do when the application's leases are of another stream than this one. Default: the worker refuses to start, or
+    /// ends if it runs already.
+    pub fn on_other_stream(mut self, what: OtherStream) -> Self {
+        self.options.other_stream = what;
         self
     }
 
@@ -328,12 +335,17 @@ impl WorkerBuilder {
             shards: Mutex::default(),
             health: health.clone(),
         });
+        let stream_client = StreamClient::new(kinesis, stream);
         Ok(Worker {
+            recognition: Recognition {
+                client: stream_client.clone(),
+                policy: options.other_stream,
+            },
             _alive: Alive(shared.clone()),
             shared,
             fleet,
             discovery: Discovery {
-                stream: StreamClient::new(kinesis, stream),
+                stream: stream_client,
                 store: store.clone(),
                 initial: options.initial_position,
                 env: self.env,
@@ -342,6 +354,7 @@ impl WorkerBuilder {
                 shard_problems: ShardProblems::new(health.clone()),
                 health,
                 shard_ended: Arc::new(Notify::new()),
+                doubt: Arc::new(Notify::new()),
             },
             store,
             factory: self.factory,

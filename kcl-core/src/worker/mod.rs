@@ -23,7 +23,7 @@ use crate::consumer::ShardMonitor;
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
-use crate::stream::Discovery;
+use crate::stream::{Discovery, Recognition};
 
 /// A worker that is ready to run.
 ///
@@ -38,6 +38,7 @@ pub struct Worker {
     _alive: run::Alive,
     fleet: FleetOptions,
     store: Arc<dyn LeaseStore>,
+    recognition: Recognition,
     discovery: Discovery,
     factory: ProcessorFactory,
     polling: PollingOptions,

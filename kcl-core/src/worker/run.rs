@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::{Activity, Fleet, HeldLease, JoinError, LeaseKey};
-use tokio::sync::mpsc;
+use futures_util::FutureExt as _;
+use kcl_lease::{Activity, Fleet, HeldLease, JoinError, LeaseKey, StreamIdentity};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -15,15 +16,20 @@ use tokio_util::task::AbortOnDropHandle;
 use super::status::WorkerPhase;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
+use crate::config::OtherStream;
 use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
+use crate::stream::{Discovery, LeasesOfAnother};
 
 const JOINING: Activity = Activity {
     code: "joining-failing",
     doing: "joining the fleet",
 };
+
+/// The stream's description is not asked for more often, whatever fails.
+const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
 /// How much longer than a single processor may take to drain the worker waits for all of them.
 const AFTER_DRAIN: Duration = Duration::from_secs(5);
@@ -40,28 +46,62 @@ pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Resul
     };
     let mut stop = pin!(stop);
 
+    loop {
+        match run_on_one_stream(&worker, &mut stop).await? {
+            End::Stopped => return Ok(()),
+            End::StreamChanged => tracing::info!("begins with the new stream"),
+        }
+    }
+}
+
+/// Why a worker left its fleet.
+#[derive(Debug)]
+enum End {
+    Stopped,
+    /// The stream was made anew, and is to be begun with.
+    StreamChanged,
+}
+
+/// What happened while a worker ran.
+enum Turn {
+    ToldToStop,
+    Superseded,
+    OtherStream(StreamIdentity),
+}
+
+async fn run_on_one_stream<S: Future<Output = ()>>(
+    worker: &Worker,
+    stop: &mut Pin<&mut S>,
+) -> Result<End, Error> {
     let joined = tokio::select! {
         biased;
-        () = &mut stop => return Ok(()),
-        joined = join(&worker) => joined?,
+        () = &mut *stop => return Ok(End::Stopped),
+        joined = join(worker) => joined?,
     };
-    let (fleet, mut acquired) = joined;
+    let (fleet, mut acquired, stream) = joined;
     *worker.shared.fleet() = Some(fleet.clone());
     worker.shared.phase.send_replace(WorkerPhase::Running);
     tracing::info!(worker = %worker.shared.worker_id, stream = %worker.shared.stream, "worker started");
 
-    let discovery = worker.discovery.clone();
+    let discovery = Discovery {
+        store: fleet.store().clone(),
+        ..worker.discovery.clone()
+    };
     let leading = fleet.clone();
-    let discovering = AbortOnDropHandle::new(tokio::spawn(async move { discovery.run(&leading).await }));
-    let mut consumers = Consumers::new(&worker, fleet.clone());
-    loop {
+    let duties = discovery.clone();
+    let discovering = AbortOnDropHandle::new(tokio::spawn(async move { duties.run(&leading).await }));
+    let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
+    let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
+    let turn = loop {
         tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut *stop => break Turn::ToldToStop,
+            () = fleet.superseded() => break Turn::Superseded,
+            now = &mut other => break Turn::OtherStream(now),
             Some(ended) = consumers.tasks.join_next_with_id() => consumers.ended(ended).await,
             Some(held) = acquired.recv() => consumers.take(held),
         }
-    }
+    };
 
     worker.shared.phase.send_replace(WorkerPhase::Stopping);
     tracing::info!(worker = %worker.shared.worker_id, shards = consumers.tasks.len(), "worker stops");
@@ -70,12 +110,52 @@ pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Resul
     drop(discovering);
     fleet.leave().await;
     tracing::info!(worker = %worker.shared.worker_id, "worker stopped");
-    Ok(())
+    match turn {
+        Turn::ToldToStop => Ok(End::Stopped),
+        Turn::Superseded => Err(Error::Superseded {
+            worker_id: worker.shared.worker_id.clone(),
+        }),
+        Turn::OtherStream(_) if worker.recognition.policy == OtherStream::BeginAnew => {
+            worker.shared.phase.send_replace(WorkerPhase::Starting);
+            Ok(End::StreamChanged)
+        }
+        Turn::OtherStream(now) => Err(Error::OtherStream(
+            LeasesOfAnother {
+                ours: now.to_string(),
+                evidence: format!("they were made for {stream}, which is gone"),
+            }
+            .to_string(),
+        )),
+    }
 }
 
-/// Joins the fleet; a failure that may pass is shown and retried.
-async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLease>), Error> {
-    if let Err(error) = worker.discovery.stream.probe().await {
+/// Completes when the stream is not the one any more that this worker began with.
+///
+/// It is asked whenever reads fail in a way that this would explain, and now and then by the leader.
+async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Notify) -> StreamIdentity {
+    loop {
+        doubt.notified().await;
+        match worker.recognition.identity().await {
+            Ok(now) if !now.may_be(began_with) => {
+                tracing::error!(before = %began_with, %now, "the stream was deleted and made anew");
+                return now;
+            }
+            Ok(_) => {}
+            Err(_) => doubt.notify_one(),
+        }
+        sleep(RECOGNITION_PAUSE).await;
+    }
+}
+
+/// Joins the fleet, if its leases are of the stream that this worker reads; a failure that may pass is shown and retried.
+async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLease>, StreamIdentity), Error> {
+    let env = &worker.discovery.env;
+    let pauses = || Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
+    let (probed, stream) = tokio::join!(
+        worker.discovery.stream.probe(),
+        worker.recognition.identity_at_start(pauses())
+    );
+    if let Err(error) = probed {
         match error.class {
             ErrorClass::NotFound | ErrorClass::AccessDenied | ErrorClass::InvalidArgument => {
                 return Err(Error::Stream {
@@ -86,14 +166,31 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
             _ => tracing::warn!(%error, "cannot look at the stream yet"),
         }
     }
-    let env = &worker.discovery.env;
-    let mut retry = Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
+    let mut retry = pauses();
+    let recorded = Mutex::new(None);
+    let admission = |store, found: Option<StreamIdentity>| {
+        (*recorded.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&found);
+        worker.recognition.admit(&stream, store, found).boxed()
+    };
     loop {
-        match Fleet::join(worker.store.clone(), worker.fleet.clone(), env.clone()).await {
-            Ok(joined) => {
+        let joining = Fleet::join_if(
+            worker.store.clone(),
+            worker.fleet.clone(),
+            env.clone(),
+            &admission,
+        );
+        match joining.await {
+            Ok((fleet, acquired)) => {
                 worker.shared.health.succeeded(JOINING);
-                return Ok(joined);
+                if stream.created_at.is_none() {
+                    worker.discovery.doubt.notify_one();
+                }
+                let recorded = recorded.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let known =
+                    recorded.filter(|recorded| stream.created_at.is_none() && recorded.may_be(&stream));
+                return Ok((fleet, acquired, known.unwrap_or(stream)));
             }
+            Err(JoinError::Refused(reason)) => return Err(Error::OtherStream(reason.to_string())),
             Err(JoinError::Store(error)) if error.is_retryable() => {
                 worker.shared.health.failed(JOINING, &error);
                 sleep(retry.pause()).await;
@@ -153,10 +250,10 @@ struct Consumers {
 }
 
 impl Consumers {
-    fn new(worker: &Worker, fleet: Fleet) -> Self {
+    fn new(worker: &Worker, discovery: Discovery, fleet: Fleet) -> Self {
         let parts = ConsumerParts {
             fleet,
-            discovery: worker.discovery.clone(),
+            discovery,
             factory: worker.factory.clone(),
             polling: worker.polling.clone(),
             budget: Budget::new(worker.prefetch_bytes),

@@ -7,10 +7,13 @@ mod leave;
 mod options;
 mod shared;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +23,11 @@ use self::shared::{Knowledge, Shared};
 use crate::environment::Environment;
 use crate::health::{Health, Problem};
 use crate::ids::{LeaseKey, WorkerId};
-use crate::keeper::{HeldLease, Keeper, RenewalOptions};
+use crate::keeper::{HeldLease, Holder, Keeper, RenewalOptions};
+use crate::lease::StreamIdentity;
 use crate::load::Meter;
-use crate::store::{ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
+use crate::seat::Seat;
+use crate::store::{BoundedStore, ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
 
 /// Why a worker cannot join its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,9 @@ pub enum JoinError {
     /// The worker id is, or may become, the key of a row with another meaning.
     #[error("worker id {0:?} is reserved, looks like the key of a lease, or is empty; choose another one")]
     ReservedWorkerId(WorkerId),
+    /// Whoever was asked whether to join said no.
+    #[error("{0}")]
+    Refused(#[source] Box<dyn StdError + Send + Sync>),
     /// The other workers speak another protocol.
     #[error(
         "the application's workers are in state {found} (written by {modified_by}), this worker speaks only \
@@ -83,6 +91,16 @@ fn is_reserved(id: &WorkerId) -> bool {
     RESERVED.contains(&id.as_str()) || id.as_str().contains("shardId-")
 }
 
+/// Asked before a worker writes anything but a missing table: whether to join, given the stream that the leases are of, if it
+/// is recorded. The answer is the stream to record.
+pub type Admission<'a> = dyn Fn(
+        Arc<dyn LeaseStore>,
+        Option<StreamIdentity>,
+    ) -> BoxFuture<'a, Result<Option<StreamIdentity>, JoinError>>
+    + Send
+    + Sync
+    + 'a;
+
 impl Fleet {
     /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
@@ -94,18 +112,40 @@ impl Fleet {
         options: FleetOptions,
         env: Environment,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
+        let admit = |_, _| std::future::ready(Ok(None)).boxed();
+        Self::join_if(store, options, env, &admit).await
+    }
+
+    /// As [`join`](Self::join), if it is admitted.
+    ///
+    /// # Errors
+    /// Also what `admission` answers.
+    pub async fn join_if(
+        store: Arc<dyn LeaseStore>,
+        options: FleetOptions,
+        env: Environment,
+        admission: &Admission<'_>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
         if is_reserved(&options.worker_id) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
-        let keeper = Keeper::new(
+        let seat = Seat::take();
+        let store: Arc<dyn LeaseStore> =
+            Arc::new(BoundedStore::new(store, options.failover_time, seat.clone()));
+        let process = env.process_id(&options.worker_id);
+        let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
-            options.worker_id.clone(),
+            (options.worker_id.clone(), process.clone()),
             options.failover_time,
-        );
+            env.clone(),
+            seat.clone(),
+        )));
         let meter = Meter::start(&options, &env).await;
         let shared = Arc::new(Shared {
             store,
+            seat,
+            process,
             options,
             env,
             keeper,
@@ -122,10 +162,10 @@ impl Fleet {
             acquired,
             fleet: Mutex::new(Knowledge::default()),
         });
-        match enter(&shared).await {
+        match enter(&shared, admission).await {
             // Deleted between its preparation and its use. A table that must exist is missed once more.
             Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
-                enter(&shared).await?;
+                enter(&shared, admission).await?;
             }
             entered => entered?,
         }
@@ -133,9 +173,14 @@ impl Fleet {
     }
 
     fn start(shared: Arc<Shared>) -> Self {
-        let mut loops = JoinSet::new();
+        let (mut loops, seat) = (JoinSet::new(), shared.seat.clone());
+        let giving_way = Arc::clone(&shared);
+        seat.spawn(&mut loops, async move {
+            giving_way.keeper.superseded().await;
+            giving_way.give_way();
+        });
         let renewing = Arc::clone(&shared);
-        loops.spawn(async move {
+        seat.spawn(&mut loops, async move {
             let concurrency = renewing.options.renewal_concurrency;
             renewing
                 .keeper
@@ -144,19 +189,23 @@ impl Fleet {
         });
         if shared.meter.has_source() {
             let measuring = Arc::clone(&shared);
-            loops.spawn(async move { measuring.meter.keep_sampling(&measuring.health).await });
+            seat.spawn(&mut loops, async move {
+                measuring.meter.keep_sampling(&measuring.health).await
+            });
         }
         let discovering = Arc::clone(&shared);
-        loops.spawn(async move { discover::keep_discovering(&discovering).await });
+        seat.spawn(&mut loops, async move {
+            discover::keep_discovering(&discovering).await
+        });
         let (announces, announcing) = watch::channel(true);
         let announcer = Arc::clone(&shared);
-        loops.spawn(async move {
+        seat.spawn(&mut loops, async move {
             announce::keep_announced(&announcer).await;
             announces.send_replace(false);
         });
         let (leads, leading) = watch::channel(true);
         let leader = Arc::clone(&shared);
-        loops.spawn(async move {
+        seat.spawn(&mut loops, async move {
             lead::keep_leading(&leader).await;
             leads.send_replace(false);
         });
@@ -168,7 +217,14 @@ impl Fleet {
         }
     }
 
-    /// The lease table.
+    /// Completes when another process was started under this worker's id. Its leases are lost by then, and nothing is left to do
+    /// but to end.
+    pub async fn superseded(&self) {
+        self.shared.keeper.superseded().await;
+    }
+
+    /// The lease table, as this worker calls it: on the thread that keeps its leases, each call bounded in time. Whatever else
+    /// calls the same table through the same client should do so through this.
     pub fn store(&self) -> &Arc<dyn LeaseStore> {
         &self.shared.store
     }
@@ -253,8 +309,10 @@ fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
 }
 
 /// Prepares the table, agrees with the other workers on the protocol, and announces the worker to them.
-async fn enter(shared: &Shared) -> Result<(), JoinError> {
+async fn enter(shared: &Shared, admission: &Admission<'_>) -> Result<(), JoinError> {
     shared.store.prepare().await?;
+    let mut recorded = shared.store.stream().await?;
+    let mut stream = admission(Arc::clone(&shared.store), recorded.clone()).await?;
     let ours = our_version(&shared.options, &shared.env);
     let agreed = shared.store.agree_on_version(&ours).await?;
     if !agreed.is_current() {
@@ -263,7 +321,15 @@ async fn enter(shared: &Shared) -> Result<(), JoinError> {
             modified_by: agreed.modified_by,
         });
     }
-    announce::report(shared).await?;
+    while let Some(new) = &stream {
+        if shared.store.record_stream(recorded.as_ref(), new).await? {
+            break;
+        }
+        // Somebody else was faster, with whatever it recorded.
+        recorded = shared.store.stream().await?;
+        stream = admission(Arc::clone(&shared.store), recorded.clone()).await?;
+    }
+    announce::announce(shared).await?;
     Ok(())
 }
 
