@@ -13,6 +13,11 @@ const LARGEST: u64 = 10 << 20;
 const SMALLEST: u64 = 256 * KIB;
 /// The least that a read is worth being made for.
 const LEAST: u64 = 64 * KIB;
+/// The largest record of a stream, unless it is configured to take larger ones.
+const USUALLY_LARGEST_RECORD: u64 = 1 << 20;
+/// What a record is taken for in a shard that had none when it was asked. It can only give what is put from then on, and
+/// takes a megabyte a second (limit of the service).
+const NEW_RECORD: u64 = 256;
 /// An answer of records that were taken for so much smaller than they are still fits.
 const SAFETY: u64 = 2;
 /// For as long a read is waited for at first, and at most.
@@ -22,6 +27,16 @@ const LONGEST_BOUND: Duration = Duration::from_secs(120);
 /// What an answer takes while it is under way: its text, in which three bytes are four characters, and the records.
 fn under_way(bytes: u64) -> u64 {
     bytes * 7 / 3
+}
+
+/// What came of one read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) records: u64,
+    /// What they take, in all.
+    pub(crate) bytes: u64,
+    /// More records are left.
+    pub(crate) is_behind: bool,
 }
 
 /// The size of the reads of one shard.
@@ -35,6 +50,8 @@ pub(crate) struct Appetite {
     bytes: u64,
     /// What a record takes.
     per_record: Option<u64>,
+    /// The last answer held no record, and the shard had none left.
+    is_quiet: bool,
     bound: Duration,
 }
 
@@ -45,6 +62,7 @@ impl Appetite {
             link_records: most_records,
             bytes: LARGEST,
             per_record: None,
+            is_quiet: false,
             bound: FIRST_BOUND,
         }
     }
@@ -62,10 +80,9 @@ impl Appetite {
     /// The memory to claim. `usual` is what a record takes in other shards, for one that has read none.
     pub(crate) fn wish(&self, usual: Option<u64>) -> Wish {
         let Some(record) = self.record(usual) else {
-            let all = under_way(LARGEST);
             return Wish {
-                most: all,
-                least: all,
+                most: under_way(LARGEST),
+                least: under_way(USUALLY_LARGEST_RECORD),
                 is_guess: true,
             };
         };
@@ -85,7 +102,7 @@ impl Appetite {
         let fitting = match self.record(usual) {
             // No answer is larger, however many records are asked for.
             _ if bytes + 1 >= LARGEST => u64::from(u32::MAX),
-            None => u64::from(u32::MAX),
+            None => (bytes / USUALLY_LARGEST_RECORD).max(1),
             Some(record) => (bytes / record).max(1),
         };
         let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
@@ -94,20 +111,29 @@ impl Appetite {
 
     /// What to reckon with for a record.
     fn record(&self, usual: Option<u64>) -> Option<u64> {
-        let record = self.per_record.or(usual)?;
+        let new = self.is_quiet.then_some(NEW_RECORD);
+        let record = self.per_record.or(usual).or(new)?;
         Some(record.saturating_mul(SAFETY).clamp(1, LARGEST))
     }
 
-    /// A read that asked for `limit` records brought `records` of them, `bytes` in all, after `took`.
-    pub(crate) fn answered(&mut self, limit: u32, (records, bytes): (u64, u64), took: Duration) {
+    /// A read that asked for `limit` records was answered after `took`.
+    pub(crate) fn answered(&mut self, limit: u32, answer: Answer, took: Duration) {
+        let Answer {
+            records,
+            bytes,
+            is_behind,
+        } = answer;
         if let Some(average) = bytes.checked_div(records) {
             let known = self.per_record.unwrap_or(average);
             self.per_record = Some(average.max(known - known / 8));
         }
+        self.is_quiet = records == 0 && !is_behind;
         self.bytes = if records >= u64::from(limit) {
             self.bytes.max(bytes).saturating_mul(2)
         } else {
-            bytes.saturating_mul(2).max(self.bytes / 2)
+            bytes
+                .saturating_mul(2)
+                .max(if self.is_quiet { 0 } else { self.bytes / 2 })
         }
         .clamp(SMALLEST, LARGEST);
         if took < self.bound / 4 {
@@ -137,19 +163,53 @@ mod tests {
 
     fn answer(appetite: &mut Appetite, records: u64, bytes: u64) {
         let limit = limit(appetite);
-        appetite.answered(
-            limit,
-            (records.min(u64::from(limit)), bytes),
-            Duration::from_millis(50),
-        );
+        let records = records.min(u64::from(limit));
+        let answer = Answer {
+            records,
+            bytes,
+            is_behind: records == u64::from(limit),
+        };
+        appetite.answered(limit, answer, Duration::from_millis(50));
     }
 
     #[test]
     fn the_first_answer_may_be_as_large_as_any() {
         let appetite = Appetite::new(10_000);
         let wish = appetite.wish(None);
-        assert_eq!((wish.most, wish.least), (under_way(LARGEST), under_way(LARGEST)));
+        assert_eq!((wish.most, wish.is_guess), (under_way(LARGEST), true));
         assert_eq!(limit(&appetite), 10_000);
+        assert_eq!(
+            appetite.limit(wish.least, None),
+            1,
+            "with less memory, one record is tried"
+        );
+    }
+
+    #[test]
+    fn a_shard_that_never_had_a_record_needs_little() {
+        let mut appetite = Appetite::new(10_000);
+        answer(&mut appetite, 0, 0);
+        assert_eq!(
+            appetite.wish(None),
+            Wish {
+                most: under_way(SMALLEST),
+                least: under_way(LEAST),
+                is_guess: false
+            }
+        );
+        assert_eq!(limit(&appetite), 511);
+    }
+
+    #[test]
+    fn a_shard_that_gave_no_record_but_has_some_may_give_any() {
+        let mut appetite = Appetite::new(10_000);
+        let page = Answer {
+            records: 0,
+            bytes: 0,
+            is_behind: true,
+        };
+        appetite.answered(10_000, page, Duration::from_millis(50));
+        assert!(appetite.wish(None).is_guess);
     }
 
     #[test]
@@ -222,7 +282,12 @@ mod tests {
     fn an_answer_that_took_most_of_its_time_does_not_make_the_next_one_larger() {
         let mut appetite = Appetite::new(10_000);
         appetite.timed_out(10_000);
-        appetite.answered(1_250, (1_250, MIB), Duration::from_secs(9));
+        let answer = Answer {
+            records: 1_250,
+            bytes: MIB,
+            is_behind: true,
+        };
+        appetite.answered(1_250, answer, Duration::from_secs(9));
         assert!(limit(&appetite) <= 1_250);
         assert_eq!(appetite.bound(), Duration::from_secs(15));
     }

@@ -45,13 +45,20 @@ pub(crate) struct Poller {
 
 /// Failures in a row that are not mentioned: that a call is lost now and then is nothing special.
 const UNMENTIONED: u32 = 2;
+/// A failure that lasts for so long is mentioned, however few calls that were.
+const MENTIONED: Duration = Duration::from_secs(5);
 /// Throttling that keeps a shard from being read for so long is a problem, not a pace.
 const STARVED: Duration = Duration::from_secs(60);
+
+/// How often a shard whose lease is of another stream is looked at.
+const FOREIGN: Duration = Duration::from_secs(60);
 
 /// How reading fails, if it does.
 struct Trouble {
     retry: Retry,
     hush: Hush,
+    /// When the first read of those that failed was begun.
+    since: Option<Instant>,
     throttled_since: Option<Instant>,
 }
 
@@ -89,6 +96,7 @@ impl Poller {
                 Duration::from_secs(10),
             ),
             hush: Hush::default(),
+            since: None,
             throttled_since: None,
         };
         loop {
@@ -104,6 +112,7 @@ impl Poller {
                     if error.questions_the_stream() {
                         self.doubt.notify_one();
                     }
+                    trouble.since.get_or_insert(started);
                     sleep(self.pause_after(&error, &mut trouble, &mut pace)).await;
                     continue;
                 }
@@ -139,6 +148,7 @@ impl Poller {
         }
         trouble.retry.succeeded();
         trouble.hush.reset();
+        trouble.since = None;
         trouble.throttled_since = None;
     }
 
@@ -156,13 +166,16 @@ impl Poller {
         }
         let pause = trouble.retry.pause();
         let attempts = trouble.retry.attempts();
-        if attempts <= UNMENTIONED && error.is_transient() {
+        let is_new = trouble.since.is_none_or(|since| since.elapsed() < MENTIONED);
+        if attempts <= UNMENTIONED && is_new && error.is_transient() {
             tracing::debug!(shard = %self.shard, %error, attempts, "cannot read");
             return pause;
         }
         self.monitor.read_failed(error.code(), error.to_string());
         if let ReadError::Foreign(_) = error {
             self.problems.raise(error.code(), &self.shard, &error.to_string());
+            // Each look at it lists the stream's shards, and nothing but an operator changes it.
+            return self.env.jittered(FOREIGN, 0.5);
         } else if trouble.hush.may_speak() {
             tracing::warn!(shard = %self.shard, code = error.code(), %error, attempts, "cannot read");
         }

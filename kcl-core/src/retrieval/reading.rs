@@ -6,7 +6,7 @@ use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use kcl_lease::{Checkpoint, Environment, HashRange, SequenceNumber};
 use tokio::time::{Instant, sleep};
 
-use super::appetite::Appetite;
+use super::appetite::{Answer, Appetite};
 use super::budget::Wish;
 use super::gap::Evidence;
 use super::iterator::{Cursor, IteratorRequest};
@@ -215,7 +215,11 @@ impl ShardReader {
         match &result {
             Ok(answer) => {
                 let weights = answer.records.iter().map(Record::weight_of_sdk);
-                let found = (answer.records.len() as u64, weights.sum());
+                let found = Answer {
+                    records: answer.records.len() as u64,
+                    bytes: weights.sum(),
+                    is_behind: answer.millis_behind_latest.is_some_and(|millis| millis > 0),
+                };
                 self.appetite.answered(limit, found, took);
             }
             Err(_) if took >= bound => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::appetite::Appetite;
+use super::appetite::{Answer, Appetite};
 use super::budget::Budget;
 use super::buffer::{Inlet, Outlet, buffer};
 use crate::record::tests::batch_of;
@@ -48,7 +48,12 @@ async fn read(mut inlet: Inlet, gauge: Arc<Gauge>, record: u64) {
         let batch = batch_of(next..next + records, usize::try_from(record).expect("small"));
         gauge.add(batch.weight());
         gauge.sub(records * record * 4 / 3);
-        appetite.answered(limit, (records, batch.weight()), Duration::from_millis(50));
+        let answer = Answer {
+            records,
+            bytes: batch.weight(),
+            is_behind: left > records,
+        };
+        appetite.answered(limit, answer, Duration::from_millis(50));
         inlet.note_usual_record(appetite.per_record().expect("records came"));
         next += records;
         left -= records;
@@ -117,5 +122,24 @@ async fn shards_whose_processors_are_stuck_do_not_starve_the_others() {
     for (stuck, record) in [(30, 128 << 10), (290, 32 << 10)] {
         let peak = drain(stuck, record).await;
         assert!(peak <= BOUND, "{peak} with {stuck} stuck");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_hundred_shards_that_never_had_a_record_are_read_side_by_side() {
+    let budget = Budget::new(BOUND);
+    let mut appetite = Appetite::new(10_000);
+    let nothing = Answer {
+        records: 0,
+        bytes: 0,
+        is_behind: false,
+    };
+    appetite.answered(10_000, nothing, Duration::from_millis(50));
+    let mut under_way = Vec::new();
+    for _ in 0..300 {
+        let (inlet, outlet) = buffer(8 * MIB, &budget);
+        let room = inlet.room(|usual| appetite.wish(usual));
+        let room = timeout(Duration::from_secs(1), room).await.expect("nobody waits");
+        under_way.push((inlet, outlet, room));
     }
 }

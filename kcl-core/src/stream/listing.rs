@@ -53,12 +53,11 @@ impl StreamClient {
     /// When the stream was created, in seconds since the Unix epoch; `None` if the server does not say.
     pub(crate) async fn created_at(&self) -> Result<Option<u64>, CallError> {
         let request = self.client.describe_stream_summary();
-        let answer = request
+        let call = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn())
-            .send()
-            .await
-            .map_err(|error| CallError::from_sdk("DescribeStreamSummary", &error))?;
+            .send();
+        let answer = ended("DescribeStreamSummary", BOUND, call).await?;
         let summary = answer.stream_description_summary;
         let created = summary.map(|summary| summary.stream_creation_timestamp.secs());
         Ok(created

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::chaos::Chaos;
-use crate::faults::{Network, Rates, Schedule, Wanted};
+use crate::faults::{Network, Rates, Reading, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
@@ -134,11 +134,12 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     });
     let rates = Rates::drawn(&mut dice, &size.wanted);
     let rates = if script.is_some() { Rates::none() } else { rates };
-    if rates.are_none() && script.is_none() {
+    let reading = Reading::drawn(seed, &size.wanted).filter(|_| script.is_none());
+    if rates.are_none() && reading.is_none() && script.is_none() {
         oracle = oracle.with_reliable_requests();
     }
     let history = History::new(oracle);
-    let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone());
+    let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone()).with_reading(reading);
     let backend = Backend::builder()
         .clock(Clock::starting_at(began))
         .kinesis(KinesisOptions {

@@ -2,6 +2,7 @@
 
 mod cue;
 mod late;
+mod reading;
 mod schedule;
 mod wanted;
 
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use self::cue::Cues;
 pub use self::cue::{Asked, Cue, Fate, Met};
+pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
 pub use self::wanted::{Rate, Wanted};
 use crate::seeds::Dice;
@@ -95,6 +97,8 @@ struct Condition {
 struct State {
     dice: Dice,
     rates: Rates,
+    /// What reads of records meet.
+    reading: Option<Reading>,
     wanted: Wanted,
     clients: BTreeMap<String, Condition>,
     /// The fault that the client's next request meets again.
@@ -141,6 +145,7 @@ impl Network {
         let state = State {
             dice,
             rates,
+            reading: None,
             wanted,
             clients: BTreeMap::new(),
             repeated: BTreeMap::new(),
@@ -154,6 +159,13 @@ impl Network {
             state: Arc::new(Mutex::new(state)),
             handler: Arc::default(),
         }
+    }
+
+    /// The same, and reads of records meet something.
+    #[must_use]
+    pub fn with_reading(self, reading: Option<Reading>) -> Self {
+        self.state().reading = reading;
+        self
     }
 
     /// Where late requests arrive.
@@ -221,6 +233,7 @@ impl Network {
     pub fn heal_all(&self) {
         let mut state = self.state();
         state.rates = Rates::default();
+        state.reading = None;
         state.repeated.clear();
         state.cues = Cues::default();
         for condition in state.clients.values_mut() {
@@ -386,6 +399,12 @@ impl FaultInjector for Network {
                 self.send_late(call, delay);
                 state = self.state();
             }
+            fault
+        } else if let Some((kind, fault)) = (call.operation == "GetRecords")
+            .then(|| state.reading.as_mut()?.strike())
+            .flatten()
+        {
+            *state.counts.entry(kind).or_default() += 1;
             fault
         } else {
             Fault::none()

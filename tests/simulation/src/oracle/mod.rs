@@ -2,6 +2,7 @@
 
 mod balance;
 mod by_hand;
+mod cleanup;
 mod cost;
 mod family;
 mod leaving;
@@ -92,6 +93,7 @@ impl Oracle {
                 Box::new(order::Order::default()),
                 Box::new(family::Family::default()),
                 Box::new(table::Table::default()),
+                Box::new(cleanup::Cleanup::default()),
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),
                 Box::new(leaving::Leaving::default()),

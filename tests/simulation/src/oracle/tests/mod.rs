@@ -1,6 +1,7 @@
 //! Histories that break each rule, and the nearest ones that do not.
 
 mod balance;
+mod cleanup;
 mod cost;
 mod family;
 mod leaving;
