@@ -37,7 +37,7 @@ impl RecordProcessor for Printer {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // With an AWS account: `let aws = aws_config::load_from_env().await;`, and a stream that exists.
+    // With an AWS account: `let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;`, and a stream that exists.
     let aws = Backend::start().sdk_config();
     let kinesis = aws_sdk_kinesis::Client::new(&aws);
     kinesis

@@ -26,7 +26,7 @@ pub(crate) struct Fleet {
 struct Member {
     handle: WorkerHandle,
     /// `None` once somebody ends it.
-    task: Option<JoinHandle<Result<(), kcl_core::Error>>>,
+    task: Option<JoinHandle<Result<kcl_core::Stopped, kcl_core::Error>>>,
     was_killed: bool,
 }
 
@@ -124,7 +124,7 @@ impl Fleet {
             })?
         };
         Some(match task.await {
-            Ok(Ok(())) => format!("{name} stopped by itself"),
+            Ok(Ok(_)) => format!("{name} stopped by itself"),
             Ok(Err(error)) => format!("{name}: {error}"),
             Err(error) => format!("{name} panicked: {error}"),
         })
@@ -159,18 +159,24 @@ impl Fleet {
                     .map(|shard| books.ledger.behind_in(&shard.shard_id))
                     .sum(),
                 millis_behind: shards.iter().filter_map(|shard| shard.millis_behind_latest).max(),
-                problem: status
-                    .problems
-                    .first()
-                    .map(ToString::to_string)
-                    .or_else(|| shards.iter().find_map(|shard| shard.last_error.clone())),
+                problem: status.problems.first().map(ToString::to_string).or_else(|| {
+                    shards
+                        .iter()
+                        .find_map(|shard| shard.problem.as_ref().map(ToString::to_string))
+                }),
                 shards: shards.into_iter().map(|shard| shard.shard_id.clone()).collect(),
             }
         };
         members.iter().map(row).collect()
     }
 
-    fn take(&self, name: &str) -> Option<(WorkerHandle, JoinHandle<Result<(), kcl_core::Error>>)> {
+    fn take(
+        &self,
+        name: &str,
+    ) -> Option<(
+        WorkerHandle,
+        JoinHandle<Result<kcl_core::Stopped, kcl_core::Error>>,
+    )> {
         let mut members = self.members();
         let member = members.get_mut(name)?;
         Some((member.handle.clone(), member.task.take()?))

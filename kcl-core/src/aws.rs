@@ -3,7 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use kcl_lease::{Cause, SigningProblem, brief};
 
 /// What an error means, and so what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +19,10 @@ pub(crate) enum ErrorClass {
     NotFound,
     /// The request is refused as it stands.
     InvalidArgument,
-    /// Credentials or permissions are missing, for Kinesis or for the stream's key.
+    /// Permissions are missing, for Kinesis or for the stream's key.
     AccessDenied,
+    /// The request could not be signed or addressed, or its signature is not believed.
+    NotSigned(SigningProblem),
     /// Nothing that is expected. Visible, and repeated like a transient one: it may pass with the next deployment.
     Other,
 }
@@ -41,18 +44,32 @@ impl CallError {
         }
     }
 
+    /// Stable name of what is wrong, for the status of a shard that cannot be read.
+    pub(crate) fn code(&self) -> &'static str {
+        match self.class {
+            ErrorClass::Throttled => "reads-throttled",
+            ErrorClass::NotFound => "stream-not-found",
+            ErrorClass::AccessDenied => "reads-denied",
+            ErrorClass::InvalidArgument => "reads-refused",
+            ErrorClass::NotSigned(problem) => problem.code(),
+            ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Other => "reads-failing",
+        }
+    }
+
     /// Classifies an error of the SDK.
     pub(crate) fn from_sdk<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
-        R: fmt::Debug,
+        R: fmt::Debug + 'static,
     {
         let class = match error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => ErrorClass::Transient,
-            SdkError::DispatchFailure(failure) if failure.is_user() => ErrorClass::Other,
-            SdkError::DispatchFailure(_) => ErrorClass::Transient,
-            SdkError::ServiceError(service) => classify(service.err().code()),
-            _ => ErrorClass::Other,
+            SdkError::ServiceError(service) => classify(service.err().code(), service.err().message()),
+            unsent => match (SigningProblem::of_unsent(unsent), unsent) {
+                (Some(problem), _) => ErrorClass::NotSigned(problem),
+                (None, SdkError::DispatchFailure(failure)) if !failure.is_user() => ErrorClass::Transient,
+                (None, _) => ErrorClass::Other,
+            },
         };
         let message = match error
             .as_service_error()
@@ -60,7 +77,7 @@ impl CallError {
         {
             Some((Some(code), Some(message))) => format!("{code}: {message}"),
             Some((Some(code), None)) => code.to_owned(),
-            _ => DisplayErrorContext(error).to_string(),
+            _ => brief(error),
         };
         Self {
             class,
@@ -78,7 +95,10 @@ impl fmt::Display for CallError {
             ErrorClass::Expired => "repeated with a new iterator",
             ErrorClass::NotFound => "check the name, region and account of the stream",
             ErrorClass::InvalidArgument => "the request was refused",
-            ErrorClass::AccessDenied => "check the credentials and the IAM policy of this worker",
+            ErrorClass::AccessDenied => {
+                "check the IAM policy of this worker, and that of the stream's key if it is encrypted"
+            }
+            ErrorClass::NotSigned(problem) => problem.advice(),
             ErrorClass::Other => "unexpected, repeated",
         };
         write!(f, "{} failed ({advice}): {}", self.operation, self.message)
@@ -87,8 +107,20 @@ impl fmt::Display for CallError {
 
 impl StdError for CallError {}
 
+impl Cause for CallError {
+    fn signing(&self) -> Option<SigningProblem> {
+        match self.class {
+            ErrorClass::NotSigned(problem) => Some(problem),
+            _ => None,
+        }
+    }
+}
+
 /// By the code that the service answered with.
-fn classify(code: Option<&str>) -> ErrorClass {
+fn classify(code: Option<&str>, message: Option<&str>) -> ErrorClass {
+    if let Some(problem) = SigningProblem::of_answer(code.unwrap_or_default(), message.unwrap_or_default()) {
+        return ErrorClass::NotSigned(problem);
+    }
     // Some endpoints prefix the code with a namespace.
     let code = code.map(|code| code.rsplit('#').next().unwrap_or(code));
     match code {
@@ -110,7 +142,6 @@ fn classify(code: Option<&str>) -> ErrorClass {
             | "ServiceUnavailableException"
             | "RequestTimeout"
             | "RequestTimeoutException"
-            | "RequestExpired"
             | "ResourceInUseException",
         ) => ErrorClass::Transient,
         Some("ExpiredIteratorException" | "ExpiredNextTokenException") => ErrorClass::Expired,
@@ -121,13 +152,6 @@ fn classify(code: Option<&str>) -> ErrorClass {
         Some(
             "AccessDeniedException"
             | "AccessDenied"
-            | "InvalidSignatureException"
-            | "UnrecognizedClientException"
-            | "InvalidClientTokenId"
-            | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException"
-            | "ExpiredTokenException"
-            | "ExpiredToken"
             | "OptInRequired"
             | "KMSAccessDeniedException"
             | "KMSDisabledException"
@@ -166,7 +190,14 @@ mod tests {
                 ErrorClass::InvalidArgument,
             ),
             ("KMSDisabledException", ErrorClass::AccessDenied),
-            ("ExpiredTokenException", ErrorClass::AccessDenied),
+            (
+                "ExpiredTokenException",
+                ErrorClass::NotSigned(SigningProblem::CredentialsExpired),
+            ),
+            (
+                "RequestTimeTooSkewed",
+                ErrorClass::NotSigned(SigningProblem::ClockWrong),
+            ),
             ("BrandNewException", ErrorClass::Other),
         ] {
             assert_eq!(answered(code).class, class, "{code}");

@@ -1,11 +1,16 @@
 //! What stops a worker.
 
-use kcl_lease::JoinError;
+use std::fmt;
 
-/// Why a worker could not be built, could not start, or could not wait for signals.
+use kcl_lease::{Broken, JoinError};
+
+/// Why a worker could not be built, could not start, could not wait for signals, or broke.
 ///
-/// Failures while it runs do not end a worker: it retries, and shows them in its status and in the log.
-#[derive(Debug, thiserror::Error)]
+/// Failures while it runs do not end a worker: it retries, and shows them in its status and in the log. Only a part of it that
+/// broke does.
+///
+/// Its `Debug` is its message, so that a `main` that returns it prints a sentence.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Options are missing or out of range. All of them are named.
@@ -39,4 +44,13 @@ pub enum Error {
     /// The process cannot be notified of signals.
     #[error("cannot wait for signals; use run_until with a future of your own: {0}")]
     Signal(#[from] std::io::Error),
+    /// A part of the worker panicked or ended, such as by a panic of a lease store. It has left as well as it could.
+    #[error("the worker broke and has left; start it again: {0}")]
+    Broken(#[from] Broken),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

@@ -5,6 +5,7 @@
 //! take over from each other when one stops or crashes. The table is compatible with the Java KCL 3.5.
 //!
 //! ```no_run
+//! use aws_config::BehaviorVersion;
 //! use kcl_core::{async_trait, Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker};
 //!
 //! struct Printer;
@@ -22,12 +23,14 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), kcl_core::Error> {
-//!     let aws = aws_config::load_from_env().await;
+//!     tracing_subscriber::fmt().init(); // what the worker has to say
+//!     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
 //!     Worker::builder("my-app", "my-stream", |_shard| Printer)
 //!         .aws_config(&aws)
 //!         .build()?
-//!         .run_until_signal() // SIGTERM / ctrl-c: drain, checkpoint, release, leave
-//!         .await
+//!         .run_until_signal() // SIGTERM / ctrl-c: drain, checkpoint, hand on, leave
+//!         .await?;
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -56,18 +59,22 @@ mod worker;
 
 pub use async_trait::async_trait;
 pub use kcl_lease::{
-    Balancing, Billing, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange, JoinError,
-    LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint,
-    Problem, SequenceNumber, StoreError, StoreErrorKind, TableCreation, WorkerId,
+    Balancing, Billing, Broken, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange,
+    JoinError, LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore,
+    PendingCheckpoint, Problem, SequenceNumber, SigningProblem, StoreError, StoreErrorKind, TableCreation,
+    WorkerId,
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
-pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, OtherStream, ShardId, Stream};
+pub use self::config::{
+    FailurePolicy, InitialPosition, InvalidStream, OtherStream, ShardId, SkipRule, Stream,
+};
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
 pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::worker::{
-    ShardState, ShardStatus, Worker, WorkerBuilder, WorkerHandle, WorkerPhase, WorkerStatus,
+    Departure, Fate, ShardState, ShardStatus, Stopped, Worker, WorkerBuilder, WorkerHandle, WorkerPhase,
+    WorkerStatus,
 };
 
 /// The README's code compiles.

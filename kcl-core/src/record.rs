@@ -224,6 +224,26 @@ impl RecordBatch {
     pub(crate) fn weight(&self) -> u64 {
         self.weight
     }
+
+    /// A batch of one record, for the rest like this one.
+    pub(crate) fn with_only(&self, record: Record) -> Self {
+        Self::new(vec![record], self.millis_behind_latest, false, self.received_at)
+    }
+
+    /// Two batches, of which the first has the first half of the records.
+    pub(crate) fn halves(&self) -> (Self, Self) {
+        let (first, second) = self.records.split_at(self.records.len().div_ceil(2));
+        let part = |records: &[Record], is_last| {
+            Self::new(
+                records.to_vec(),
+                self.millis_behind_latest,
+                is_last,
+                self.received_at,
+            )
+        };
+        let first = part(first, false).behind(self.gap.clone());
+        (first, part(second, self.is_last))
+    }
 }
 
 impl<'a> IntoIterator for &'a RecordBatch {

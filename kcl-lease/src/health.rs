@@ -8,6 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::load::LoadError;
+use crate::signing::SigningProblem;
+
 /// A problem that lasts is logged again after this time.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -19,6 +22,16 @@ pub struct Activity {
     /// What is being done, such as `renewing leases`.
     pub doing: &'static str,
 }
+
+/// Why an activity failed.
+pub trait Cause: fmt::Display {
+    /// Whether AWS could not be called, or did not believe the call, whatever was called.
+    fn signing(&self) -> Option<SigningProblem> {
+        None
+    }
+}
+
+impl Cause for LoadError {}
 
 /// Something that is wrong at present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +45,17 @@ pub struct Problem {
     pub since_ms: u64,
 }
 
+impl Problem {
+    /// A problem that began at a moment.
+    pub fn new(code: &'static str, text: impl Into<String>, since: Instant) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            since_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = Duration::from_millis(self.since_ms).as_secs_f64();
@@ -43,6 +67,8 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     problems: Arc<Mutex<BTreeMap<&'static str, Entry>>>,
+    /// By the code of the activity that fails for it.
+    causes: Arc<Mutex<BTreeMap<&'static str, SigningProblem>>>,
 }
 
 #[derive(Debug)]
@@ -55,18 +81,40 @@ struct Entry {
 
 impl Health {
     /// Notes that an activity failed; it will be repeated. Logs it the first time and then every 30 s.
-    pub fn failed(&self, activity: Activity, error: &impl fmt::Display) {
+    ///
+    /// Where AWS does not believe this process, that is a problem of its own, until all activities that failed for it work.
+    pub fn failed(&self, activity: Activity, error: &impl Cause) {
         self.raise(activity.code, format!("{} fails: {error}", activity.doing));
+        let cause = error.signing();
+        self.attribute(activity, cause);
+        if let Some(cause) = cause {
+            self.raise(cause.code(), cause.advice().to_owned());
+        }
     }
 
     /// Notes that an activity works.
     pub fn succeeded(&self, activity: Activity) {
         self.settle(activity.code);
+        self.attribute(activity, None);
     }
 
     /// Notes that an activity is no longer tried.
     pub fn ended(&self, activity: Activity) {
         self.problems().remove(activity.code);
+        self.attribute(activity, None);
+    }
+
+    /// Notes for which reason an activity fails at present. A reason that no activity has any more is over.
+    fn attribute(&self, activity: Activity, cause: Option<SigningProblem>) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match cause {
+            Some(cause) => causes.insert(activity.code, cause),
+            None => causes.remove(activity.code),
+        };
+        let is_over = |before: &SigningProblem| !causes.values().any(|cause| cause == before);
+        if let Some(before) = before.filter(is_over) {
+            self.settle(before.code());
+        }
     }
 
     /// Notes that something is wrong. Logs it the first time and then every 30 s.
@@ -110,11 +158,8 @@ impl Health {
     /// What is wrong now, by code.
     pub fn list(&self) -> Vec<Problem> {
         let problems = self.problems();
-        let problem = |(code, entry): (&&'static str, &Entry)| Problem {
-            code,
-            text: entry.text.clone(),
-            since_ms: u64::try_from(entry.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-        };
+        let problem =
+            |(code, entry): (&&'static str, &Entry)| Problem::new(code, entry.text.clone(), entry.since);
         problems.iter().map(problem).collect()
     }
 
@@ -140,18 +185,58 @@ mod tests {
         health.list().iter().map(ToString::to_string).collect()
     }
 
+    #[derive(Debug)]
+    struct Told(&'static str, Option<SigningProblem>);
+
+    impl fmt::Display for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Cause for Told {
+        fn signing(&self) -> Option<SigningProblem> {
+            self.1
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_does_not_believe_is_a_problem_of_its_own_until_every_activity_works() {
+        let health = Health::default();
+        let expired = Told("token expired", Some(SigningProblem::CredentialsExpired));
+        health.failed(RENEWING, &expired);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        health.failed(SCANNING, &expired);
+        let codes = || {
+            health
+                .list()
+                .iter()
+                .map(|problem| problem.code)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            codes(),
+            ["credentials-expired", "renewal-failing", "scan-failing"]
+        );
+        health.succeeded(RENEWING);
+        assert_eq!(codes(), ["credentials-expired", "scan-failing"]);
+        assert_eq!(health.list()[0].since_ms, 5_000);
+        health.failed(SCANNING, &Told("throttled", None));
+        assert_eq!(codes(), ["scan-failing"]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_problem_is_shown_with_its_age_until_the_activity_works_again() {
         let health = Health::default();
         assert!(health.list().is_empty());
-        health.failed(RENEWING, &"no route");
+        health.failed(RENEWING, &Told("no route", None));
         tokio::time::advance(Duration::from_secs(40)).await;
-        health.failed(RENEWING, &"throttled");
+        health.failed(RENEWING, &Told("throttled", None));
         assert_eq!(
             told(&health),
             ["renewing leases fails: throttled (renewal-failing, for 40.0 s)"]
         );
-        health.failed(SCANNING, &"denied");
+        health.failed(SCANNING, &Told("denied", None));
         health.succeeded(RENEWING);
         assert_eq!(
             told(&health),

@@ -38,6 +38,7 @@ mod lease;
 mod load;
 pub mod plan;
 mod seat;
+mod signing;
 mod store;
 mod trouble;
 
@@ -45,13 +46,14 @@ pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
 pub use self::environment::Environment;
-pub use self::fleet::{Admission, Fleet, FleetOptions, FleetStatus, JoinError};
-pub use self::health::{Activity, Health, Problem};
+pub use self::fleet::{Admission, Broken, Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::health::{Activity, Cause, Health, Problem};
 pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
 pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
+pub use self::signing::{SigningProblem, brief};
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, Standstill,

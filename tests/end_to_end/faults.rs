@@ -178,7 +178,10 @@ async fn a_shard_s_read_rate_is_respected() {
     world.until_drained(Duration::from_secs(10)).await;
     world.assert_exactly_once();
     let status = worker.handle.status();
-    assert!(status.shards.iter().all(|shard| !shard.is_failing), "{status:?}");
+    assert!(
+        status.shards.iter().all(|shard| shard.problem.is_none()),
+        "{status:?}"
+    );
     assert!(
         world.servers.faults.hits(reads) <= 2 * 5 * 25,
         "more than five reads per second and shard"

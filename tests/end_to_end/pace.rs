@@ -53,7 +53,10 @@ fn start(world: &World, notes: &Notes) -> Running {
 async fn until_delivered(worker: &Running, notes: &Notes, records: usize, limit: Duration) {
     let is_done = || {
         let status = worker.handle.status();
-        assert!(status.shards.iter().all(|shard| !shard.is_failing), "{status:?}");
+        assert!(
+            status.shards.iter().all(|shard| shard.problem.is_none()),
+            "{status:?}"
+        );
         (notes.records().len() >= records).then_some(())
     };
     eventually(limit, is_done, || format!("{} records", notes.records().len())).await;

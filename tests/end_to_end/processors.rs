@@ -40,16 +40,16 @@ async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() 
             .status()
             .shards
             .into_iter()
-            .find(|shard| shard.is_failing && shard.attempts >= 2)
+            .find(|shard| shard.problem.is_some() && shard.attempts >= 2)
     };
     let shard = eventually(Duration::from_secs(20), failing, || {
         format!("{:?}", worker.handle.status())
     })
     .await;
     assert!(
-        shard
-            .last_error
-            .is_some_and(|error| error.contains("database away"))
+        shard.problem.is_some_and(
+            |problem| problem.code == "processor-failing" && problem.text.contains("database away")
+        )
     );
     assert_eq!(world.ledger.unique(), 0, "nothing is skipped");
     world.until_drained(Duration::from_secs(120)).await;
@@ -60,7 +60,7 @@ async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() 
             .status()
             .shards
             .into_iter()
-            .find(|shard| !shard.is_failing && shard.last_error.is_none())
+            .find(|shard| shard.problem.is_none())
     };
     eventually(Duration::from_secs(5), well, || {
         format!("{:?}", worker.handle.status())

@@ -276,7 +276,7 @@ async fn a_start_at_a_time_that_the_service_has_not_reached_begins_when_it_has()
         assert_eq!(notes.records(), [after], "{ahead:?} ahead");
         let status = worker.handle.status();
         assert!(
-            status.problems.is_empty() && !status.shards[0].is_failing,
+            status.problems.is_empty() && status.shards[0].problem.is_none(),
             "{status:?}"
         );
         worker.stop().await;

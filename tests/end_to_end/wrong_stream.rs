@@ -43,7 +43,7 @@ async fn leases_of_shards_that_the_stream_never_had_are_left_alone() {
         .iter()
         .find(|shard| shard.shard_id.ends_with('6'))
         .expect("held");
-    assert_eq!(shard.last_error_code, Some(CODE));
+    assert_eq!(shard.problem.as_ref().map(|problem| problem.code), Some(CODE));
     worker.stop().await;
     for foreign in [unfinished, ended] {
         let found = world

@@ -91,7 +91,8 @@ async fn consume(name: &str) -> Result<(), kcl_core::Error> {
         }
         tell(&name, Told::Up);
     });
-    worker.run_until_signal().await
+    worker.run_until_signal().await?;
+    Ok(())
 }
 
 /// Tells before and after whatever it does.

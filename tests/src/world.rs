@@ -6,7 +6,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
 use aws_types::SdkConfig;
-use kcl_core::{Environment, Error, Worker, WorkerBuilder, WorkerHandle};
+use kcl_core::{Environment, Error, Stopped, Worker, WorkerBuilder, WorkerHandle};
 use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore, TableOptions};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -67,14 +67,14 @@ pub struct Running {
     pub handle: WorkerHandle,
     /// Its name.
     pub name: String,
-    task: JoinHandle<Result<(), Error>>,
+    task: JoinHandle<Result<Stopped, Error>>,
 }
 
 impl Running {
     /// Stops it in good order.
-    pub async fn stop(self) {
+    pub async fn stop(self) -> Stopped {
         self.handle.shutdown().await;
-        self.task.await.expect("no panic").expect("a clean stop");
+        self.task.await.expect("no panic").expect("a clean stop")
     }
 
     /// Ends it without warning: nothing is released.
@@ -84,7 +84,7 @@ impl Running {
     }
 
     /// Waits until it ends by itself.
-    pub async fn ended(self) -> Result<(), Error> {
+    pub async fn ended(self) -> Result<Stopped, Error> {
         self.task.await.expect("no panic")
     }
 

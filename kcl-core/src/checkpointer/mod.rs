@@ -3,17 +3,27 @@
 mod rules;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kcl_lease::{
-    Checkpoint, ExtendedSequenceNumber, FencingToken, HeldLease, LeaseWriteError, LossReason,
+    Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HeldLease, LeaseWriteError, LossReason,
     PendingCheckpoint, SequenceNumber, Standing, StoreError, StoreErrorKind,
 };
+
+use tokio::time::{Instant, sleep};
 
 pub(crate) use self::rules::CheckpointRules;
 pub use self::rules::OutOfRange;
 use crate::record::Record;
+use crate::retry::Retry;
+
+/// For how long a write is repeated that the table does not take.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +36,11 @@ pub enum CheckpointError {
     /// The position lies before the last checkpoint or behind what was delivered.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// The lease table is over its capacity. Try again later, or checkpoint less often.
+    /// The lease table is over its capacity, although the checkpoint was repeated for ten seconds. Try again later, or
+    /// checkpoint less often.
     #[error("the lease table throttles; checkpoint again later or less often: {0}")]
     Throttled(#[source] StoreError),
-    /// The lease table could not be reached or refused the request. Try again later.
+    /// The lease table refused the request, or could not be reached although it was tried for ten seconds. Try again later.
     #[error("the lease table is not available; checkpoint again later: {0}")]
     Unavailable(#[source] StoreError),
 }
@@ -38,6 +49,11 @@ impl CheckpointError {
     /// Whether the same checkpoint may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Unavailable(_))
+    }
+
+    /// Whether it may pass within seconds.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Throttled(error) | Self::Unavailable(error) if error.is_retryable())
     }
 }
 
@@ -65,6 +81,9 @@ impl From<LeaseWriteError> for CheckpointError {
 ///
 /// The end of a shard is recorded by the library, once
 /// [`shard_ended`](crate::RecordProcessor::shard_ended) returned `Ok`.
+///
+/// What the lease table does not take, because it throttles or cannot be reached, is repeated for ten seconds while the lease
+/// is held, before the caller hears of it.
 #[derive(Clone)]
 pub struct Checkpointer {
     shared: Arc<Shared>,
@@ -72,17 +91,19 @@ pub struct Checkpointer {
 
 struct Shared {
     lease: HeldLease,
+    env: Environment,
     rules: Mutex<CheckpointRules>,
     /// Held from the check of a position to the end of its write, so that checkpoints are made in the order of calls.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(lease: HeldLease) -> Self {
+    pub(crate) fn new(lease: HeldLease, env: Environment) -> Self {
         let rules = CheckpointRules::new(lease.lease().checkpoint);
         Self {
             shared: Arc::new(Shared {
                 lease,
+                env,
                 rules: Mutex::new(rules),
                 turn: tokio::sync::Mutex::new(()),
             }),
@@ -202,10 +223,35 @@ impl Checkpointer {
         }
     }
 
+    /// Repeats a write that may succeed in a moment. One that fails makes the processor fail, and its whole batch come again.
+    async fn insist<W>(&self, write: impl Fn() -> W) -> Result<(), CheckpointError>
+    where
+        W: Future<Output = Result<(), LeaseWriteError>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let mut retry = Retry::new(self.shared.env.clone(), FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let Err(error) = write().await.map_err(CheckpointError::from) else {
+                return Ok(());
+            };
+            let pause = retry.pause();
+            if !error.is_passing() || !self.is_lease_valid() || Instant::now() + pause > deadline {
+                return Err(error);
+            }
+            tracing::debug!(shard = %self.shared.lease.key(), %error, "a checkpoint is repeated");
+            tokio::select! {
+                biased;
+                reason = self.lease_lost() => return Err(CheckpointError::LeaseLost(reason)),
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
     async fn write(&self, target: Checkpoint) -> Result<(), CheckpointError> {
         self.check_held()?;
         if self.rules().is_due(&target)? {
-            self.shared.lease.checkpoint(target.clone()).await?;
+            self.insist(|| self.shared.lease.checkpoint(target.clone()))
+                .await?;
             self.rules().written(target);
         }
         Ok(())
@@ -222,7 +268,8 @@ impl Checkpointer {
                 checkpoint: target.clone(),
                 state,
             };
-            self.shared.lease.prepare_checkpoint(pending).await?;
+            self.insist(|| self.shared.lease.prepare_checkpoint(pending.clone()))
+                .await?;
         }
         Ok(PreparedCheckpoint {
             checkpointer: self.clone(),

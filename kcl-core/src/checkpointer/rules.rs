@@ -23,6 +23,9 @@ pub(crate) struct CheckpointRules {
     delivered: Checkpoint,
     /// The greatest position of batches that the processor is done with.
     processed: Checkpoint,
+    /// The end of the batch that was handed to the processor last. It lies before `delivered` where a batch that failed is
+    /// delivered in pieces.
+    at_hand: Checkpoint,
     /// Whether the processor is working on a batch right now.
     in_batch: bool,
 }
@@ -32,6 +35,7 @@ impl CheckpointRules {
         Self {
             last: start.clone(),
             delivered: start.clone(),
+            at_hand: start.clone(),
             processed: start,
             in_batch: false,
         }
@@ -39,17 +43,18 @@ impl CheckpointRules {
 
     /// A batch that ends at `end` (`None`: an empty one) is handed to the processor, for the first time or again.
     pub(crate) fn batch_begins(&mut self, end: Option<&ExtendedSequenceNumber>) {
-        if let Some(end) = end {
-            let end = Checkpoint::At(end.clone());
-            self.delivered = end.max(self.delivered.clone());
-        }
+        self.at_hand = match end {
+            Some(end) => Checkpoint::At(end.clone()),
+            None => self.processed.clone(),
+        };
+        self.delivered = self.delivered.clone().max(self.at_hand.clone());
         self.in_batch = true;
     }
 
     /// The call returned. Only a success counts as processed.
     pub(crate) fn batch_ends(&mut self, success: bool) {
         if success {
-            self.processed = self.delivered.clone();
+            self.processed = self.processed.clone().max(self.at_hand.clone());
         }
         self.in_batch = false;
     }
@@ -66,7 +71,7 @@ impl CheckpointRules {
     /// The position of a checkpoint that names none: the end of the batch at hand, else of what was processed.
     pub(crate) fn implied(&self) -> Checkpoint {
         let end = if self.in_batch {
-            &self.delivered
+            &self.at_hand
         } else {
             &self.processed
         };
@@ -162,6 +167,23 @@ mod tests {
         ] {
             assert_eq!(rules.is_due(&target).map_err(|_| ()), due, "{target}");
         }
+    }
+
+    #[test]
+    fn in_a_piece_of_a_batch_that_failed_the_end_of_the_piece_is_implied() {
+        let mut rules = in_batch();
+        rules.batch_ends(false);
+        rules.batch_begins(Some(&position(15)));
+        assert_eq!(rules.implied(), at(15, 0));
+        rules.batch_ends(true);
+        assert_eq!(
+            rules.implied(),
+            at(15, 0),
+            "the rest was delivered, but not processed"
+        );
+        rules.batch_begins(Some(&position(20)));
+        rules.batch_ends(false);
+        assert_eq!((rules.implied(), rules.processed()), (at(15, 0), &at(15, 0)));
     }
 
     #[test]

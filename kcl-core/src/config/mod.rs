@@ -9,5 +9,6 @@ mod stream;
 pub use self::initial_position::InitialPosition;
 pub(crate) use self::options::Options;
 pub use self::other_stream::OtherStream;
-pub use self::policy::FailurePolicy;
+pub(crate) use self::policy::{Failure, Reaction};
+pub use self::policy::{FailurePolicy, SkipRule};
 pub use self::stream::{InvalidStream, ShardId, Stream};

@@ -23,6 +23,7 @@ pub(crate) struct Options {
     pub(crate) hand_off_timeout: Duration,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) scan_budget: f64,
+    pub(crate) stop_timeout: Duration,
     pub(crate) audit_interval: Duration,
     pub(crate) cleanup_interval: Duration,
     pub(crate) max_records: u32,
@@ -50,6 +51,7 @@ impl Options {
             hand_off_timeout: Duration::from_secs(30),
             drain_timeout: None,
             scan_budget: 50.0,
+            stop_timeout: Duration::from_secs(20),
             audit_interval: Duration::from_secs(120),
             cleanup_interval: Duration::from_secs(60),
             max_records: 10_000,
@@ -79,16 +81,12 @@ impl Options {
                 .0
                 .push("worker_id is empty; leave it out for a random one".to_owned());
         }
-        if !is_table_name(&self.table.name) {
-            problems.0.push(format!(
-                "table_name {:?} (by default the application's name) must have 3 to 255 letters, digits, '_', '.' or '-'",
-                self.table.name
-            ));
-        }
+        problems.0.extend(self.naming_problems());
         problems.check("failover_time", self.failover_time, second, hour);
         problems.check("hand_off_timeout", self.hand_off_timeout, Duration::ZERO, hour);
         problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
         problems.check("scan_budget", self.scan_budget, 0.1, 10_000.0);
+        problems.check("stop_timeout", self.stop_timeout, second, hour);
         problems.check("audit_interval", self.audit_interval, second, hour * 24);
         problems.check("cleanup_interval", self.cleanup_interval, second, hour * 24);
         // Shard iterators expire after five minutes.
@@ -99,6 +97,7 @@ impl Options {
             Duration::ZERO,
             second * 240,
         );
+        problems.0.extend(self.failure_policy.problem());
         problems.check("max_records", self.max_records, 1, 10_000);
         problems.check("max_leases", self.max_leases, 1, usize::MAX);
         problems.check("report_interval", self.report_interval, second, second * 30);
@@ -119,6 +118,45 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The application's tables are called after it, unless they have names of their own.
+    fn naming_problems(&self) -> Vec<String> {
+        let (table, application) = (&self.table, self.table.application.as_str());
+        if application.is_empty() {
+            return vec!["application is empty; it names the fleet, and its lease table".to_owned()];
+        }
+        let longest = LONGEST_TABLE_NAME - TableOptions::WORKER_METRICS_SUFFIX.len();
+        let is_name = application.bytes().all(is_of_table_name) && application.len() <= longest;
+        let has_own_names = table.name != application
+            && table.coordinator_state_table.is_some()
+            && table.worker_metrics_table.is_some();
+        if !is_name && !has_own_names {
+            return vec![format!(
+                "application {application:?} must have 1 to {longest} letters, digits, '_', '.' or '-', because tables are \
+                 called after it; choose another one, or set table_name, coordinator_state_table and worker_metrics_table"
+            )];
+        }
+        let named = [
+            ("table_name", Some(&table.name)),
+            ("coordinator_state_table", table.coordinator_state_table.as_ref()),
+            ("worker_metrics_table", table.worker_metrics_table.as_ref()),
+        ];
+        let wrong = named
+            .into_iter()
+            .filter_map(|(option, name)| Some((option, name?)))
+            .filter(|(_, name)| !is_table_name(name));
+        let told = |(option, name): (&str, &String)| {
+            let default = if option == "table_name" {
+                " (by default the application's name)"
+            } else {
+                ""
+            };
+            format!("{option} {name:?}{default} must have 3 to 255 letters, digits, '_', '.' or '-'")
+        };
+        wrong.map(told).collect()
+    }
+}
+
 struct Problems(Vec<String>);
 
 impl Problems {
@@ -133,10 +171,13 @@ impl Problems {
 
 /// The rule of DynamoDB.
 fn is_table_name(name: &str) -> bool {
-    (3..=255).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    (3..=LONGEST_TABLE_NAME).contains(&name.len()) && name.bytes().all(is_of_table_name)
+}
+
+const LONGEST_TABLE_NAME: usize = 255;
+
+fn is_of_table_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 #[cfg(test)]
@@ -146,6 +187,25 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert_eq!(Options::new("my-app").problems(), [""; 0]);
+    }
+
+    #[test]
+    fn an_application_that_no_table_can_be_called_after_is_refused_with_what_to_do() {
+        let problems = |options: &Options| options.problems().join("; ");
+        for wrong in ["team/app", &"x".repeat(250)] {
+            let told = problems(&Options::new(wrong));
+            assert!(told.contains("must have 1 to 237 letters"), "{told}");
+            let mut options = Options::new(wrong);
+            options.table.name = "leases".to_owned();
+            assert!(problems(&options).contains("worker_metrics_table"), "{options:?}");
+            options.table.coordinator_state_table = Some("state".to_owned());
+            options.table.worker_metrics_table = Some("metrics".to_owned());
+            assert_eq!(options.problems(), [""; 0]);
+        }
+        let mut unnamed = Options::new("");
+        unnamed.table.name = "leases".to_owned();
+        assert!(problems(&unnamed).contains("application is empty"));
+        assert!(problems(&Options::new("ab")).contains("table_name \"ab\""));
     }
 
     #[test]

@@ -65,6 +65,25 @@ impl Stream {
         self.arn.as_deref()
     }
 
+    /// What is wrong with its ARN, if it has one, for a client that calls this region.
+    pub(crate) fn problem_in(&self, region: &str) -> Option<String> {
+        let arn = self.arn.as_deref()?;
+        let mut parts = arn.split(':').skip(1);
+        let (partition, _, named) = (parts.next()?, parts.next()?, parts.next()?);
+        let of_region = partition_of(named);
+        if partition != of_region {
+            return Some(format!(
+                "stream {arn} names the partition {partition}, but its region {named} is in {of_region}; correct the ARN"
+            ));
+        }
+        (named != region).then(|| {
+            format!(
+                "stream {arn} is in region {named}, but the Kinesis client calls {region}; give aws_config, or kinesis_client, \
+                 the region {named}"
+            )
+        })
+    }
+
     /// What to send as `StreamName`: the name, unless the ARN is known, which says more.
     pub(crate) fn request_name(&self) -> Option<String> {
         self.arn.is_none().then(|| self.name.to_string())
@@ -80,6 +99,21 @@ impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.arn.as_deref().unwrap_or(&self.name))
     }
+}
+
+/// The partition of AWS that a region is in.
+fn partition_of(region: &str) -> &'static str {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    let known = PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix));
+    known.map_or("aws", |(_, partition)| partition)
 }
 
 fn is_name(text: &str) -> bool {
@@ -152,6 +186,21 @@ mod tests {
         let by_arn = Stream::parse(arn).expect("valid");
         assert_eq!((by_arn.name(), by_arn.arn()), ("orders", Some(arn)));
         assert_eq!(by_arn.request_name(), None, "the ARN says it all");
+    }
+
+    #[test]
+    fn an_arn_must_be_of_the_client_s_region_and_of_its_partition() {
+        let stream = |arn: &str| Stream::parse(arn).expect(arn);
+        let ours = stream("arn:aws:kinesis:eu-west-1:123456789012:stream/orders");
+        assert_eq!(ours.problem_in("eu-west-1"), None);
+        let problem = ours.problem_in("eu-central-1").expect("another region");
+        assert!(problem.contains("the region eu-west-1"), "{problem}");
+        let china = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders";
+        assert_eq!(stream(china).problem_in("cn-north-1"), None);
+        let mixed = stream("arn:aws:kinesis:us-gov-west-1:123456789012:stream/orders");
+        let problem = mixed.problem_in("us-gov-west-1").expect("another partition");
+        assert!(problem.contains("aws-us-gov"), "{problem}");
+        assert_eq!(stream("orders").problem_in("anywhere"), None);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod latest;
 mod monitor;
+mod pieces;
 mod state;
 mod task;
 
 pub(crate) use self::monitor::ShardMonitor;
+pub(crate) use self::pieces::Outcomes;
 pub(crate) use self::task::{ConsumerParts, consume};

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_lease::Problem;
 use tokio::time::Instant;
 
 use crate::trouble::{Failure, Vitals, Work};
@@ -20,12 +21,29 @@ struct Inner {
     reason: Option<String>,
     progress_at: Instant,
     millis_behind_latest: Option<u64>,
-    processing_error: Option<String>,
+    processing: Option<Trouble>,
     attempts: u32,
-    reading_error: Option<(&'static str, String)>,
+    reading: Option<Trouble>,
     records: u64,
     bytes: u64,
     vitals: Vitals,
+    skipped: u64,
+}
+
+/// What fails at present.
+#[derive(Debug)]
+struct Trouble {
+    code: &'static str,
+    text: String,
+    since: Instant,
+}
+
+impl Trouble {
+    /// The same or something else fails: since the first of an unbroken row.
+    fn goes_on(trouble: &mut Option<Self>, code: &'static str, text: String) {
+        let since = trouble.take().map_or_else(Instant::now, |before| before.since);
+        *trouble = Some(Self { code, text, since });
+    }
 }
 
 impl ShardMonitor {
@@ -36,12 +54,13 @@ impl ShardMonitor {
                 reason: None,
                 progress_at: Instant::now(),
                 millis_behind_latest: None,
-                processing_error: None,
+                processing: None,
                 attempts: 0,
-                reading_error: None,
+                reading: None,
                 records: 0,
                 bytes: 0,
                 vitals: Vitals::default(),
+                skipped: 0,
             }),
         }
     }
@@ -63,29 +82,37 @@ impl ShardMonitor {
         inner.progress_at = Instant::now();
         inner.records += records as u64;
         inner.bytes += bytes;
-        inner.processing_error = None;
+        inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
         inner.vitals.succeeded(work, Instant::now());
     }
 
     /// A step of the consumer failed.
-    pub(crate) fn failed(&self, error: String, attempts: u32) {
+    pub(crate) fn failed(&self, code: &'static str, text: String, attempts: u32) {
         let mut inner = self.inner();
         let failure = Failure {
             since: Instant::now(),
-            error: error.clone(),
+            error: text.clone(),
         };
         let work = work_in(inner.state);
         inner.vitals.failed(work, failure);
-        inner.processing_error = Some(error);
+        Trouble::goes_on(&mut inner.processing, code, text);
         inner.attempts = attempts;
+    }
+
+    /// Records were skipped, as the failure policy says.
+    pub(crate) fn skipped(&self, records: usize) {
+        let mut inner = self.inner();
+        inner.progress_at = Instant::now();
+        inner.skipped += records as u64;
+        inner.vitals.succeeded(Work::Processing, Instant::now());
     }
 
     /// What failed before works again.
     pub(crate) fn recovered(&self) {
         let mut inner = self.inner();
-        inner.processing_error = None;
+        inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
         inner.vitals.recovered(work);
@@ -94,7 +121,7 @@ impl ShardMonitor {
     /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
     pub(crate) fn read(&self, records: usize, millis_behind_latest: Option<u64>, all_processed: bool) {
         let mut inner = self.inner();
-        inner.reading_error = None;
+        inner.reading = None;
         inner.vitals.succeeded(Work::Reading, Instant::now());
         inner.millis_behind_latest = millis_behind_latest.or(inner.millis_behind_latest);
         if records == 0 && all_processed {
@@ -118,7 +145,7 @@ impl ShardMonitor {
 
     /// A read failed. Codes do not change: alarms may rely on them.
     pub(crate) fn read_failed(&self, code: &'static str, error: String) {
-        self.inner().reading_error = Some((code, error));
+        Trouble::goes_on(&mut self.inner().reading, code, error);
     }
 
     /// How long ago the shard last got ahead.
@@ -130,27 +157,19 @@ impl ShardMonitor {
     pub(crate) fn status(&self, shard_id: String, checkpoint: String) -> ShardStatus {
         let age = self.progress_age();
         let inner = self.inner();
-        let is_failing = inner.processing_error.is_some() || inner.reading_error.is_some();
         ShardStatus {
             shard_id,
             state: inner.state,
-            is_failing,
             reason: inner.reason.clone(),
             checkpoint,
             progress_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             millis_behind_latest: inner.millis_behind_latest,
-            last_error: inner
-                .processing_error
-                .clone()
-                .or_else(|| inner.reading_error.as_ref().map(|(_, error)| error.clone())),
-            last_error_code: match (&inner.processing_error, &inner.reading_error) {
-                (Some(_), _) => Some("processing-failing"),
-                (None, Some((code, _))) => Some(*code),
-                (None, None) => None,
-            },
+            problem: (inner.processing.as_ref().or(inner.reading.as_ref()))
+                .map(|trouble| Problem::new(trouble.code, trouble.text.clone(), trouble.since)),
             attempts: inner.attempts,
             records_processed: inner.records,
             bytes_processed: inner.bytes,
+            records_skipped: inner.skipped,
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) enum Step {
     Initialize,
     /// Wait for the next batch. Interruptible.
     AwaitBatch,
-    /// Call `process_records` with the batch that arrived.
+    /// Call `process_records` with the batch that arrived, or with what is left of it.
     Process,
     /// Wait before the failed step is repeated. Interruptible.
     Pause,
@@ -42,6 +42,10 @@ pub(crate) enum Step {
 pub(crate) enum Event {
     /// The step is done.
     Succeeded,
+    /// `Process`: a piece of the batch is done, and others are left.
+    PieceDone,
+    /// `Process`: there is something else to deliver before anything can be said.
+    Undecided,
     /// The step failed and may be repeated.
     Failed,
     /// `AwaitBatch`: there is one.
@@ -123,6 +127,11 @@ impl Machine {
                 self.has_last_batch = is_last;
                 Step::Process
             }
+            Event::PieceDone => {
+                self.attempts = 0;
+                Step::Process
+            }
+            Event::Undecided => Step::Process,
             Event::Succeeded => {
                 if self.step != Step::Pause {
                     self.attempts = 0;
@@ -264,6 +273,23 @@ mod tests {
                 Step::Pause,
                 Step::Process,
                 Step::AwaitBatch,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_batch_in_pieces_is_processed_piece_by_piece_and_its_end_is_that_of_the_shard() {
+        let pieces = [FAILED, OK, Event::PieceDone, Event::Undecided, OK];
+        let steps = steps(false, &[&[OK, OK, LAST][..], &pieces].concat());
+        assert_eq!(
+            steps[3..],
+            [
+                Step::Process,
+                Step::Pause,
+                Step::Process,
+                Step::Process,
+                Step::Process,
+                Step::EndShard
             ]
         );
     }

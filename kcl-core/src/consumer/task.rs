@@ -5,22 +5,24 @@ mod ending;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Checkpoint, Fleet, HeldLease, Lease, LeaseKey, LeaseWriteError, Standing};
+use kcl_lease::{Activity, Checkpoint, Fleet, HeldLease, Lease, LeaseKey, LeaseWriteError, Standing};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::latest::{needs_note, note_to_leave, noted_start};
 use super::monitor::ShardMonitor;
+use super::pieces::{Outcomes, Pieces};
 use super::state::{Event, Machine, Step};
 use crate::aws::CallError;
 use crate::checkpointer::Checkpointer;
-use crate::config::{FailurePolicy, ShardId};
+use crate::config::{FailurePolicy, Reaction, ShardId};
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor, ShardContext};
+use crate::record::{Record, RecordBatch};
 use crate::retrieval::{Budget, Cursor, Delivery, Outlet, Poller, PollingOptions, Start};
 use crate::retry::{Hush, Retry};
 use crate::stream::{Child, Discovery};
@@ -28,6 +30,35 @@ use crate::worker::ShardState;
 
 /// A call of the processor that takes longer is mentioned in the log, again and again.
 const LONG_CALL: Duration = Duration::from_secs(60);
+
+const PROCESSING: Activity = Activity {
+    code: "processor-failing",
+    doing: "process_records",
+};
+const INITIALIZING: Activity = Activity {
+    code: "initialize-failing",
+    doing: "initialize",
+};
+const ASKING_THE_TIME: Activity = Activity {
+    code: "shard-start-failing",
+    doing: "asking Kinesis for the time",
+};
+const NOTING_THE_START: Activity = Activity {
+    code: "shard-start-failing",
+    doing: "recording where reading starts",
+};
+const LOOKING_FOR_PARENTS: Activity = Activity {
+    code: "parents-failing",
+    doing: "reading the leases of the shard's parents",
+};
+const READING: Activity = Activity {
+    code: "reader-failing",
+    doing: "reading the shard",
+};
+const GIVING_UP: Activity = Activity {
+    code: "give-up-failing",
+    doing: "giving the lease up",
+};
 
 /// What a consumer is made of.
 #[derive(Clone)]
@@ -38,8 +69,12 @@ pub(crate) struct ConsumerParts {
     pub(crate) polling: PollingOptions,
     pub(crate) budget: Budget,
     pub(crate) failure_policy: FailurePolicy,
+    /// What came of the calls of all processors of the worker.
+    pub(crate) outcomes: Outcomes,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
+    /// When the worker stops: until when it may.
+    pub(crate) stopping: watch::Receiver<Option<Instant>>,
 }
 
 /// Processes one shard until its lease is lost or given up.
@@ -52,7 +87,12 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
             Some(interruption) => interruption,
             None => task.perform(step).await,
         };
-        if event == Event::Succeeded && *task.machine.step() != Step::Pause {
+        let is_success = match event {
+            Event::Succeeded => *task.machine.step() != Step::Pause,
+            Event::PieceDone => true,
+            _ => false,
+        };
+        if is_success {
             task.retry.succeeded();
             task.hush.reset();
             task.monitor.recovered();
@@ -73,14 +113,16 @@ struct Task {
     reader: Option<Reader>,
     /// The batch at hand, until it is processed.
     delivery: Option<Delivery>,
+    /// What is left of it.
+    pieces: Pieces,
     /// When an earlier reader began at the latest record.
     noted_start: Option<SystemTime>,
     /// The shards that follow, once the last batch has arrived.
     children: Vec<Child>,
     retry: Retry,
     hush: Hush,
-    /// When a call that keeps the lease from being given up is no longer waited for.
-    drain_deadline: Option<Instant>,
+    /// When the lease was first seen to be given up soon.
+    drain_began: Arc<OnceLock<Instant>>,
 }
 
 struct Reader {
@@ -96,15 +138,16 @@ impl Task {
             monitor,
             standing: held.watch(),
             machine: Machine::new(held.lease().has_ended()),
-            checkpointer: Checkpointer::new(held.clone()),
+            checkpointer: Checkpointer::new(held.clone(), env.clone()),
             processor: None,
             reader: None,
             delivery: None,
+            pieces: Pieces::default(),
             noted_start: None,
             children: Vec::new(),
             retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
             hush: Hush::default(),
-            drain_deadline: None,
+            drain_began: Arc::default(),
             parts,
             held,
         }
@@ -190,7 +233,7 @@ impl Task {
                     Ok(None) => match self.held.renew().await {
                         Ok(()) => break,
                         Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
-                        Err(error) => self.complain("confirming the lease", error.to_string()),
+                        Err(error) => self.complain(LOOKING_FOR_PARENTS, error.to_string()),
                     },
                     Ok(Some(lease)) if lease.has_ended() => break,
                     Ok(Some(_)) => {
@@ -202,7 +245,7 @@ impl Task {
                             Some(format!("{parent} is not processed yet")),
                         );
                     }
-                    Err(error) => self.complain("reading a parent's lease", error.to_string()),
+                    Err(error) => self.complain(LOOKING_FOR_PARENTS, error.to_string()),
                 }
                 let pause = polls.pause();
                 tokio::select! {
@@ -222,13 +265,13 @@ impl Task {
         self.noted_start = noted_start(&lease);
         let note = match self.note(&lease).await {
             Ok(note) => note,
-            Err(error) => return self.failed("asking Kinesis for the time", &error.into()),
+            Err(error) => return self.failed(ASKING_THE_TIME, &error.into()),
         };
         if let Some(note) = note {
             match self.held.record_reading_since(note).await {
                 Ok(()) => {}
                 Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
-                Err(error) => return self.failed("recording where reading starts", &error.into()),
+                Err(error) => return self.failed(NOTING_THE_START, &error.into()),
             }
         }
         let context = ShardContext {
@@ -267,7 +310,7 @@ impl Task {
                 self.read_from(&context.start);
                 Event::Succeeded
             }
-            Err(error) => self.failed("initialize", &error),
+            Err(error) => self.failed(INITIALIZING, &error),
         }
     }
 
@@ -325,7 +368,7 @@ impl Task {
                     Event::BatchArrived { is_last }
                 }
                 None => {
-                    self.complain("reading", "the shard's reader stopped unexpectedly; it is started again".into());
+                    self.complain(READING, "the shard's reader stopped unexpectedly; it is started again".into());
                     return Event::Failed;
                 }
             },
@@ -349,40 +392,97 @@ impl Task {
         let (Some(delivery), Some(mut processor)) = (self.delivery.take(), self.processor.take()) else {
             return Event::Succeeded;
         };
-        let batch = &delivery.batch;
-        if batch.is_empty() && batch.gap().is_none() && !self.parts.polling.wants_empty_batches {
+        let whole = &delivery.batch;
+        if whole.is_empty() && whole.gap().is_none() && !self.parts.polling.wants_empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;
         }
-        self.checkpointer
-            .rules()
-            .batch_begins(batch.records().last().map(|record| record.position()));
-        let checkpointer = self.checkpointer.clone();
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let next = pieces.next(whole);
+        let (batch, is_probe) = (next.batch(), next.is_probe());
+        let (records, weight) = (batch.len(), batch.weight());
+        let last = batch.records().last();
+        self.checkpointer.rules().batch_begins(last.map(Record::position));
+        let (checkpointer, outcomes) = (self.checkpointer.clone(), self.parts.outcomes.clone());
+        let began = outcomes.now();
         let result = self
             .supervise("process_records", processor.process_records(batch, &checkpointer))
             .await;
         self.processor = Some(processor);
-        let attempts = self.machine.attempts().saturating_add(1);
-        let is_skipped = result.is_err() && self.parts.failure_policy.skips_after(attempts);
-        self.checkpointer.rules().batch_ends(result.is_ok() || is_skipped);
-        match result {
-            Err(error) if !is_skipped => {
-                self.delivery = Some(delivery);
-                self.failed("process_records", &error)
-            }
-            outcome => {
-                if let Err(error) = outcome {
-                    let ends = (batch.records().first(), batch.records().last());
-                    tracing::error!(
-                        shard = %self.shard, error = %error.chain(), attempts, records = batch.len(),
-                        first = ?ends.0, last = ?ends.1, "skipping a batch, as the failure policy says"
-                    );
+        if result.is_ok() && records > 0 {
+            outcomes.processed();
+        }
+        let event = match result {
+            result if is_probe => {
+                self.checkpointer.rules().batch_ends(false);
+                pieces.probed(result.is_ok());
+                match result {
+                    Ok(()) => Event::Undecided,
+                    Err(error) => self.failed(PROCESSING, &error),
                 }
-                self.monitor.progressed(batch.len(), batch.weight());
-                self.held.record_throughput(batch.weight());
-                self.children = delivery.children;
-                Event::Succeeded
+            }
+            Ok(()) => {
+                self.checkpointer.rules().batch_ends(true);
+                self.monitor.progressed(records, weight);
+                self.held.record_throughput(weight);
+                match pieces.done(whole, true) {
+                    true => Event::Succeeded,
+                    false => Event::PieceDone,
+                }
+            }
+            Err(error) => {
+                let reaction = pieces.failed(whole, self.parts.failure_policy, &outcomes, began);
+                self.checkpointer.rules().batch_ends(reaction == Reaction::Skip);
+                self.react(reaction, &error, &mut pieces, whole)
+            }
+        };
+        self.pieces = pieces;
+        match event {
+            Event::Succeeded => self.children = delivery.children,
+            _ => self.delivery = Some(delivery),
+        }
+        event
+    }
+
+    /// Does what the failure policy says about a call that failed.
+    fn react(
+        &mut self,
+        reaction: Reaction,
+        error: &ProcessorError,
+        pieces: &mut Pieces,
+        whole: &RecordBatch,
+    ) -> Event {
+        match reaction {
+            Reaction::Repeat => self.failed(PROCESSING, error),
+            Reaction::AwaitProof => {
+                let text = format!(
+                    "{} (not skipped: nothing else is processed since this record fails, so that it may be what processes them)",
+                    error.chain()
+                );
+                self.failed(PROCESSING, &text.into())
+            }
+            Reaction::Halve => {
+                tracing::info!(shard = %self.shard, "a batch that fails is cut in halves, to find the record at fault");
+                self.retry.succeeded();
+                self.failed(PROCESSING, error)
+            }
+            Reaction::Probe => {
+                self.complain(PROCESSING, error.chain());
+                Event::Undecided
+            }
+            Reaction::Skip => {
+                let skipped = pieces.next(whole);
+                let records = skipped.batch().records();
+                tracing::error!(
+                    shard = %self.shard, error = %error.chain(), record = ?records.first(),
+                    "skipping a record that fails while others do not, as the failure policy says"
+                );
+                self.monitor.skipped(records.len());
+                match pieces.done(whole, false) {
+                    true => Event::Succeeded,
+                    false => Event::PieceDone,
+                }
             }
         }
     }
@@ -390,6 +490,7 @@ impl Task {
     async fn request_shutdown(&mut self) -> Event {
         self.reader = None;
         self.delivery = None;
+        self.pieces.clear();
         tracing::info!(shard = %self.shard, "giving the shard up");
         let Some(mut processor) = self.processor.take() else {
             return Event::Succeeded;
@@ -417,31 +518,26 @@ impl Task {
                 Event::Succeeded
             }
             Err(LeaseWriteError::Lost(_)) => Event::Succeeded,
-            Err(error) => self.failed("giving the lease up", &error.into()),
+            Err(error) => self.failed(GIVING_UP, &error.into()),
         }
     }
 
     /// Lets a call of the processor run. It is never cancelled; but when the lease is to be given up and the call takes
-    /// longer than the drain time-out, the lease is given up without it.
+    /// longer than there is time for, the lease is given up without it.
     async fn supervise<T>(
         &mut self,
         name: &'static str,
         call: impl Future<Output = Result<T, ProcessorError>>,
     ) -> Result<T, ProcessorError> {
         let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+        let mut leaving = pin!(self.leave_without(name));
         let began = Instant::now();
         let mut reminder = began + LONG_CALL;
         loop {
             tokio::select! {
                 biased;
                 result = &mut call => return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic))),
-                () = self.drain_expired() => {
-                    tracing::warn!(shard = %self.shard, call = name, "the call outlasts the drain time-out; giving the lease up");
-                    if let Err(error) = self.held.give_up().await {
-                        tracing::warn!(shard = %self.shard, %error, "cannot give the lease up");
-                    }
-                    self.drain_deadline = Some(Instant::now() + Duration::from_secs(1));
-                }
+                () = &mut leaving => {}
                 () = sleep_until(reminder) => {
                     let seconds = began.elapsed().as_secs();
                     tracing::warn!(shard = %self.shard, call = name, seconds, "the processor is still busy with one call");
@@ -451,40 +547,52 @@ impl Task {
         }
     }
 
-    /// Completes when the lease is to be given up, has not been, and the time for it is over.
-    async fn drain_expired(&mut self) {
-        let mut standing = self.held.watch();
-        if standing
-            .wait_for(|standing| matches!(standing, Standing::Draining { .. }))
-            .await
-            .is_err()
-        {
-            return std::future::pending().await;
-        }
-        let timeout = self.parts.drain_timeout;
-        sleep_until(
-            *self
-                .drain_deadline
-                .get_or_insert_with(|| Instant::now() + timeout),
-        )
-        .await;
-        if !matches!(self.held.standing(), Standing::Draining { .. }) {
+    /// Gives the lease up once a call may no longer keep it. Never completes.
+    fn leave_without(&mut self, call: &'static str) -> impl Future<Output = ()> + use<> {
+        let (held, shard) = (self.held.clone(), self.shard.clone());
+        let (timeout, mut stopping) = (self.parts.drain_timeout, self.parts.stopping.clone());
+        let began = self.drain_began.clone();
+        async move {
+            let mut standing = held.watch();
+            let is_draining = |standing: &Standing| matches!(standing, Standing::Draining { .. });
+            if standing.wait_for(is_draining).await.is_err() {
+                return std::future::pending().await;
+            }
+            let deadline = *began.get_or_init(Instant::now) + timeout;
+            loop {
+                let at = stopping
+                    .borrow_and_update()
+                    .map_or(deadline, |at| at.min(deadline));
+                tokio::select! {
+                    biased;
+                    () = sleep_until(at) => break,
+                    Ok(()) = stopping.changed() => {}
+                }
+            }
+            while is_draining(&held.standing()) {
+                tracing::warn!(%shard, call, "the call outlasts the drain time-out; giving the lease up");
+                if let Err(error) = held.give_up().await {
+                    tracing::warn!(%shard, %error, "cannot give the lease up");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
             std::future::pending().await
         }
     }
 
     /// A step failed: shows it, and lets the machine pause.
-    fn failed(&mut self, what: &'static str, error: &ProcessorError) -> Event {
+    fn failed(&mut self, what: Activity, error: &ProcessorError) -> Event {
         self.complain(what, error.chain());
         Event::Failed
     }
 
-    fn complain(&mut self, what: &'static str, error: String) {
+    fn complain(&mut self, what: Activity, error: String) {
         let attempts = self.machine.attempts().saturating_add(1);
+        let text = format!("{} fails: {error}", what.doing);
         if self.hush.may_speak() {
-            tracing::warn!(shard = %self.shard, what, %error, attempts, "failed; trying again");
+            tracing::warn!(shard = %self.shard, code = what.code, attempts, "{text}");
         }
-        self.monitor.failed(format!("{what}: {error}"), attempts);
+        self.monitor.failed(what.code, text, attempts);
     }
 
     fn report(&self, step: &Step) {

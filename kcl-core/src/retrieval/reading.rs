@@ -41,12 +41,7 @@ impl ReadError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Foreign(_) => "leases-of-another-stream",
-            Self::Call(error) => match error.class {
-                ErrorClass::Throttled => "reads-throttled",
-                ErrorClass::AccessDenied => "reads-denied",
-                ErrorClass::NotFound | ErrorClass::InvalidArgument => "reads-refused",
-                ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Other => "reads-failing",
-            },
+            Self::Call(error) => error.code(),
         }
     }
 

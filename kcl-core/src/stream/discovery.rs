@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_lease::{
-    Activity, Environment, Fleet, HashRange, Health, Lease, LeaseChange, LeaseKey, LeaseStore, StoreError,
-    TableSnapshot,
+    Activity, Cause, Environment, Fleet, HashRange, Health, Lease, LeaseChange, LeaseKey, LeaseStore,
+    SigningProblem, StoreError, TableSnapshot,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -37,6 +37,16 @@ pub(crate) enum DiscoveryError {
          check the names of the stream and of the application, or use another application name"
     )]
     Foreign(ShardId),
+}
+
+impl Cause for DiscoveryError {
+    fn signing(&self) -> Option<SigningProblem> {
+        match self {
+            Self::Kinesis(error) => error.signing(),
+            Self::Store(error) => error.signing(),
+            Self::Incomplete(_) | Self::Foreign(_) => None,
+        }
+    }
 }
 
 /// Leases that are written at the same time.

@@ -15,6 +15,7 @@ use super::graph::ShardGraph;
 use super::listing::StreamClient;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{OtherStream, ShardId};
+use crate::error::Error;
 use crate::retry::Retry;
 
 /// The leases are of another stream than the one that is read.
@@ -27,6 +28,22 @@ use crate::retry::Retry;
 pub(crate) struct LeasesOfAnother {
     pub(crate) ours: String,
     pub(crate) evidence: String,
+}
+
+impl LeasesOfAnother {
+    /// The stream that the leases were made for is gone, and another one has its name.
+    pub(crate) fn gone(was: &StreamIdentity, now: &StreamIdentity) -> Self {
+        Self {
+            ours: now.to_string(),
+            evidence: format!("they were made for {was}, which is gone"),
+        }
+    }
+}
+
+impl From<LeasesOfAnother> for Error {
+    fn from(leases: LeasesOfAnother) -> Self {
+        Self::OtherStream(leases.to_string())
+    }
 }
 
 /// A lease that others change faster than this is not set aside.

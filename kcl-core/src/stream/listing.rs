@@ -164,7 +164,7 @@ async fn ended<T, E, R>(
 ) -> Result<T, CallError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     match tokio::time::timeout(bound, call).await {
         Ok(result) => result.map_err(|error| CallError::from_sdk(operation, &error)),

@@ -83,6 +83,10 @@ impl Vitals {
 pub(crate) fn is_of_the_worker(class: ErrorClass) -> bool {
     match class {
         ErrorClass::Throttled | ErrorClass::NotFound | ErrorClass::InvalidArgument => false,
-        ErrorClass::Transient | ErrorClass::Expired | ErrorClass::AccessDenied | ErrorClass::Other => true,
+        ErrorClass::Transient
+        | ErrorClass::Expired
+        | ErrorClass::AccessDenied
+        | ErrorClass::NotSigned(_)
+        | ErrorClass::Other => true,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use kcl_lease::{
     Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, Health, LeaseStore, Load,
-    TableCreation, WorkerId,
+    SigningProblem, TableCreation, WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
@@ -85,6 +85,20 @@ impl WorkerBuilder {
     /// The lease table. Default: the application's name, as in the Java KCL.
     pub fn table_name(mut self, name: impl Into<String>) -> Self {
         self.options.table.name = name.into();
+        self
+    }
+
+    /// The table in which Java workers of 3.0 to 3.4 keep the leader's lock, if they are configured with a name of their own
+    /// (`CoordinatorStateTableConfig`). Default: the application's name and `-CoordinatorState`.
+    pub fn coordinator_state_table(mut self, name: impl Into<String>) -> Self {
+        self.options.table.coordinator_state_table = Some(name.into());
+        self
+    }
+
+    /// The table in which Java workers of 3.0 to 3.4 show that they live, if they are configured with a name of their own
+    /// (`WorkerMetricsTableConfig`). Default: the application's name and `-WorkerMetricStats`.
+    pub fn worker_metrics_table(mut self, name: impl Into<String>) -> Self {
+        self.options.table.worker_metrics_table = Some(name.into());
         self
     }
 
@@ -201,7 +215,8 @@ impl WorkerBuilder {
     }
 
     /// How long a running call of a processor may keep a lease from being given up, at a hand-off and when the worker
-    /// stops; up to 1 h. Default: the hand-off time-out. Afterwards the lease is given up while the call runs on.
+    /// stops; up to 1 h. Default: the hand-off time-out. Afterwards the lease is given up while the call runs on. At a stop it
+    /// is no longer than three quarters of the [stop time-out](Self::stop_timeout).
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.options.drain_timeout = Some(timeout);
         self
@@ -212,6 +227,16 @@ impl WorkerBuilder {
     /// leader makes do with less.
     pub fn scan_budget(mut self, units_per_second: f64) -> Self {
         self.options.scan_budget = units_per_second;
+        self
+    }
+
+    /// How long a stop may take in all, 1 s to 1 h: choose less than what passes between the signal and the kill. Default: 20 s,
+    /// for the 30 s of Kubernetes and Amazon ECS; 8 s fits into the 10 s of `docker stop`.
+    ///
+    /// A call of a processor that is still running after three quarters of it keeps running, but its lease is handed on; after
+    /// seven eighths the worker no longer waits for it. What could not be given up when all of it is over expires.
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.options.stop_timeout = timeout;
         self
     }
 
@@ -299,21 +324,41 @@ impl WorkerBuilder {
         let stream = Stream::parse(&self.stream)
             .map_err(|error| problems.push(format!("stream {error}")))
             .ok();
-        let kinesis = self.kinesis.or_else(|| self.sdk.as_ref().map(clients::kinesis));
-        if kinesis.is_none() {
-            problems.push("aws_config or kinesis_client is missing".to_owned());
+        let needs_config = self.kinesis.is_none() || (self.dynamodb.is_none() && self.store.is_none());
+        let (has_config, mut config) = (self.sdk.is_some(), self.sdk.filter(|_| needs_config));
+        if let Some(sdk) = &config {
+            let wrong = clients::problems(sdk);
+            if !wrong.is_empty() {
+                config = None;
+            }
+            problems.extend(wrong);
+        }
+        let kinesis = self.kinesis.or_else(|| config.as_ref().map(clients::kinesis));
+        match &kinesis {
+            None if !has_config => problems.push("aws_config or kinesis_client is missing".to_owned()),
+            None => {}
+            Some(client) => match (client.config().region(), &stream) {
+                (None, _) => problems.push(format!("kinesis_client: {}", SigningProblem::NoRegion)),
+                (Some(region), Some(stream)) => problems.extend(stream.problem_in(region.as_ref())),
+                (Some(_), None) => {}
+            },
         }
         let table = options.table.clone();
         let dynamodb = self.dynamodb.or_else(|| {
-            self.sdk
-                .as_ref()
-                .map(|sdk| clients::dynamodb(sdk, options.failover_time))
+            let sdk = config.as_ref()?;
+            Some(clients::dynamodb(sdk, options.failover_time))
         });
+        if self.store.is_none()
+            && let Some(client) = &dynamodb
+            && client.config().region().is_none()
+        {
+            problems.push(format!("dynamodb_client: {}", SigningProblem::NoRegion));
+        }
         let store = self.store.or_else(|| {
             let client = dynamodb?;
             Some(Arc::new(DynamoDbLeaseStore::new(client, table)) as Arc<dyn LeaseStore>)
         });
-        if store.is_none() {
+        if store.is_none() && !has_config {
             problems.push("aws_config, dynamodb_client or lease_store is missing".to_owned());
         }
         let (Some(stream), Some(kinesis), Some(store), true) = (stream, kinesis, store, problems.is_empty())
@@ -378,6 +423,7 @@ impl WorkerBuilder {
             prefetch_bytes: options.prefetch_bytes_per_worker,
             failure_policy: options.failure_policy,
             drain_timeout: options.drain_timeout(),
+            stop_timeout: options.stop_timeout,
         })
     }
 }

@@ -5,7 +5,27 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use kcl_lease::{Environment, WorkerId};
+use kcl_lease::{Environment, SigningProblem, WorkerId};
+
+/// What no retry can mend about a configuration. The SDK's clients panic without a behavior version, and fail at every call
+/// without the rest.
+pub(super) fn problems(sdk: &SdkConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    if sdk.behavior_version().is_none() {
+        problems.push(
+            "aws_config has no behavior version; make it with \
+             aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await, or set behavior_version"
+                .to_owned(),
+        );
+    }
+    if sdk.region().is_none() {
+        problems.push(format!("aws_config: {}", SigningProblem::NoRegion));
+    }
+    if sdk.credentials_provider().is_none() {
+        problems.push(format!("aws_config: {}", SigningProblem::NoCredentials));
+    }
+    problems
+}
 
 /// A client for the lease table. A call that takes longer than the fail-over time is of no use, and one lost request must
 /// not cost a lease.

@@ -3,8 +3,10 @@
 mod builder;
 mod clients;
 mod handle;
+mod outcome;
 mod run;
 mod status;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
+pub use self::outcome::{Departure, Fate, Stopped};
 pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 use crate::config::FailurePolicy;
 use crate::consumer::ShardMonitor;
@@ -45,6 +48,7 @@ pub struct Worker {
     prefetch_bytes: u64,
     failure_policy: FailurePolicy,
     drain_timeout: Duration,
+    stop_timeout: Duration,
 }
 
 impl Worker {
@@ -74,27 +78,33 @@ impl Worker {
     /// Runs until [`WorkerHandle::shutdown`] is called.
     ///
     /// # Errors
-    /// The worker cannot start: see [`Error`]. Once it runs, failures are retried and shown in its status.
-    pub async fn run(self) -> Result<(), Error> {
+    /// The worker cannot start, or a part of it broke: see [`Error`]. Other failures while it runs are retried and shown in
+    /// its status.
+    pub async fn run(self) -> Result<Stopped, Error> {
         self.run_until(std::future::pending()).await
     }
 
     /// Runs until `stop` completes, or [`WorkerHandle::shutdown`] is called; then lets the processors finish the batch at
-    /// hand and checkpoint, hands the leases on, and leaves.
+    /// hand and checkpoint, hands the leases on, and leaves. That takes no longer than the
+    /// [stop time-out](WorkerBuilder::stop_timeout), whatever the processors and the lease table do.
+    ///
+    /// A call of a processor that has not returned by then is not cancelled: it goes on in the runtime, without the lease,
+    /// until it returns or the runtime ends (as it does when `main` returns).
     ///
     /// # Errors
-    /// The worker cannot start: see [`Error`].
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        run::run(self, stop).await
+    /// As [`run`](Self::run).
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Stopped, Error> {
+        run::run(self, stop, std::future::pending()).await
     }
 
-    /// Runs until the process is told to stop, by ctrl-c or SIGTERM.
+    /// Runs until the process is told to stop, by ctrl-c or SIGTERM. Told a second time, it ends at once: calls of processors
+    /// are cancelled, and leases that were not given up expire.
     ///
     /// # Errors
-    /// The worker cannot start, or signals cannot be received: see [`Error`].
-    pub async fn run_until_signal(self) -> Result<(), Error> {
-        let signal = run::signal()?;
-        self.run_until(signal).await
+    /// As [`run`](Self::run); also when signals cannot be received.
+    pub async fn run_until_signal(self) -> Result<Stopped, Error> {
+        let signals = stop::Signals::listen()?;
+        run::run(self, signals.at(1), signals.at(2)).await
     }
 }
 

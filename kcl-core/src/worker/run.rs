@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Activity, Fleet, HeldLease, JoinError, LeaseKey, StreamIdentity};
-use tokio::sync::{Notify, mpsc};
+use kcl_lease::{Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::outcome::{Departure, Stopped};
 use super::status::WorkerPhase;
+use super::stop::StopTimes;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
 use crate::config::OtherStream;
-use crate::consumer::{ConsumerParts, ShardMonitor, consume};
+use crate::consumer::{ConsumerParts, Outcomes, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
@@ -29,13 +32,34 @@ const JOINING: Activity = Activity {
     doing: "joining the fleet",
 };
 
+const LOOKING: Activity = Activity {
+    code: "stream-failing",
+    doing: "looking at the stream",
+};
+
 /// The stream's description is not asked for more often, whatever fails.
 const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
-/// How much longer than a single processor may take to drain the worker waits for all of them.
-const AFTER_DRAIN: Duration = Duration::from_secs(5);
+/// A consumer, which is ours and not the application's, panicked.
+const PANICKED: &str = "consumer-panicked";
+/// How long that is told.
+const QUIET: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Result<(), Error> {
+/// Why a worker left its fleet.
+enum End {
+    ToldToStop,
+    /// The stream was made anew.
+    OtherStream(StreamIdentity),
+    /// Another process was started under its name.
+    Superseded,
+    Broken(Broken),
+}
+
+pub(super) async fn run(
+    worker: Worker,
+    stop: impl Future<Output = ()>,
+    cut_short: impl Future<Output = ()>,
+) -> Result<Stopped, Error> {
     let mut asked = worker.shared.stop.subscribe();
     let stop = async {
         tokio::select! {
@@ -45,41 +69,42 @@ pub(super) async fn run(worker: Worker, stop: impl Future<Output = ()>) -> Resul
             _ = asked.wait_for(|asked| *asked) => {}
         }
     };
-    let mut stop = pin!(stop);
-
+    let (mut stop, mut cut_short) = (pin!(stop), pin!(cut_short));
     loop {
-        match run_on_one_stream(&worker, &mut stop).await? {
-            End::Stopped => return Ok(()),
-            End::StreamChanged => tracing::info!("begins with the new stream"),
+        let joined = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Stopped::default()),
+            joined = join(&worker) => joined?,
+        };
+        let read = joined.stream.clone();
+        let (end, stopped) = work(&worker, joined, &mut stop, &mut cut_short).await;
+        match end {
+            End::ToldToStop => return Ok(stopped),
+            End::OtherStream(_) if worker.recognition.policy == OtherStream::BeginAnew => {
+                worker.shared.phase.send_replace(WorkerPhase::Starting);
+            }
+            End::OtherStream(now) => return Err(LeasesOfAnother::gone(&read, &now).into()),
+            End::Superseded => {
+                let worker_id = worker.shared.worker_id.clone();
+                return Err(Error::Superseded { worker_id });
+            }
+            End::Broken(broken) => return Err(Error::Broken(broken)),
         }
     }
 }
 
-/// Why a worker left its fleet.
-#[derive(Debug)]
-enum End {
-    Stopped,
-    /// The stream was made anew, and is to be begun with.
-    StreamChanged,
-}
-
-/// What happened while a worker ran.
-enum Turn {
-    ToldToStop,
-    Superseded,
-    OtherStream(StreamIdentity),
-}
-
-async fn run_on_one_stream<S: Future<Output = ()>>(
+/// Works as a member of the fleet until something ends that, and leaves it.
+async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
     worker: &Worker,
+    joined: Joined,
     stop: &mut Pin<&mut S>,
-) -> Result<End, Error> {
-    let joined = tokio::select! {
-        biased;
-        () = &mut *stop => return Ok(End::Stopped),
-        joined = join(worker) => joined?,
-    };
-    let (fleet, mut acquired, stream) = joined;
+    cut_short: &mut Pin<&mut C>,
+) -> (End, Stopped) {
+    let Joined {
+        fleet,
+        mut acquired,
+        stream,
+    } = joined;
     *worker.shared.fleet() = Some(fleet.clone());
     worker.shared.phase.send_replace(WorkerPhase::Running);
     tracing::info!(worker = %worker.shared.worker_id, stream = %worker.shared.stream, "worker started");
@@ -88,52 +113,82 @@ async fn run_on_one_stream<S: Future<Output = ()>>(
         store: fleet.store().clone(),
         ..worker.discovery.clone()
     };
-    let leading = fleet.clone();
-    let duties = discovery.clone();
-    let discovering = AbortOnDropHandle::new(tokio::spawn(async move { duties.run(&leading).await }));
-    let watching = AbortOnDropHandle::new(tokio::spawn(watch_over(
+    let (duties, leading) = (discovery.clone(), fleet.clone());
+    let watching = watch_over(
         fleet.clone(),
         worker.discovery.stream.clone(),
         worker.shared.health.clone(),
         worker.fleet.failover_time,
         vitals_of(&worker.shared),
-    )));
+    );
+    // Neither ever returns.
+    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(duties.run(&leading), watching);
+    }));
     let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
     let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
-    let turn = loop {
+    let end = loop {
         tokio::select! {
             biased;
-            () = &mut *stop => break Turn::ToldToStop,
-            () = fleet.superseded() => break Turn::Superseded,
-            now = &mut other => break Turn::OtherStream(now),
-            Some(ended) = consumers.tasks.join_next_with_id() => consumers.ended(ended).await,
+            () = &mut *stop => break End::ToldToStop,
+            broken = fleet.broken() => break End::Broken(broken),
+            ended = &mut discovering => break End::Broken(broken_by(ended)),
+            () = fleet.superseded() => break End::Superseded,
+            now = &mut other => break End::OtherStream(now),
+            ended = consumers.ended() => consumers.settle(ended),
             Some(held) = acquired.recv() => consumers.take(held),
         }
     };
 
     worker.shared.phase.send_replace(WorkerPhase::Stopping);
     tracing::info!(worker = %worker.shared.worker_id, shards = consumers.tasks.len(), "worker stops");
-    fleet.prepare_to_leave().await;
-    consumers.drain(worker.drain_timeout + AFTER_DRAIN).await;
-    drop((discovering, watching));
-    fleet.leave().await;
-    tracing::info!(worker = %worker.shared.worker_id, "worker stopped");
-    match turn {
-        Turn::ToldToStop => Ok(End::Stopped),
-        Turn::Superseded => Err(Error::Superseded {
-            worker_id: worker.shared.worker_id.clone(),
-        }),
-        Turn::OtherStream(_) if worker.recognition.policy == OtherStream::BeginAnew => {
-            worker.shared.phase.send_replace(WorkerPhase::Starting);
-            Ok(End::StreamChanged)
-        }
-        Turn::OtherStream(now) => Err(Error::OtherStream(
-            LeasesOfAnother {
-                ours: now.to_string(),
-                evidence: format!("they were made for {stream}, which is gone"),
+    // What broke may break again.
+    let leaving = AssertUnwindSafe(leave(worker, &fleet, &mut consumers)).catch_unwind();
+    let is_cut_short = tokio::select! {
+        biased;
+        () = &mut *cut_short => true,
+        left = leaving => {
+            if left.is_err() {
+                tracing::error!("leaving panicked; what could not be given up expires");
             }
-            .to_string(),
-        )),
+            false
+        }
+    };
+    drop(discovering);
+    let stopped = consumers.part(is_cut_short);
+    for departure in &stopped.shards {
+        tracing::info!(worker = %worker.shared.worker_id, "{departure}");
+    }
+    tracing::info!(worker = %worker.shared.worker_id, is_cut_short, "worker stopped");
+    (end, stopped)
+}
+
+/// Leaves in good order, as far as there is time.
+async fn leave(worker: &Worker, fleet: &Fleet, consumers: &mut Consumers) {
+    let times = StopTimes::new(Instant::now(), worker.drain_timeout, worker.stop_timeout);
+    consumers.stopping.send_replace(Some(times.calls));
+    let draining = async {
+        tokio::join!(
+            fleet.prepare_to_leave(times.naming),
+            consumers.drain(times.drained)
+        )
+    };
+    if timeout_at(times.drained, draining).await.is_err() {
+        tracing::warn!(
+            shards = ?consumers.keys.values().collect::<Vec<_>>(),
+            "processors, or the lease table, are still busy; stopping without them"
+        );
+    }
+    if timeout_at(times.gone, fleet.leave()).await.is_err() {
+        tracing::warn!("the lease table does not answer in time; what could not be released expires");
+    }
+}
+
+fn broken_by(ended: Result<(), TaskError>) -> Broken {
+    const PART: &str = "looking after the shards and their leases";
+    match ended.map_err(TaskError::try_into_panic) {
+        Err(Ok(panic)) => Broken::panicked(PART, &*panic),
+        _ => Broken::returned(PART),
     }
 }
 
@@ -170,8 +225,16 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Notify)
     }
 }
 
+/// A member of its fleet.
+struct Joined {
+    fleet: Fleet,
+    acquired: mpsc::UnboundedReceiver<HeldLease>,
+    /// The stream that it reads.
+    stream: StreamIdentity,
+}
+
 /// Joins the fleet, if its leases are of the stream that this worker reads; a failure that may pass is shown and retried.
-async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLease>, StreamIdentity), Error> {
+async fn join(worker: &Worker) -> Result<Joined, Error> {
     let env = &worker.discovery.env;
     let pauses = || Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
     let (probed, stream) = tokio::join!(
@@ -179,15 +242,18 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
         worker.recognition.identity_at_start(pauses())
     );
     if let Err(error) = probed {
-        match error.class {
-            ErrorClass::NotFound | ErrorClass::AccessDenied | ErrorClass::InvalidArgument => {
-                return Err(Error::Stream {
-                    stream: worker.shared.stream.clone(),
-                    reason: error.to_string(),
-                });
-            }
-            _ => tracing::warn!(%error, "cannot look at the stream yet"),
+        let is_lasting = match error.class {
+            ErrorClass::NotFound | ErrorClass::AccessDenied | ErrorClass::InvalidArgument => true,
+            ErrorClass::NotSigned(problem) => problem.is_lasting(),
+            _ => false,
+        };
+        if is_lasting {
+            return Err(Error::Stream {
+                stream: worker.shared.stream.clone(),
+                reason: error.to_string(),
+            });
         }
+        worker.shared.health.failed(LOOKING, &error);
     }
     let mut retry = pauses();
     let recorded = Mutex::new(None);
@@ -205,13 +271,19 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
         match joining.await {
             Ok((fleet, acquired)) => {
                 worker.shared.health.succeeded(JOINING);
+                // From here on each shard tells how it is read.
+                worker.shared.health.ended(LOOKING);
                 if stream.created_at.is_none() {
                     worker.discovery.doubt.notify_one();
                 }
                 let recorded = recorded.into_inner().unwrap_or_else(PoisonError::into_inner);
                 let known =
                     recorded.filter(|recorded| stream.created_at.is_none() && recorded.may_be(&stream));
-                return Ok((fleet, acquired, known.unwrap_or(stream)));
+                return Ok(Joined {
+                    fleet,
+                    acquired,
+                    stream: known.unwrap_or(stream),
+                });
             }
             Err(JoinError::Refused(reason)) => return Err(Error::OtherStream(reason.to_string())),
             Err(JoinError::Store(error)) if error.is_retryable() => {
@@ -220,32 +292,6 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
             }
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Completes at ctrl-c or SIGTERM.
-pub(super) fn signal() -> Result<impl Future<Output = ()>, Error> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(async move {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => tracing::info!("told to stop by SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("told to stop by ctrl-c"),
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    {
-        Ok(async {
-            if let Err(error) = tokio::signal::ctrl_c().await {
-                tracing::warn!(%error, "ctrl-c cannot be received");
-                std::future::pending::<()>().await;
-            }
-        })
     }
 }
 
@@ -268,12 +314,27 @@ struct Consumers {
     parts: ConsumerParts,
     tasks: JoinSet<()>,
     keys: BTreeMap<Id, LeaseKey>,
+    /// Leases whose consumers panicked, being given up.
+    letting_go: JoinSet<HeldLease>,
+    /// When a panic of a consumer is no longer a problem.
+    quiet_at: Option<Instant>,
     /// Leases acquired again while the consumer that lost them is still busy.
     waiting: BTreeMap<LeaseKey, HeldLease>,
+    /// Tells consumers when leases are handed on that busy processors keep.
+    stopping: watch::Sender<Option<Instant>>,
+    departed: Vec<Departure>,
+}
+
+/// A task that ended.
+enum Ended {
+    Consumer(Result<(Id, ()), TaskError>),
+    LetGo(Result<HeldLease, TaskError>),
+    Quiet,
 }
 
 impl Consumers {
     fn new(worker: &Worker, discovery: Discovery, fleet: Fleet) -> Self {
+        let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
             fleet,
             discovery,
@@ -281,14 +342,20 @@ impl Consumers {
             polling: worker.polling.clone(),
             budget: Budget::new(worker.prefetch_bytes),
             failure_policy: worker.failure_policy,
+            outcomes: Outcomes::default(),
             drain_timeout: worker.drain_timeout,
+            stopping: stopping.subscribe(),
         };
         Self {
             shared: worker.shared.clone(),
             parts,
             tasks: JoinSet::new(),
             keys: BTreeMap::new(),
+            letting_go: JoinSet::new(),
+            quiet_at: None,
             waiting: BTreeMap::new(),
+            stopping,
+            departed: Vec::new(),
         }
     }
 
@@ -312,41 +379,97 @@ impl Consumers {
         self.keys.insert(task.id(), key);
     }
 
-    async fn ended(&mut self, outcome: Result<(Id, ()), TaskError>) {
-        let (id, failure) = match outcome {
-            Ok((id, ())) => (id, None),
-            Err(error) => (error.id(), Some(error)),
+    /// The next task that ends.
+    async fn ended(&mut self) -> Ended {
+        let quiet_at = self.quiet_at;
+        tokio::select! {
+            biased;
+            Some(ended) = self.tasks.join_next_with_id() => Ended::Consumer(ended),
+            Some(ended) = self.letting_go.join_next() => Ended::LetGo(ended),
+            () = sleep_until(quiet_at.unwrap_or_else(Instant::now)), if quiet_at.is_some() => Ended::Quiet,
+            else => std::future::pending().await,
+        }
+    }
+
+    fn settle(&mut self, ended: Ended) {
+        let (id, failure) = match ended {
+            Ended::Quiet => {
+                self.quiet_at = None;
+                return self.shared.health.settle(PANICKED);
+            }
+            Ended::LetGo(Ok(held)) => return self.depart(&held),
+            Ended::LetGo(Err(_)) => return,
+            Ended::Consumer(Ok((id, ()))) => (id, None),
+            Ended::Consumer(Err(error)) => (error.id(), Some(error)),
         };
         let Some(key) = self.keys.remove(&id) else { return };
         let consumer = self.shared.shards().remove(&key);
-        if let (Some(failure), Some((held, _))) = (failure.filter(|failure| failure.is_panic()), consumer) {
-            tracing::error!(shard = %key, %failure, "the shard's consumer failed; giving its lease up");
-            if let Err(error) = held.give_up().await {
-                tracing::warn!(shard = %key, %error, "cannot give the lease up");
+        match (failure.filter(|failure| failure.is_panic()), consumer) {
+            (Some(failure), Some((held, _))) => {
+                let text = format!("the consumer of {key} panicked, and its lease is given up: {failure}");
+                self.shared.health.raise(PANICKED, text);
+                self.quiet_at = Some(Instant::now() + QUIET);
+                self.letting_go.spawn(let_go(held));
             }
+            (None, Some((held, _))) => self.depart(&held),
+            (_, None) => {}
         }
         if let Some(held) = self.waiting.remove(&key) {
             self.start(held);
         }
     }
 
-    /// Waits until all consumers have given their leases up, but not for longer than `patience`.
-    async fn drain(&mut self, patience: Duration) {
+    fn depart(&mut self, held: &HeldLease) {
+        if self.stopping.borrow().is_some() {
+            let me = self.parts.fleet.worker_id();
+            self.departed.push(Departure::of(held, me, false));
+        }
+    }
+
+    /// Waits until all consumers have given their leases up, but not for longer than until `deadline`.
+    async fn drain(&mut self, deadline: Instant) {
         self.waiting.clear();
-        let deadline = Instant::now() + patience;
-        loop {
+        while !self.tasks.is_empty() || !self.letting_go.is_empty() {
             tokio::select! {
                 biased;
-                ended = self.tasks.join_next_with_id() => match ended {
-                    Some(ended) => self.ended(ended).await,
-                    None => return,
-                },
-                () = sleep_until(deadline) => {
-                    tracing::warn!(shards = ?self.keys.values().collect::<Vec<_>>(), "processors are still busy; stopping without them");
-                    self.tasks.abort_all();
-                    return;
-                }
+                ended = self.ended() => self.settle(ended),
+                () = sleep_until(deadline) => return,
             }
         }
     }
+
+    /// Leaves the processors that are busy to themselves, or ends them; what became of all shards.
+    fn part(mut self, is_cut_short: bool) -> Stopped {
+        let me = self.parts.fleet.worker_id();
+        for key in self.keys.values() {
+            if let Some((held, _)) = self.shared.shards().get(key) {
+                self.departed.push(Departure::of(held, me, true));
+            }
+        }
+        if is_cut_short {
+            self.tasks.abort_all();
+        } else {
+            self.tasks.detach_all();
+        }
+        Stopped {
+            shards: self.departed,
+            is_cut_short,
+        }
+    }
+}
+
+/// Gives a lease up whose consumer is gone. Nobody processes it: where the table cannot be told, it must not be renewed.
+async fn let_go(held: HeldLease) -> HeldLease {
+    match AssertUnwindSafe(held.give_up()).catch_unwind().await {
+        Ok(Ok(()) | Err(LeaseWriteError::Lost(_))) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(shard = %held.key(), %error, "cannot give the lease up; letting go of it");
+            held.forsake();
+        }
+        Err(_) => {
+            tracing::warn!(shard = %held.key(), "giving the lease up panicked; letting go of it");
+            held.forsake();
+        }
+    }
+    held
 }

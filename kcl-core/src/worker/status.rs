@@ -47,8 +47,8 @@ pub struct ShardStatus {
     pub shard_id: String,
     /// What its consumer is doing.
     pub state: ShardState,
-    /// Whether reading or processing fails at present; `last_error` says how.
-    pub is_failing: bool,
+    /// What fails at present, reading or processing; `None` after a success.
+    pub problem: Option<Problem>,
     /// Why it is in this state, where that is not obvious.
     pub reason: Option<String>,
     /// The last checkpoint: a sequence number (with `:` and a sub-sequence number) or a sentinel.
@@ -57,16 +57,14 @@ pub struct ShardStatus {
     pub progress_age_ms: u64,
     /// How far reading is behind the newest record, in milliseconds; unknown before the first read.
     pub millis_behind_latest: Option<u64>,
-    /// Why the last call of the processor or of Kinesis failed; `None` after a success.
-    pub last_error: Option<String>,
-    /// Which kind of failure that is, such as `reads-denied`. Codes do not change: alarms may rely on them.
-    pub last_error_code: Option<&'static str>,
     /// Failed attempts at the same step in a row.
     pub attempts: u32,
     /// Records processed since this worker acquired the lease.
     pub records_processed: u64,
     /// Bytes processed since this worker acquired the lease, with some overhead per record.
     pub bytes_processed: u64,
+    /// Records skipped since this worker acquired the lease, as the [`FailurePolicy`](crate::FailurePolicy) says.
+    pub records_skipped: u64,
 }
 
 /// One worker.

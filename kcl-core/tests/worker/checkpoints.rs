@@ -7,7 +7,9 @@ use kcl_core::{
     Checkpoint, CheckpointError, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch,
     RecordProcessor, ShardContext, Worker, WorkerHandle, async_trait,
 };
-use tokio::time::sleep;
+use kcl_local::Backend;
+use kcl_local::faults::{Fault, FaultScript, Loss, Rule};
+use tokio::time::{Instant, sleep};
 
 use crate::world::{STREAM, World};
 
@@ -103,6 +105,50 @@ async fn a_checkpoint_lies_between_the_last_one_and_the_last_delivered_record() 
 
     checkpointer.checkpoint().await.expect("the end of the batch");
     assert_eq!(world.leases().await[0].checkpoint, at(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_the_table_does_not_take_at_once_is_repeated() {
+    let faults = FaultScript::new();
+    let world = World::new(1, Backend::builder().faults(faults.clone()).build()).await;
+    world.put(10).await;
+    let (_, batch, checkpointer, handle) = first_batch(&world, "one").await;
+    // Each call is repeated three times by the SDK, too.
+    for fault in [
+        Fault::throttled(),
+        Fault::internal_error(),
+        Fault::drop_request(Loss::Reset),
+    ] {
+        let index = batch.len() - 1 - usize::from(fault == Fault::throttled());
+        let rule = faults.add(Rule::on("UpdateItem").times(9).fault(fault));
+        checkpointer
+            .checkpoint_at(&batch.records()[index])
+            .await
+            .expect("in the end");
+        faults.remove(rule);
+    }
+    // While it is repeated, renewals keep the lease; when those are refused as well, it is lost.
+    let rule = faults.add(Rule::on("UpdateItem").fault(Fault::throttled()));
+    world.put(10).await;
+    let began = Instant::now();
+    let error = checkpointer.prepare(None).await.map(drop);
+    assert!(error.is_ok(), "there is nothing to write");
+    sleep(Duration::from_secs(1)).await;
+    let error = checkpointer.checkpoint().await.expect_err("throttled for ever");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::LeaseLost(_) | CheckpointError::Throttled(_)
+        ),
+        "{error:?}"
+    );
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_secs(5)..Duration::from_secs(20)).contains(&took),
+        "{took:?}"
+    );
+    faults.remove(rule);
+    handle.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
 //! Processors that fail, panic or hang.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kcl_core::{Checkpoint, FailurePolicy};
+use kcl_core::{Checkpoint, FailurePolicy, RecordBatch, SkipRule};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Reaction, World};
@@ -39,8 +40,13 @@ async fn a_failing_batch_is_repeated_until_it_succeeds_and_nothing_is_skipped() 
         sleep(Duration::from_secs(900)).await;
         world.put(20).await;
         let shard = handle.status().shards.remove(0);
-        assert!(shard.is_failing && shard.attempts > 50, "{shard:?}");
-        let error = shard.last_error.expect("failing");
+        assert!(shard.attempts > 50, "{shard:?}");
+        let problem = shard.problem.expect("failing");
+        assert!(
+            problem.code == "processor-failing" && problem.since_ms > 890_000,
+            "{problem:?}"
+        );
+        let error = problem.text;
         let expected = if reaction == Reaction::Fail {
             "not today"
         } else {
@@ -58,37 +64,115 @@ async fn a_failing_batch_is_repeated_until_it_succeeds_and_nothing_is_skipped() 
             .eventually("everything is processed", 60, || world.delivered() == 40)
             .await;
         assert_eq!(world.delivered_per_shard(), world.put_per_shard());
-        assert!(!handle.status().shards[0].is_failing);
+        assert_eq!(handle.status().shards[0].problem, None);
         running.abort();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_may_skip_a_poisoned_batch() {
+async fn one_bad_record_of_many_costs_itself() {
     let world = World::with_shards(1).await;
-    world.put(1).await;
-    world.react(
-        |_, batch| match batch.iter().any(|record| record.data().as_ref() == b"order 0") {
-            true => Reaction::Fail,
-            false => Reaction::Process,
-        },
-    );
-    let three = NonZeroU32::new(3).expect("not zero");
+    world.put(300).await;
+    world.react(|_, batch| match holds(batch, "order 217") {
+        true => Reaction::Fail,
+        false => Reaction::Process,
+    });
     let worker = world
         .worker("one")
-        .failure_policy(FailurePolicy::SkipAfter(three))
+        .failure_policy(skipping())
         .build()
         .expect("valid");
+    let handle = worker.handle();
     let running = tokio::spawn(worker.run());
     world
-        .eventually("the batch failed", 60, || world.calls("fail") == 3)
+        .eventually("the records behind it are processed", 120, || {
+            holds_all(&world, (0..300).filter(|number| *number != 217))
+        })
         .await;
+    let shard = handle.status().shards.remove(0);
+    assert_eq!((shard.records_skipped, shard.problem), (1, None));
     world.put(1).await;
     world
-        .eventually("the next record is processed", 60, || world.delivered() == 1)
+        .eventually("the next record is processed", 60, || holds_all(&world, 300..301))
         .await;
-    assert_eq!(world.calls("fail"), 3);
+    assert_eq!(handle.status().shards[0].records_skipped, 1);
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_sink_skips_nothing() {
+    for shards in [1, 3] {
+        let world = World::with_shards(shards).await;
+        world.put(1000).await;
+        let failures = failing(&world, Reaction::Fail);
+        let worker = world
+            .worker("one")
+            .failure_policy(skipping())
+            .build()
+            .expect("valid");
+        let handle = worker.handle();
+        let running = tokio::spawn(worker.run());
+        sleep(Duration::from_secs(3600)).await;
+        let told = handle.status().shards.remove(0).problem.expect("failing");
+        assert!(told.text.contains("not skipped"), "{told:?}");
+        failures.store(0, Ordering::Relaxed);
+        world
+            .eventually("everything is processed", 120, || world.delivered() >= 1000)
+            .await;
+        assert_eq!(world.delivered_per_shard(), world.put_per_shard());
+        let skipped = |shard: &kcl_core::ShardStatus| shard.records_skipped;
+        assert_eq!(handle.status().shards.iter().map(skipped).sum::<u64>(), 0);
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_batch_is_delivered_again_after_a_stop() {
+    let world = World::with_shards(1).await;
+    world.put(100).await;
+    world.react(
+        |worker, batch| match worker == "one" && holds(batch, "order 60") {
+            true => Reaction::Fail,
+            false => Reaction::ProcessWithoutCheckpoint,
+        },
+    );
+    let worker = world
+        .worker("one")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    world
+        .eventually("half of the batch is processed", 60, || holds_all(&world, 0..60))
+        .await;
+    handle.shutdown().await;
+    running.await.expect("not panicked").expect("stopped");
+    assert!(matches!(world.leases().await[0].checkpoint, Checkpoint::At(_)));
+    let two = tokio::spawn(world.worker("two").build().expect("valid").run());
+    world
+        .eventually("the rest is processed", 60, || world.is_complete())
+        .await;
+    assert_eq!(world.delivered_per_shard(), world.put_per_shard(), "each once");
+    two.abort();
+}
+
+fn skipping() -> FailurePolicy {
+    let five = NonZeroU32::new(5).expect("not zero");
+    FailurePolicy::SkipAfter(SkipRule::new(five, Duration::from_secs(30)))
+}
+
+fn holds(batch: &RecordBatch, text: &str) -> bool {
+    batch
+        .iter()
+        .any(|record| record.data().as_ref() == text.as_bytes())
+}
+
+fn holds_all(world: &World, numbers: impl IntoIterator<Item = usize>) -> bool {
+    let delivered: BTreeSet<String> = world.delivered_per_shard().into_values().flatten().collect();
+    numbers
+        .into_iter()
+        .all(|number| delivered.contains(&format!("order {number}")))
 }
 
 #[tokio::test(start_paused = true)]

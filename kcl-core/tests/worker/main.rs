@@ -2,10 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "also in the helpers of tests")]
 
+mod accounts;
+mod broken;
 mod checkpoints;
 mod failures;
 mod fleets;
 mod resharding;
+mod stops;
 mod world;
 
 use std::time::Duration;
@@ -52,12 +55,7 @@ async fn one_worker_reads_all_records_in_order_and_stops_in_good_order() {
             .sum::<u64>(),
         400
     );
-    assert!(
-        status
-            .shards
-            .iter()
-            .all(|shard| !shard.is_failing && shard.last_error.is_none())
-    );
+    assert!(status.shards.iter().all(|shard| shard.problem.is_none()));
     let json = serde_json::to_value(&status).expect("serializable");
     assert_eq!(json["shards"][0]["state"], "processing");
 

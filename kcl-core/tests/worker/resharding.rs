@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::{STREAM, World};
 
-const MIDDLE: &str = "170141183460469231731687303715884105728";
+pub(crate) const MIDDLE: &str = "170141183460469231731687303715884105728";
 const QUARTER: &str = "85070591730234615865843651857942052864";
 
 fn shard(number: u32) -> String {
     format!("shardId-{number:012}")
 }
 
-async fn split(world: &World, number: u32, at: &str) {
+pub(crate) async fn split(world: &World, number: u32, at: &str) {
     let request = world
         .kinesis
         .split_shard()

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Fleet;
 use super::discover::assigned_now;
@@ -11,7 +12,7 @@ use crate::ids::LeaseKey;
 use crate::keeper::Legacy;
 use crate::lease::Lease;
 use crate::plan::name_successors;
-use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
+use crate::store::{LeaseChange, StoreError, StoreErrorKind, TableSnapshot, WriteOutcome};
 
 /// A row that others change faster than this is left to them.
 const MAX_ATTEMPTS: usize = 3;
@@ -25,17 +26,31 @@ const FEW: usize = 16;
 impl Fleet {
     /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
     /// to drain, each with the successor that it shall be handed to. Renewals go on.
-    pub async fn prepare_to_leave(&self) {
+    ///
+    /// A table that does not answer within `patience` names no successors.
+    pub async fn prepare_to_leave(&self, patience: Duration) {
         self.shared.leaving.cancel();
         let mut announcing = self.announcing.clone();
-        // An error means that the loop is gone already.
-        let _ = announcing.wait_for(|announces| !announces).await;
+        let look = async {
+            // An error means that the loop is gone already.
+            let _ = announcing.wait_for(|announces| !announces).await;
+            self.shared.store.scan().await
+        };
+        let look = timeout(patience, look).await.unwrap_or_else(|_| {
+            let kind = StoreErrorKind::Unavailable;
+            Err(StoreError::new(
+                kind,
+                "looking for successors",
+                "",
+                "no answer in time",
+            ))
+        });
         if self.shared.keeper.is_superseded() {
             return;
         }
         // What was handed over before is the leader's to watch.
         self.shared.keeper.take_left();
-        let successors = match self.shared.store.scan().await {
+        let successors = match look {
             Ok(snapshot) => {
                 self.remember(&snapshot);
                 let dead = self

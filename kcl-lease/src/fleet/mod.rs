@@ -9,6 +9,7 @@ mod moves;
 mod options;
 mod scan_pace;
 mod shared;
+mod watched;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use self::declared::Declared;
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
+pub use self::watched::Broken;
+use self::watched::watched;
 use crate::environment::Environment;
 use crate::health::Problem;
 use crate::ids::{LeaseKey, WorkerId};
@@ -164,6 +167,7 @@ impl Fleet {
             scan: Notify::new(),
             leaving: CancellationToken::new(),
             resigning: CancellationToken::new(),
+            broken: watch::Sender::new(None),
             is_leader: watch::Sender::new(false),
             table: watch::Sender::new(None),
             acquired,
@@ -180,14 +184,19 @@ impl Fleet {
     }
 
     fn start(shared: Arc<Shared>) -> Self {
-        let (mut loops, seat) = (JoinSet::new(), shared.seat.clone());
+        let mut loops = Loops {
+            tasks: JoinSet::new(),
+            seat: shared.seat.clone(),
+            broken: shared.broken.clone(),
+        };
+        let never = || false;
         let giving_way = Arc::clone(&shared);
-        seat.spawn(&mut loops, async move {
+        loops.start("looking after the worker's name", || true, async move {
             giving_way.keeper.superseded().await;
             giving_way.give_way();
         });
         let renewing = Arc::clone(&shared);
-        seat.spawn(&mut loops, async move {
+        loops.start("renewing the leases", never, async move {
             let concurrency = renewing.options.renewal_concurrency;
             renewing
                 .keeper
@@ -196,26 +205,32 @@ impl Fleet {
         });
         if shared.meter.has_source() {
             let measuring = Arc::clone(&shared);
-            seat.spawn(&mut loops, async move {
-                measuring.meter.keep_sampling(&measuring.health).await
+            loops.start("measuring the load", never, async move {
+                measuring.meter.keep_sampling(&measuring.health).await;
             });
         }
+        let may_stop = || {
+            let leaving = shared.leaving.clone();
+            move || leaving.is_cancelled()
+        };
         let discovering = Arc::clone(&shared);
-        seat.spawn(&mut loops, async move {
-            discover::keep_discovering(&discovering).await
+        loops.start("looking for assigned leases", may_stop(), async move {
+            discover::keep_discovering(&discovering).await;
         });
         let (announces, announcing) = watch::channel(true);
         let announcer = Arc::clone(&shared);
-        seat.spawn(&mut loops, async move {
+        loops.start("reporting to the leader", may_stop(), async move {
             announce::keep_announced(&announcer).await;
             announces.send_replace(false);
         });
         let (leads, leading) = watch::channel(true);
-        let leader = Arc::clone(&shared);
-        seat.spawn(&mut loops, async move {
+        let (leader, resigning) = (Arc::clone(&shared), shared.resigning.clone());
+        let may_end = move || resigning.is_cancelled();
+        loops.start("leading, or waiting to lead", may_end, async move {
             lead::keep_leading(&leader).await;
             leads.send_replace(false);
         });
+        let loops = loops.tasks;
         Self {
             shared,
             loops: Arc::new(Mutex::new(loops)),
@@ -304,12 +319,44 @@ impl Fleet {
         }
     }
 
+    /// Completes when a loop of this worker ended although it may not: the worker should leave, as far as it can.
+    pub async fn broken(&self) -> Broken {
+        let mut broken = self.shared.broken.subscribe();
+        loop {
+            if let Some(broken) = &*broken.borrow_and_update() {
+                return broken.clone();
+            }
+            if broken.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Stops everything at once and writes nothing more, as a crash would.
     pub fn abandon(&self) {
         self.loops
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .abort_all();
+    }
+}
+
+/// The loops of a fleet while they are started.
+struct Loops {
+    tasks: JoinSet<()>,
+    seat: Seat,
+    broken: watch::Sender<Option<Broken>>,
+}
+
+impl Loops {
+    fn start(
+        &mut self,
+        part: &'static str,
+        may_end: impl Fn() -> bool + Send + Sync + 'static,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let work = watched(part, self.broken.clone(), may_end, work);
+        self.seat.spawn(&mut self.tasks, work);
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::declared::Declared;
 use super::options::FleetOptions;
+use super::watched::Broken;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) leaving: CancellationToken,
     /// The worker stops competing for leadership, and releases it.
     pub(super) resigning: CancellationToken,
+    /// The first loop that ended although it may not.
+    pub(super) broken: watch::Sender<Option<Broken>>,
     pub(super) is_leader: watch::Sender<bool>,
     pub(super) table: watch::Sender<Option<Arc<TableSnapshot>>>,
     pub(super) acquired: mpsc::UnboundedSender<HeldLease>,

@@ -231,6 +231,12 @@ impl HeldLease {
         throughput.due(Instant::now(), least)
     }
 
+    /// Holds the lease no longer, without a word to the table, as a crash would: the row names this worker until somebody else
+    /// takes it after the fail-over time, or this worker finds it and acquires it anew.
+    pub fn forsake(&self) {
+        self.lose(LossReason::GivenUp);
+    }
+
     /// Counts processed bytes for the throughput that is published with renewals, and with checkpoints that take their place.
     /// None at all says that the shard is processed from now on, and so that it has no throughput if nothing follows.
     pub fn record_throughput(&self, bytes: u64) {

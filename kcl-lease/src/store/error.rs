@@ -2,6 +2,9 @@
 
 use std::error::Error as StdError;
 
+use crate::health::Cause;
+use crate::signing::SigningProblem;
+
 /// The reaction that a failed call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -14,6 +17,8 @@ pub enum StoreErrorKind {
     TableMissing,
     /// The credentials do not permit the operation.
     AccessDenied,
+    /// The request could not be signed or addressed, or its signature is not believed.
+    NotSigned(SigningProblem),
     /// The request or the stored data is wrong; trying again does not help.
     Invalid,
     /// Other workers use the tables in a way that this version cannot take part in.
@@ -72,7 +77,11 @@ impl StoreError {
 
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, StoreErrorKind::Throttled | StoreErrorKind::Unavailable)
+        match self.kind {
+            StoreErrorKind::Throttled | StoreErrorKind::Unavailable => true,
+            StoreErrorKind::NotSigned(problem) => !problem.is_lasting(),
+            _ => false,
+        }
     }
 
     /// Whether a write may have taken effect although it was reported as failed; read the row back to know.
@@ -89,8 +98,18 @@ impl StoreError {
                 "allow DescribeTable, CreateTable, UpdateTable, Scan, Query, GetItem, PutItem, UpdateItem and \
                  DeleteItem on the table and its indexes, and UpdateContinuousBackups for point-in-time recovery"
             }
+            StoreErrorKind::NotSigned(problem) => problem.advice(),
             StoreErrorKind::Invalid => "check the table's schema and the row named here",
             StoreErrorKind::Incompatible => "nothing was written",
+        }
+    }
+}
+
+impl Cause for StoreError {
+    fn signing(&self) -> Option<SigningProblem> {
+        match self.kind {
+            StoreErrorKind::NotSigned(problem) => Some(problem),
+            _ => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
-use kcl_core::{Environment, Error, Worker, WorkerHandle};
+use kcl_core::{Environment, Error, Stopped, Worker, WorkerHandle};
 use kcl_local::faults::{Fault, Rule};
 use kcl_local::transport::tcp::Server;
 use kcl_tests::{World, WorldOptions, eventually};
@@ -45,7 +45,7 @@ impl Setting {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) handle: WorkerHandle,
-    task: JoinHandle<Result<(), Error>>,
+    task: JoinHandle<Result<Stopped, Error>>,
 }
 
 impl Member {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use kcl_core::{Environment, Error, InitialPosition, Worker, WorkerHandle, WorkerPhase};
+use kcl_core::{Environment, Error, InitialPosition, Stopped, Worker, WorkerHandle, WorkerPhase};
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -34,7 +34,7 @@ pub struct Member {
     pub who: Name,
     /// Its status.
     pub handle: WorkerHandle,
-    task: JoinHandle<Result<(), Error>>,
+    task: JoinHandle<Result<Stopped, Error>>,
     /// How far its wall clock is off, in milliseconds.
     skew: Arc<AtomicI64>,
 }

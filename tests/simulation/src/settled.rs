@@ -108,9 +108,10 @@ pub async fn what_is_wrong(
             }
             wrong.push(format!("{}: {problem}", status.worker_id));
         }
-        for shard in status.shards.iter().filter(|shard| shard.is_failing) {
-            let error = shard.last_error.as_deref().unwrap_or("fails");
-            wrong.push(format!("{} on {}: {error}", status.worker_id, shard.shard_id));
+        for shard in &status.shards {
+            if let Some(problem) = &shard.problem {
+                wrong.push(format!("{} on {}: {problem}", status.worker_id, shard.shard_id));
+            }
         }
     }
     wrong

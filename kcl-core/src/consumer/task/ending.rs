@@ -1,9 +1,22 @@
 //! The end of a shard: the processor is told, the shards that follow get leases, and the end is recorded, in this order.
 
-use kcl_lease::{Checkpoint, LeaseKey, LeaseWriteError, Standing};
+use kcl_lease::{Activity, Checkpoint, LeaseKey, LeaseWriteError, Standing};
 
 use super::super::state::Event;
 use super::Task;
+
+const ENDING: Activity = Activity {
+    code: "shard-ended-failing",
+    doing: "shard_ended",
+};
+const CREATING_CHILDREN: Activity = Activity {
+    code: "children-failing",
+    doing: "creating the children's leases",
+};
+const RECORDING_THE_END: Activity = Activity {
+    code: "shard-end-failing",
+    doing: "recording the end of the shard",
+};
 
 impl Task {
     pub(super) async fn end_shard(&mut self) -> Event {
@@ -18,7 +31,7 @@ impl Task {
         self.processor = Some(processor);
         match result {
             Ok(()) => Event::Succeeded,
-            Err(error) => self.failed("shard_ended", &error),
+            Err(error) => self.failed(ENDING, &error),
         }
     }
 
@@ -53,7 +66,7 @@ impl Task {
         };
         match work.await {
             Ok(()) => Event::Succeeded,
-            Err(error) => self.failed("creating the children's leases", &error.into()),
+            Err(error) => self.failed(CREATING_CHILDREN, &error.into()),
         }
     }
 
@@ -74,7 +87,7 @@ impl Task {
                 Event::Succeeded
             }
             Err(LeaseWriteError::Lost(reason)) => Event::Lost(reason),
-            Err(error) => self.failed("recording the end of the shard", &error.into()),
+            Err(error) => self.failed(RECORDING_THE_END, &error.into()),
         }
     }
 }

@@ -55,7 +55,7 @@ async fn a_worker_that_stops_finishes_hand_offs_of_leases_that_it_lost() {
         .unwrap();
     assert!(matches!(began, WriteOutcome::Applied(_)));
 
-    a.fleet.prepare_to_leave().await;
+    a.fleet.prepare_to_leave(Duration::from_secs(4)).await;
     a.fleet.leave().await;
 
     let left = store.get(&key).await.unwrap().unwrap();
@@ -72,7 +72,7 @@ async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has
     let held = acquired.recv().await.expect("the only worker gets it");
     let owner = async || store.get(held.key()).await.unwrap().unwrap().owner;
     held.lose(LossReason::Expired);
-    fleet.prepare_to_leave().await;
+    fleet.prepare_to_leave(Duration::from_secs(4)).await;
     assert_eq!(owner().await, Some("a".into()), "it is still at work");
     fleet.leave().await;
     assert_eq!(owner().await, None);

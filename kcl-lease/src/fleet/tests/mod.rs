@@ -82,7 +82,7 @@ impl TestWorker {
     }
 
     async fn stop(self) {
-        self.fleet.prepare_to_leave().await;
+        self.fleet.prepare_to_leave(Duration::from_secs(4)).await;
         let left = async {
             while !self.fleet.held().is_empty() {
                 sleep(Duration::from_millis(5)).await;

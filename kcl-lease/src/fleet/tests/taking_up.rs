@@ -35,7 +35,7 @@ async fn a_worker_takes_up_at_once_what_it_created_as_its_own_though_the_index_l
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_leaves_gives_back_what_it_created_as_its_own_though_the_index_lags() {
     let (store, a) = worker_behind_a_lagging_index().await;
-    a.fleet.prepare_to_leave().await;
+    a.fleet.prepare_to_leave(Duration::from_secs(4)).await;
     let late = created_by("a", "s01");
     store.create(&late).await.unwrap();
     a.fleet.take_up([late.key.clone()]);
@@ -55,6 +55,6 @@ async fn a_worker_has_room_for_as_many_leases_as_it_may_have_until_it_leaves() {
     let ending = a.fleet.held().remove(1);
     ending.checkpoint(Checkpoint::ShardEnd).await.unwrap();
     assert_eq!(room_after("s00"), 2);
-    a.fleet.prepare_to_leave().await;
+    a.fleet.prepare_to_leave(Duration::from_secs(4)).await;
     assert_eq!(room_after("s00"), 0);
 }

@@ -2,8 +2,9 @@
 
 use std::error::Error as StdError;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use crate::signing::{SigningProblem, brief};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Classifies a failed call.
@@ -15,9 +16,15 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let (kind, outcome_unknown) = match &error {
-        SdkError::ConstructionFailure(_) => (StoreErrorKind::Invalid, false),
-        SdkError::ServiceError(answer) => kind_of(answer.err().code().unwrap_or_default()),
-        _ => (StoreErrorKind::Unavailable, true),
+        SdkError::ServiceError(answer) => {
+            let (code, message) = (answer.err().code(), answer.err().message());
+            kind_of(code.unwrap_or_default(), message.unwrap_or_default())
+        }
+        unsent => match (SigningProblem::of_unsent(unsent), unsent) {
+            (Some(problem), _) => (StoreErrorKind::NotSigned(problem), false),
+            (None, SdkError::ConstructionFailure(_)) => (StoreErrorKind::Invalid, false),
+            (None, _) => (StoreErrorKind::Unavailable, true),
+        },
     };
     let message = match &error {
         SdkError::ServiceError(answer) => {
@@ -28,26 +35,24 @@ where
                 meta.message().unwrap_or("no message")
             )
         }
-        other => DisplayErrorContext(other).to_string(),
+        other => brief(other),
     };
     StoreError::new(kind, operation, table, message)
         .with_unknown_outcome(outcome_unknown)
         .with_source(error)
 }
 
-fn kind_of(code: &str) -> (StoreErrorKind, bool) {
+fn kind_of(code: &str, message: &str) -> (StoreErrorKind, bool) {
+    if let Some(problem) = SigningProblem::of_answer(code, message) {
+        return (StoreErrorKind::NotSigned(problem), false);
+    }
     match code {
         "ProvisionedThroughputExceededException"
         | "ThrottlingException"
         | "RequestLimitExceeded"
         | "LimitExceededException" => (StoreErrorKind::Throttled, true),
         "ResourceNotFoundException" | "TableNotFoundException" => (StoreErrorKind::TableMissing, false),
-        "AccessDeniedException"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationTokenException"
-        | "ExpiredTokenException"
-        | "IncompleteSignatureException" => (StoreErrorKind::AccessDenied, false),
+        "AccessDeniedException" | "AccessDenied" | "OptInRequired" => (StoreErrorKind::AccessDenied, false),
         "ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException" => {
             (StoreErrorKind::Invalid, false)
         }

@@ -6,6 +6,7 @@
 //! the rules are those of the Java KCL 3.5.
 
 use super::attributes::{LEASE_KEY, STATE_KEY, WORKER_KEY};
+use super::table::TableOptions;
 
 /// Where a kind of row lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +92,18 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn of(application: &str, leases: &str) -> Self {
+    pub(super) fn of(options: &TableOptions) -> Self {
+        let named = |name: &Option<String>, suffix| {
+            let default = || format!("{}{suffix}", options.application);
+            name.clone().unwrap_or_else(default)
+        };
         Self {
-            leases: leases.to_owned(),
-            state: format!("{application}-CoordinatorState"),
-            workers: format!("{application}-WorkerMetricStats"),
+            leases: options.name.clone(),
+            state: named(
+                &options.coordinator_state_table,
+                TableOptions::COORDINATOR_STATE_SUFFIX,
+            ),
+            workers: named(&options.worker_metrics_table, TableOptions::WORKER_METRICS_SUFFIX),
         }
     }
 
@@ -178,7 +186,9 @@ mod tests {
 
     #[test]
     fn only_leases_are_written_to_the_lease_table_while_older_workers_may_read_it() {
-        let tables = Tables::of("app", "leases");
+        let mut options = TableOptions::new("app");
+        options.name = "leases".to_owned();
+        let tables = Tables::of(&options);
         let written = |layout| {
             [
                 tables.lock(layout),
@@ -204,5 +214,13 @@ mod tests {
             ]
         );
         assert_eq!(written(Layout::Single), [("leases", "leaseKey"); 3]);
+        options.coordinator_state_table = Some("theirs".to_owned());
+        options.worker_metrics_table = Some("their-workers".to_owned());
+        let tables = Tables::of(&options);
+        let layout = Layout::Separate;
+        assert_eq!(
+            (tables.lock(layout).table, tables.own_worker(layout).table),
+            ("theirs", "their-workers")
+        );
     }
 }

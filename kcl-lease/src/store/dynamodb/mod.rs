@@ -56,7 +56,7 @@ impl DynamoDbLeaseStore {
     pub fn new(client: Client, options: TableOptions) -> Self {
         Self {
             client,
-            tables: Tables::of(&options.application, &options.name),
+            tables: Tables::of(&options),
             options,
             layout: Arc::default(),
         }

@@ -68,7 +68,9 @@ pub(super) async fn check_generation(
             "there are leases but no row {CLIENT_VERSION_KEY}, as workers of the Java KCL 2.x leave it, and those of 3.x \
              in the first phase of a migration; move the Java workers to KCL 3.x first \
              (CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, later CLIENT_VERSION_CONFIG_3X), or stop them for good and tell \
-             this worker to take over from 2.x"
+             this worker to take over from 2.x (takes_over_from_2x). If they are of 3.0 to 3.4 and keep their state in tables \
+             with names of their own, not in {} and {}, name these with coordinator_state_table and worker_metrics_table",
+            tables.state, tables.workers
         ),
     ))
 }
@@ -127,7 +129,8 @@ pub(super) async fn check_workers_table(
             }
             let problem = format!(
                 "the table does not exist although {} does; a Java worker of KCL 3.0 to 3.4 creates both: start again \
-                 when it has, or delete what a former application left",
+                 when it has, name the table with worker_metrics_table if it has a name of its own, or delete what a former \
+                 application left",
                 tables.state
             );
             Err(refusal(place.table, problem))

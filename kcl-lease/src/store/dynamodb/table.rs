@@ -51,6 +51,12 @@ pub struct TableOptions {
     /// The application's name, after which the Java KCL 3.0 to 3.4 calls its other tables. They are used if they exist,
     /// by the rules of the Java KCL 3.5.
     pub application: String,
+    /// The table of the Java workers of 3.0 to 3.4 for the leader's lock and the state of migrations, if they are configured
+    /// with a name of their own (`CoordinatorStateTableConfig`). Default: the application's name and `-CoordinatorState`.
+    pub coordinator_state_table: Option<String>,
+    /// The table of those workers for their signs of life, if they are configured with a name of their own
+    /// (`WorkerMetricsTableConfig`). Default: the application's name and `-WorkerMetricStats`.
+    pub worker_metrics_table: Option<String>,
     /// Whether it may be created.
     pub creation: TableCreation,
     /// Billing of a new table.
@@ -75,11 +81,18 @@ pub struct TableOptions {
 }
 
 impl TableOptions {
+    /// What follows the application's name in that of the table with the leader's lock.
+    pub const COORDINATOR_STATE_SUFFIX: &str = "-CoordinatorState";
+    /// What follows the application's name in that of the table with the workers' signs of life.
+    pub const WORKER_METRICS_SUFFIX: &str = "-WorkerMetricStats";
+
     /// An on-demand table of this name, created if missing, of an application of the same name.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
             application: name.clone(),
+            coordinator_state_table: None,
+            worker_metrics_table: None,
             name,
             creation: TableCreation::default(),
             billing: Billing::default(),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kcl_core::{
-    Checkpointer, Environment, Error, ProcessorError, RecordBatch, RecordProcessor, Worker, WorkerHandle,
-    async_trait,
+    Checkpointer, Environment, Error, ProcessorError, RecordBatch, RecordProcessor, Stopped, Worker,
+    WorkerHandle, async_trait,
 };
 use kcl_local::Backend;
 use kcl_local::clock::Clock;
@@ -126,7 +126,7 @@ async fn measure(scale: &Scale, mut tell: impl FnMut(&Phase)) -> Report {
 
 struct Member {
     handle: WorkerHandle,
-    task: JoinHandle<Result<(), Error>>,
+    task: JoinHandle<Result<Stopped, Error>>,
 }
 
 struct Fleet {

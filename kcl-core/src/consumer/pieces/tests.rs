@@ -1,0 +1,200 @@
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::{advance, timeout};
+
+use super::*;
+use crate::config::SkipRule;
+use crate::record::tests::batch;
+
+const RULE_ATTEMPTS: u32 = 3;
+const RULE_TIME: Duration = Duration::from_secs(20);
+
+/// One shard's batches, a sink, and the processor between them.
+#[derive(Debug, Clone, Default)]
+struct Scene {
+    batches: Vec<Range<u64>>,
+    /// Records that no sink takes.
+    bad: BTreeSet<u64>,
+    /// Seconds in which the sink is away.
+    away: Range<u64>,
+    /// Whether another shard of the worker is processed, as long as the sink is there.
+    has_neighbour: bool,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// In the order in which they were processed for the first time.
+    processed: Vec<u64>,
+    repeated: usize,
+    skipped: Vec<u64>,
+    /// Seconds until all was done.
+    took: u64,
+}
+
+impl Scene {
+    /// What a consumer does, second by second.
+    async fn play(&self) -> Told {
+        let rule = SkipRule::new(NonZeroU32::new(RULE_ATTEMPTS).expect("not zero"), RULE_TIME);
+        let policy = FailurePolicy::SkipAfter(rule);
+        let (mut pieces, outcomes) = (Pieces::default(), Outcomes::default());
+        let mut told = Told::default();
+        for range in &self.batches {
+            let whole = batch(range.clone());
+            loop {
+                let is_away = self.away.contains(&told.took);
+                if self.has_neighbour && !is_away {
+                    outcomes.processed();
+                }
+                let began = outcomes.now();
+                let next = pieces.next(&whole);
+                let is_probe = next.is_probe();
+                let numbers: Vec<u64> = next
+                    .batch()
+                    .iter()
+                    .map(|record| record.sequence_number().as_str().parse().expect("a number"))
+                    .collect();
+                let is_ok = !is_away && !numbers.iter().any(|number| self.bad.contains(number));
+                if is_ok {
+                    outcomes.processed();
+                    let is_new = |number: &&u64| !told.processed.contains(number);
+                    let new: Vec<u64> = numbers.iter().filter(is_new).copied().collect();
+                    told.repeated += numbers.len() - new.len();
+                    told.processed.extend(new);
+                }
+                if is_probe {
+                    pieces.probed(is_ok);
+                    if is_ok {
+                        continue;
+                    }
+                } else if is_ok {
+                    if pieces.done(&whole, true) {
+                        break;
+                    }
+                    continue;
+                } else {
+                    match pieces.failed(&whole, policy, &outcomes, began) {
+                        Reaction::Probe => continue,
+                        Reaction::Skip => {
+                            told.skipped.extend(numbers);
+                            if pieces.done(&whole, false) {
+                                break;
+                            }
+                            continue;
+                        }
+                        _ => {}
+                    }
+                }
+                advance(Duration::from_secs(1)).await;
+                told.took += 1;
+                if told.took > 100_000 {
+                    return told;
+                }
+            }
+        }
+        told
+    }
+
+    fn all(&self) -> Vec<u64> {
+        self.batches.iter().cloned().flatten().collect()
+    }
+
+    fn good(&self) -> Vec<u64> {
+        let all = self.all();
+        all.into_iter()
+            .filter(|number| !self.bad.contains(number))
+            .collect()
+    }
+}
+
+fn played(scene: &Scene) -> Told {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { timeout(Duration::MAX, scene.play()).await.expect("in time") })
+}
+
+#[test]
+fn one_bad_record_costs_itself() {
+    let scene = Scene {
+        batches: vec![0..1000, 1000..1010],
+        bad: BTreeSet::from([317]),
+        ..Scene::default()
+    };
+    let told = played(&scene);
+    assert_eq!(told.skipped, [317]);
+    assert_eq!(told.processed, scene.good(), "in order");
+    assert_eq!(
+        told.repeated, 1,
+        "the record in front of it, to see whether the sink is there"
+    );
+}
+
+#[test]
+fn an_outage_costs_nothing_however_long_it_lasts() {
+    for (seconds, has_neighbour) in [(10, false), (3000, false), (3000, true)] {
+        let scene = Scene {
+            batches: vec![0..10, 10..1000],
+            away: 1..seconds,
+            has_neighbour,
+            ..Scene::default()
+        };
+        let told = played(&scene);
+        assert_eq!((told.skipped, told.processed), (vec![], scene.all()));
+    }
+}
+
+#[test]
+fn a_bad_record_without_another_is_kept_until_something_else_shows_that_it_is_bad() {
+    let mut scene = Scene {
+        batches: std::iter::once(0..1).collect(),
+        bad: BTreeSet::from([0]),
+        ..Scene::default()
+    };
+    let told = played(&scene);
+    assert!(told.skipped.is_empty() && told.took > 100_000, "{told:?}");
+    scene.has_neighbour = true;
+    assert_eq!(played(&scene).skipped, [0]);
+}
+
+#[test]
+fn a_quiet_shard_remembers_the_record_before() {
+    let scene = Scene {
+        batches: vec![0..1, 1..2, 2..3],
+        bad: BTreeSet::from([1]),
+        ..Scene::default()
+    };
+    let told = played(&scene);
+    assert_eq!(told.skipped, [1]);
+    assert!(told.took < 60, "{told:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn bad_records_are_skipped_and_only_those_whatever_the_sink_does(
+        sizes in proptest::collection::vec(1u64..40, 1..5),
+        bad in proptest::collection::btree_set(0u64..160, 0..6),
+        from in 0u64..120,
+        lasts in 0u64..400,
+        has_neighbour in any::<bool>(),
+    ) {
+        let mut batches = Vec::new();
+        let mut start = 0;
+        for size in sizes {
+            batches.push(start..start + size);
+            start += size;
+        }
+        // The first record has no other before it, so that it may wait for ever.
+        let bad: BTreeSet<u64> = bad.into_iter().filter(|number| *number < start && (has_neighbour || *number > 0)).collect();
+        let scene = Scene { batches, bad: bad.clone(), away: from..from + lasts, has_neighbour };
+        let told = played(&scene);
+        prop_assert_eq!(&told.skipped, &bad.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(&told.processed, &scene.good());
+    }
+}
