@@ -106,6 +106,7 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.progress_at = Instant::now();
         inner.skipped += records as u64;
+        inner.vitals.succeeded(Work::Processing, Instant::now());
     }
 
     /// What failed before works again.

@@ -182,7 +182,7 @@ async fn leave(worker: &Worker, fleet: &Fleet, consumers: &mut Consumers) {
 }
 
 fn broken_by(ended: Result<(), TaskError>) -> Broken {
-    const PART: &str = "looking after the leases of the stream's shards";
+    const PART: &str = "looking after the shards and their leases";
     match ended.map_err(TaskError::try_into_panic) {
         Err(Ok(panic)) => Broken::panicked(PART, &*panic),
         _ => Broken::returned(PART),
