@@ -114,14 +114,17 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         ..worker.discovery.clone()
     };
     let (duties, leading) = (discovery.clone(), fleet.clone());
-    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move { duties.run(&leading).await }));
-    let watching = AbortOnDropHandle::new(tokio::spawn(watch_over(
+    let watching = watch_over(
         fleet.clone(),
         worker.discovery.stream.clone(),
         worker.shared.health.clone(),
         worker.fleet.failover_time,
         vitals_of(&worker.shared),
-    )));
+    );
+    // Neither ever returns.
+    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(duties.run(&leading), watching);
+    }));
     let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
     let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
     let end = loop {
@@ -151,7 +154,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
             false
         }
     };
-    drop((discovering, watching));
+    drop(discovering);
     let stopped = consumers.part(is_cut_short);
     for departure in &stopped.shards {
         tracing::info!(worker = %worker.shared.worker_id, "{departure}");
