@@ -15,7 +15,7 @@ use crate::plan::{
     BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
     disagreement_with_leader, leftovers, name_heirs,
 };
-use crate::store::{StoreError, TableSnapshot, UnreadableRow};
+use crate::store::{StoreError, UnreadableRow, WorkerRow};
 
 const STANDING: Activity = Activity {
     code: "election-failing",
@@ -302,7 +302,9 @@ async fn assign_once(
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
     let regular = now + scans.after_success(&shared.options, snapshot.read_units, 1);
     let next = next_scan(shared, &view, regular, now);
-    forget_leftovers(shared, &snapshot, &view).await;
+    let mut gone = leftovers(&snapshot, &view, shared.epoch_seconds());
+    gone.extend(observer.silent(&snapshot, now));
+    forget(shared, gone).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
     let written = write_moves(shared, balancer.plan(&view)).await;
     Ok((next, written))
@@ -315,14 +317,14 @@ fn tell_disagreement(shared: &Shared, problem: Option<String>) {
     }
 }
 
-async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &FleetView) {
-    for row in leftovers(snapshot, view, shared.epoch_seconds()) {
+async fn forget(shared: &Shared, gone: Vec<&WorkerRow>) {
+    for row in gone {
         match shared.store.forget(row).await {
             Ok(is_gone) => {
-                tracing::info!(worker = %row.id, is_gone, "the row of a worker that is long gone is deleted")
+                tracing::info!(worker = %row.id, is_gone, "the row of a worker that is gone is deleted")
             }
             Err(error) => {
-                tracing::warn!(worker = %row.id, %error, "the row of a worker that is long gone could not be deleted");
+                tracing::warn!(worker = %row.id, %error, "the row of a worker that is gone could not be deleted");
             }
         }
     }

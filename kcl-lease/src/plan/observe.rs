@@ -22,6 +22,9 @@ const PAUSE: u32 = 6;
 /// After this part of the fail-over time without a sign of life a worker is given nothing more.
 const OVERDUE: f64 = 0.7;
 
+/// After so many fail-over times without a sign of life the row of a worker without leases is deleted.
+const GONE: u32 = 3;
+
 /// In so many fail-over times a Java worker that is given a lease writes to it for the first time: by default it looks
 /// for its leases every fail-over time, and then renews with the others, every third of one.
 const JAVA_START: u32 = 2;
@@ -68,6 +71,8 @@ struct WorkerHistory {
     alive_at: Option<Instant>,
     /// Its fail-over time, if it is of our kind.
     ours: Option<Duration>,
+    /// When its row was seen first.
+    seen_at: Instant,
 }
 
 /// Remembers what changed when.
@@ -150,6 +155,32 @@ impl Observer {
         view
     }
 
+    /// The rows of workers of our kind that have shown no life for three of their fail-over times, as this observer saw it, and
+    /// that no lease names. Whoever is there after all writes its row anew. Left alone, such a row would be judged by its time of
+    /// day by every leader that comes, and clocks differ.
+    pub fn silent<'a>(&self, snapshot: &'a TableSnapshot, now: Instant) -> Vec<&'a WorkerRow> {
+        let named: BTreeSet<_> = snapshot
+            .leases
+            .iter()
+            .flat_map(|lease| lease.owner.iter().chain(&lease.checkpoint_owner))
+            .collect();
+        let is_silent = |row: &&WorkerRow| {
+            let history = self.workers.get(&row.id);
+            history.is_some_and(|history| {
+                let since = history
+                    .alive_at
+                    .map_or(history.seen_at, |at| at.max(history.seen_at));
+                let silence = now.saturating_duration_since(since);
+                history
+                    .ours
+                    .is_some_and(|failover_time| silence >= failover_time * GONE)
+            })
+        };
+        let rows = snapshot.workers.iter().filter(is_silent);
+        rows.filter(|row| row.id != self.options.me && !named.contains(&row.id))
+            .collect()
+    }
+
     /// What a successor is to know of the leases in a scan that was just observed, at `now`.
     ///
     /// A lease that a worker of our kind has not begun with stands still for as long as the worker is silent. One that a
@@ -210,6 +241,7 @@ impl Observer {
         let mut workers = BTreeMap::new();
         for row in &snapshot.workers {
             let before = self.workers.remove(&row.id);
+            let seen_at = before.as_ref().map_or(now, |before| before.seen_at);
             let reported = match &before {
                 Some(before) => before.report != (row.reported_at, row.report_number),
                 None => self.has_observed || is_recent(row, epoch_seconds, self.options.failover_time),
@@ -236,6 +268,7 @@ impl Observer {
                     report: (row.reported_at, row.report_number),
                     alive_at,
                     ours: row.report_period.map(|_| self.failover_time_of(Some(&row.id))),
+                    seen_at,
                 },
             );
         }

@@ -156,3 +156,25 @@ fn a_worker_with_a_failing_metric_gets_nothing_while_another_one_is_well() {
     let view = after(&[(0, table(&[], &[reporting("a", &[-1.0]), dead]))]);
     assert!(is_eligible(&view, "a"), "a dead worker does not count");
 }
+
+#[test]
+fn the_row_of_a_worker_that_shows_no_life_for_three_fail_over_times_goes_unless_a_lease_names_it() {
+    let gone_after = |seconds, scan: &TableSnapshot| {
+        let (mut observer, start) = (observer(), Instant::now());
+        observer.observe(scan, start, EPOCH, None);
+        let now = start + Duration::from_secs(seconds);
+        observer.observe(scan, now, EPOCH + seconds, None);
+        let gone = observer.silent(scan, now);
+        gone.iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
+    };
+    let rows = [
+        worker("fresh", EPOCH),
+        worker("long-ago", EPOCH - 1_000),
+        java_worker("java", EPOCH - 1_000),
+        worker("me", EPOCH),
+        worker("named", EPOCH),
+    ];
+    let scan = table(&[lease("s", "named", 5)], &rows);
+    assert_eq!(gone_after(29, &scan), [""; 0]);
+    assert_eq!(gone_after(30, &scan), ["fresh", "long-ago"]);
+}
