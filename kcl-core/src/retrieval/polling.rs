@@ -43,6 +43,8 @@ pub(crate) struct Poller {
     iterator: Option<String>,
     /// The record with which the present iterator was asked to start, until a record arrived.
     expected: Option<SequenceNumber>,
+    /// The last of the records that were left out because they are done, until others are sent behind it.
+    front: Option<Record>,
     inlet: Inlet,
 }
 
@@ -81,6 +83,7 @@ impl Poller {
                 done,
                 iterator: None,
                 expected: None,
+                front: None,
                 inlet,
             },
             outlet,
@@ -123,7 +126,8 @@ impl Poller {
             if is_last || found.records > 0 || self.options.wants_empty_batches {
                 let batch =
                     RecordBatch::new(page.records, page.millis_behind_latest, is_last, self.env.now())
-                        .behind(page.gap);
+                        .behind(page.gap)
+                        .after(self.front.take());
                 if !self.inlet.send(batch, page.end.unwrap_or_default(), room) {
                     return;
                 }
@@ -199,7 +203,7 @@ impl Poller {
         if let Some(done) = &self.done {
             // In the shard's order, so what is done comes first.
             let done = records.partition_point(|record| record.position() <= done);
-            records.drain(..done);
+            self.front = records.drain(..done).next_back().or(self.front.take());
         }
         if let Some(last) = last {
             self.cursor.read(last.sequence.clone());

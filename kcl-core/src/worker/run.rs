@@ -19,7 +19,7 @@ use super::status::WorkerPhase;
 use super::stop::StopTimes;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
-use crate::consumer::{ConsumerParts, Outcomes, ShardMonitor, consume};
+use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
@@ -217,7 +217,6 @@ impl Consumers {
             polling: worker.polling.clone(),
             budget: Budget::new(worker.prefetch_bytes),
             failure_policy: worker.failure_policy,
-            outcomes: Outcomes::default(),
             drain_timeout: worker.drain_timeout,
             stopping: stopping.subscribe(),
         };

@@ -76,6 +76,9 @@ impl Fleet {
             tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
         }
         self.decline(|_| true).await;
+        // Its own row may be being deleted still.
+        let mut announcing = self.announcing.clone();
+        let _ = announcing.wait_for(|announces| !announces).await;
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;
