@@ -47,12 +47,12 @@ impl CallError {
     /// Stable name of what is wrong, for the status of a shard that cannot be read.
     pub(crate) fn code(&self) -> &'static str {
         match self.class {
-            ErrorClass::Throttled => "read-throttled",
+            ErrorClass::Throttled => "reads-throttled",
             ErrorClass::NotFound => "stream-not-found",
-            ErrorClass::AccessDenied => "read-denied",
-            ErrorClass::InvalidArgument => "read-refused",
+            ErrorClass::AccessDenied => "reads-denied",
+            ErrorClass::InvalidArgument => "reads-refused",
             ErrorClass::NotSigned(problem) => problem.code(),
-            ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Other => "read-failing",
+            ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Other => "reads-failing",
         }
     }
 

@@ -24,9 +24,23 @@ pub enum Error {
         /// What Kinesis answered, and what to do.
         reason: String,
     },
+    /// The application's leases are of another stream: one of another name, or one that had this name before. See
+    /// [`OtherStream`](crate::OtherStream) for another choice than to refuse.
+    #[error("{0}")]
+    OtherStream(String),
     /// The lease table cannot be used, or the fleet cannot be joined.
     #[error("cannot join the application's workers: {0}")]
     Fleet(#[from] JoinError),
+    /// Another process was started under this worker's id, and has its leases now. Nothing is lost; but if both are to run, they
+    /// need ids of their own.
+    #[error(
+        "another process was started under the worker id {worker_id} and goes on with its shards; give each process an id \
+         of its own, or leave the id out"
+    )]
+    Superseded {
+        /// The worker id of both.
+        worker_id: String,
+    },
     /// The process cannot be notified of signals.
     #[error("cannot wait for signals; use run_until with a future of your own: {0}")]
     Signal(#[from] std::io::Error),

@@ -43,6 +43,7 @@
 //! - **Losing a lease is a signal.** Checkpoints fail with [`CheckpointError::LeaseLost`], and the processor is told by
 //!   [`RecordProcessor::lease_lost`].
 
+mod aggregate;
 mod aws;
 mod checkpointer;
 mod config;
@@ -64,7 +65,9 @@ pub use kcl_lease::{
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
-pub use self::config::{FailurePolicy, InitialPosition, InvalidStream, ShardId, SkipRule, Stream};
+pub use self::config::{
+    FailurePolicy, InitialPosition, InvalidStream, OtherStream, ShardId, SkipRule, Stream,
+};
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
 pub use self::record::{Encryption, Gap, Record, RecordBatch};

@@ -8,6 +8,8 @@ use aws_sdk_kinesis::types as sdk;
 use bytes::Bytes;
 use kcl_lease::{ExtendedSequenceNumber, InvalidSequenceNumber, SequenceNumber};
 
+use crate::aggregate;
+
 /// How Kinesis stored a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -17,6 +19,9 @@ pub enum Encryption {
     /// Encrypted at rest with a key of AWS KMS.
     Kms,
 }
+
+/// What a record takes beside its payload and its key, in bytes.
+const OVERHEAD: u64 = 192;
 
 /// One record of a shard. Clones share the payload.
 #[derive(Clone)]
@@ -50,7 +55,8 @@ impl Record {
         &self.position.sequence
     }
 
-    /// The index inside an aggregated record; 0 for a plain one.
+    /// The index of the user record inside its aggregate; 0 for a plain record. A whole aggregate has the index of its last
+    /// user record: it is done when that one is.
     pub fn sub_sequence_number(&self) -> u64 {
         self.position.sub_sequence
     }
@@ -73,10 +79,11 @@ impl Record {
     /// Takes over a record of the SDK without copying its payload.
     pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
         let sequence = SequenceNumber::parse(record.sequence_number)?;
+        let sub_sequence = aggregate::last_index(record.data.as_ref()).unwrap_or(0);
         Ok(Self {
             position: ExtendedSequenceNumber {
                 sequence,
-                sub_sequence: 0,
+                sub_sequence,
             },
             // Boxed: a vector with spare capacity would cost another allocation.
             data: Bytes::from(record.data.into_inner().into_boxed_slice()),
@@ -100,8 +107,23 @@ impl Record {
 
     /// What the record costs in memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
-        const OVERHEAD: usize = 192;
-        (self.data.len() + self.partition_key.len() + OVERHEAD) as u64
+        self.size() + OVERHEAD
+    }
+
+    /// The same of a record that was not taken over yet.
+    pub(crate) fn weight_of_sdk(record: &sdk::Record) -> u64 {
+        let bytes = record.data.as_ref().len() + record.partition_key.as_ref().map_or(0, String::len);
+        bytes as u64 + OVERHEAD
+    }
+
+    /// What the service's limits count: payload and partition key, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        (self.data.len() + self.partition_key.len()) as u64
+    }
+
+    /// A checkpoint named a user record of this record that is not known here.
+    pub(crate) fn raise_sub_sequence(&mut self, to: u64) {
+        self.position.sub_sequence = self.position.sub_sequence.max(to);
     }
 }
 
@@ -133,7 +155,8 @@ pub struct RecordBatch {
 /// before they were read.
 ///
 /// Whether there were any cannot be known. What is known is that the last record that this application read is no longer
-/// in the stream: it was away for longer than the retention period.
+/// in the stream, nor any before it: it was away for longer than the retention period. At the end of a shard that left
+/// the stream altogether, shards between it and the next ones may be missing, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -263,6 +286,13 @@ pub(crate) mod tests {
         sdk_record(&sequence.to_string()).try_into_record()
     }
 
+    /// Three user records in one.
+    pub(crate) fn aggregate(sequence: u64) -> Record {
+        let mut plain = sdk_record(&sequence.to_string());
+        plain.data = Blob::new(crate::aggregate::tests::THREE_LINES);
+        plain.try_into_record()
+    }
+
     pub(crate) fn batch(sequences: impl IntoIterator<Item = u64>) -> RecordBatch {
         RecordBatch::new(
             sequences.into_iter().map(record).collect(),
@@ -270,6 +300,19 @@ pub(crate) mod tests {
             false,
             UNIX_EPOCH,
         )
+    }
+
+    /// Records of one size. They share a payload, so that many of them can be made.
+    pub(crate) fn batch_of(sequences: std::ops::Range<u64>, size: usize) -> RecordBatch {
+        static PAYLOAD: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
+        let payload = PAYLOAD
+            .get_or_init(|| Bytes::from(vec![0; 10 << 20]))
+            .slice(..size);
+        let records = sequences.map(|sequence| Record {
+            data: payload.clone(),
+            ..record(sequence)
+        });
+        RecordBatch::new(records.collect(), Some(0), false, UNIX_EPOCH)
     }
 
     fn sdk_record(sequence: &str) -> sdk::Record {

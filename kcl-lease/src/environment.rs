@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::ids::{ProcessId, WorkerId};
+
 type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+type BootClock = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
 
 /// Injected wall-clock time and randomness. Clones share both.
 ///
@@ -13,6 +16,7 @@ type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 #[derive(Clone)]
 pub struct Environment {
     clock: WallClock,
+    boot_clock: Option<BootClock>,
     rng: Arc<Mutex<fastrand::Rng>>,
     is_system: bool,
 }
@@ -26,6 +30,7 @@ impl Environment {
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemTime::now),
+            boot_clock: Some(Arc::new(time_since_boot)),
             rng: Arc::new(Mutex::new(fastrand::Rng::new())),
             is_system: true,
         }
@@ -35,6 +40,7 @@ impl Environment {
     pub fn seeded(seed: u64, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self {
             clock: Arc::new(clock),
+            boot_clock: None,
             rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             is_system: false,
         }
@@ -70,6 +76,31 @@ impl Environment {
         )
     }
 
+    /// A name for one run of a worker, other than that of any run before: made of chance and of the time.
+    ///
+    /// It takes nothing from the chance that paces the run.
+    pub fn process_id(&self, worker: &WorkerId) -> ProcessId {
+        let chance = self.with_rng(|rng| rng.clone().u64(..));
+        let started = self.since_epoch().as_nanos();
+        ProcessId::of(worker, &format!("{started:x}-{chance:016x}"))
+    }
+
+    /// Time since the machine was started, suspended or not; `None` where the platform does not tell it, and for an
+    /// environment that is not the machine's.
+    pub(crate) fn since_boot(&self) -> Option<Duration> {
+        self.boot_clock.as_ref().and_then(|clock| clock())
+    }
+
+    /// Another clock for the time since the machine was started.
+    #[cfg(test)]
+    pub(crate) fn with_boot_clock(
+        mut self,
+        clock: impl Fn() -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.boot_clock = Some(Arc::new(clock));
+        self
+    }
+
     /// `period` shortened by a random share of up to `share` (0 to 1), so that workers do not march in step.
     pub fn jittered(&self, period: Duration, share: f64) -> Duration {
         let shortened = self.with_rng(fastrand::Rng::f64) * share.clamp(0.0, 1.0);
@@ -79,6 +110,18 @@ impl Environment {
     fn with_rng<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Linux counts suspended time in one of its clocks.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn time_since_boot() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn time_since_boot() -> Option<Duration> {
+    None
 }
 
 impl fmt::Debug for Environment {
@@ -100,6 +143,28 @@ mod tests {
         assert_eq!(ids(7), ids(7));
         assert_ne!(ids(7), ids(8));
         assert_ne!(ids(7)[0], ids(7)[1]);
+    }
+
+    #[test]
+    fn two_runs_of_a_worker_differ_and_cost_no_chance() {
+        let time = Arc::new(Mutex::new(UNIX_EPOCH));
+        let clock = Arc::clone(&time);
+        let environment = Environment::seeded(7, move || *clock.lock().unwrap());
+        let worker = WorkerId::from("w");
+        let first = environment.process_id(&worker);
+        *time.lock().unwrap() += Duration::from_nanos(1);
+        let second = environment.process_id(&worker);
+        assert_ne!(first, second);
+        assert!(first.is_of(&worker) && !first.is_of(&"w2".into()) && !first.is_of(&"".into()));
+        assert_eq!(environment.uuid(), Environment::seeded(7, || UNIX_EPOCH).uuid());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_machine_tells_how_long_it_has_been_up() {
+        let environment = Environment::system();
+        let first = environment.since_boot().expect("known on Linux");
+        assert!(first > Duration::ZERO && environment.since_boot() >= Some(first));
     }
 
     #[test]

@@ -63,6 +63,26 @@ name! {
     WorkerId
 }
 
+name! {
+    /// One run of a worker: two processes that were given the same worker id, or one before and after its restart, differ in
+    /// it.
+    ProcessId
+}
+
+impl ProcessId {
+    /// The run of a worker that a random name tells from its other runs.
+    pub fn of(worker: &WorkerId, run: &str) -> Self {
+        Self::from(format!("{worker}#{run}"))
+    }
+
+    /// Whether this is a run of that worker.
+    pub fn is_of(&self, worker: &WorkerId) -> bool {
+        let run = self.as_str().strip_prefix(worker.as_str());
+        run.and_then(|run| run.strip_prefix('#'))
+            .is_some_and(|run| !run.contains('#'))
+    }
+}
+
 /// A number that grows with every change of a lease's owner.
 ///
 /// It is the lease counter at the moment of acquisition. A sink that remembers the greatest token seen for a shard

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
-use crate::ids::{LeaseKey, WorkerId};
+use crate::ids::{LeaseKey, ProcessId, WorkerId};
 
 /// An inclusive range of hash keys, 0 to 2^128 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,32 @@ pub struct StreamShard {
     pub shard_id: String,
 }
 
+/// A stream, also after another one was made under its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamIdentity {
+    /// Its name.
+    pub name: String,
+    /// When it was created, in seconds since the Unix epoch, if the service tells it.
+    pub created_at: Option<u64>,
+}
+
+impl StreamIdentity {
+    /// Whether both may be the same stream: what is not known of one of them does not tell them apart.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let times = self.created_at.zip(other.created_at);
+        self.name == other.name && times.is_none_or(|(a, b)| a == b)
+    }
+}
+
+impl fmt::Display for StreamIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.created_at {
+            Some(seconds) => write!(f, "{} (created {seconds} s after 1970)", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// One row of the lease table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lease {
@@ -47,6 +73,9 @@ pub struct Lease {
     pub owner: Option<WorkerId>,
     /// During a hand-off the worker that still processes and may checkpoint.
     pub checkpoint_owner: Option<WorkerId>,
+    /// The process that last began with it, if that was one of ours: a worker id may be given to two of them by mistake.
+    /// (The Java KCL has no such attribute and leaves it alone.)
+    pub process: Option<ProcessId>,
     /// Heartbeat and optimistic lock: grows with every write that concerns ownership or progress.
     pub counter: u64,
     /// Changes of owner since the last checkpoint.
@@ -77,6 +106,7 @@ impl Lease {
             key: key.into(),
             owner: None,
             checkpoint_owner: None,
+            process: None,
             counter: 0,
             owner_switches_since_checkpoint: 0,
             checkpoint,
@@ -109,6 +139,17 @@ impl Lease {
     pub fn with_hash_range(mut self, range: HashRange) -> Self {
         self.hash_range = Some(range);
         self
+    }
+
+    /// What it says of progress, without those who made it.
+    #[must_use]
+    pub(crate) fn without_owner(&self) -> Self {
+        Self {
+            owner: None,
+            checkpoint_owner: None,
+            process: None,
+            ..self.clone()
+        }
     }
 
     /// The worker that may process and checkpoint now: the checkpoint owner during a hand-off, else the owner.

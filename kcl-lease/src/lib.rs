@@ -37,6 +37,7 @@ mod leader;
 mod lease;
 mod load;
 pub mod plan;
+mod seat;
 mod signing;
 mod store;
 
@@ -44,11 +45,11 @@ pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
 pub use self::environment::Environment;
-pub use self::fleet::{Broken, Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::fleet::{Admission, Broken, Fleet, FleetOptions, FleetStatus, JoinError};
 pub use self::health::{Activity, Cause, Health, Problem};
-pub use self::ids::{FencingToken, LeaseKey, WorkerId};
+pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
 pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
-pub use self::lease::{HashRange, Lease, StreamShard};
+pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
 pub use self::signing::{SigningProblem, brief};

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -91,6 +92,15 @@ impl Handler {
 
     /// Answers one request. Never fails: whatever is wrong is told in the response.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.answer(request, None)
+    }
+
+    /// The same, but a read of records is answered without any, with this lag.
+    pub(crate) async fn empty_page(&self, request: Request<Bytes>, behind: Duration) -> Response<Bytes> {
+        self.answer(request, Some(behind))
+    }
+
+    fn answer(&self, request: Request<Bytes>, empty_page: Option<Duration>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
         if parts.method == Method::GET && parts.uri.path() == "/" {
             return self.healthy();
@@ -107,7 +117,7 @@ impl Handler {
             body.len(),
         ) {
             Ok((target, encoding)) => self
-                .perform(target, encoding, &body)
+                .perform(target, encoding, &body, empty_page)
                 .unwrap_or_else(|refusal| refuse(encoding, refusal)),
             Err(refusal) => refuse(encoding.unwrap_or_else(|| usual(service)), refusal),
         };
@@ -143,9 +153,15 @@ impl Handler {
     }
 
     /// Lets the service perform the operation.
-    fn perform(&self, target: Target<'_>, encoding: Encoding, body: &Bytes) -> Result<Answer, Refusal> {
+    fn perform(
+        &self,
+        target: Target<'_>,
+        encoding: Encoding,
+        body: &Bytes,
+        empty_page: Option<Duration>,
+    ) -> Result<Answer, Refusal> {
         guarded(target, || match target.service {
-            Service::Kinesis => self.ask_kinesis(target.operation, encoding, body),
+            Service::Kinesis => self.ask_kinesis(target.operation, encoding, body, empty_page),
             Service::DynamoDb => match self.dynamodb.call(target.operation, body) {
                 Ok(body) => Answer {
                     status: 200,
@@ -161,12 +177,19 @@ impl Handler {
         })
     }
 
-    fn ask_kinesis(&self, operation: &str, encoding: Encoding, body: &Bytes) -> Answer {
-        let answer = match encoding {
-            Encoding::Cbor11 => self.kinesis.call(operation, body, &Cbor),
-            Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => {
-                self.kinesis.call(operation, body, &Json)
-            }
+    fn ask_kinesis(
+        &self,
+        operation: &str,
+        encoding: Encoding,
+        body: &Bytes,
+        empty_page: Option<Duration>,
+    ) -> Answer {
+        let empty_page = empty_page.filter(|_| operation == "GetRecords");
+        let answer = match (encoding, empty_page) {
+            (Encoding::Cbor11, None) => self.kinesis.call(operation, body, &Cbor),
+            (Encoding::Cbor11, Some(behind)) => self.kinesis.empty_page(body, &Cbor, behind),
+            (_, None) => self.kinesis.call(operation, body, &Json),
+            (_, Some(behind)) => self.kinesis.empty_page(body, &Json, behind),
         };
         match answer {
             Ok(body) => Answer {

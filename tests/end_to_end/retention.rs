@@ -1,70 +1,27 @@
 //! Records that are trimmed before they are read: reported, never skipped in silence.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_core::{
-    Checkpointer, Environment, Gap, ProcessorError, RecordBatch, RecordProcessor, ShardContext, Worker,
-    async_trait,
-};
-use kcl_tests::{World, eventually};
+use kcl_core::{Gap, InitialPosition};
+use kcl_tests::World;
 use tokio::time::sleep;
+
+use crate::witness::{Notes, Seen, builder};
 
 const BEYOND_RETENTION: Duration = Duration::from_secs(25 * 3600);
 
-/// A batch as its processor sees it: shard, number of records, and what is said to be missing before it.
-type Seen = (String, usize, Option<Gap>);
-
-struct Witness {
-    shard: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-#[async_trait]
-impl RecordProcessor for Witness {
-    async fn process_records(
-        &mut self,
-        batch: &RecordBatch,
-        checkpointer: &Checkpointer,
-    ) -> Result<(), ProcessorError> {
-        let seen = (self.shard.clone(), batch.len(), batch.gap().cloned());
-        self.seen.lock().unwrap().push(seen);
-        checkpointer.checkpoint().await?;
-        Ok(())
-    }
-}
-
 /// Processes with a fresh worker until `records` have arrived; the batches.
 async fn consume(world: &World, id: &str, records: usize) -> Vec<Seen> {
-    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-    let witness = Arc::clone(&seen);
-    let clock = world.servers.backend.clock().clone();
-    let worker = Worker::builder("app", "clicks", move |shard: &ShardContext| Witness {
-        shard: shard.shard_id.to_string(),
-        seen: Arc::clone(&witness),
-    })
-    .aws_config(&world.servers.backend.sdk_config_named(id))
-    .worker_id(id)
-    .environment(Environment::seeded(7, move || clock.now()))
-    .build()
-    .unwrap();
-    let handle = worker.handle();
-    let running = tokio::spawn(worker.run());
-    let arrived = || {
-        let batches = seen.lock().unwrap();
-        (batches.iter().map(|(_, count, _)| count).sum::<usize>() >= records).then_some(())
-    };
-    eventually(Duration::from_secs(60), arrived, || {
-        format!("{:?}", seen.lock().unwrap())
-    })
-    .await;
-    handle.shutdown().await;
-    running.await.unwrap().unwrap();
-    seen.lock().unwrap().clone()
+    let notes = Notes::default();
+    let builder = builder(world, id, &notes).initial_position(InitialPosition::TrimHorizon);
+    let worker = world.run(id, builder);
+    notes.until(records).await;
+    worker.stop().await;
+    notes.all()
 }
 
 fn gaps(seen: &[Seen]) -> Vec<&Gap> {
-    seen.iter().filter_map(|(_, _, gap)| gap.as_ref()).collect()
+    seen.iter().filter_map(|seen| seen.gap.as_ref()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +41,7 @@ async fn records_trimmed_while_no_worker_ran_are_reported_with_the_first_batch_b
     };
     assert!(gap.after.is_some());
     assert!(
-        seen[0].2.is_some() && seen[0].1 > 0,
+        seen[0].gap.is_some() && !seen[0].records.is_empty(),
         "with the first records: {seen:?}"
     );
 }
@@ -99,7 +56,7 @@ async fn a_closed_shard_that_is_gone_is_reported_at_its_end_and_its_children_are
     sleep(BEYOND_RETENTION).await;
     world.put(5, 10).await;
     let seen = consume(&world, "w2", 10).await;
-    let of_the_parent: Vec<_> = seen.iter().filter(|(shard, _, _)| shard.ends_with('0')).collect();
+    let of_the_parent: Vec<_> = seen.iter().filter(|seen| seen.shard.ends_with('0')).collect();
     assert_eq!(of_the_parent.len(), 1, "{seen:?}");
-    assert!(of_the_parent[0].2.is_some(), "{seen:?}");
+    assert!(of_the_parent[0].gap.is_some(), "{seen:?}");
 }

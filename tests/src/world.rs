@@ -5,7 +5,8 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
-use kcl_core::{Error, Stopped, Worker, WorkerBuilder, WorkerHandle};
+use aws_types::SdkConfig;
+use kcl_core::{Environment, Error, Stopped, Worker, WorkerBuilder, WorkerHandle};
 use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore, TableOptions};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -174,6 +175,16 @@ impl<S: Servers> World<S> {
         .worker_id(name)
         .failover_time(self.options.failover_time)
         .environment(self.servers.environment(seed))
+    }
+
+    /// How a client of this name reaches the servers.
+    pub fn aws(&self, client: &str) -> SdkConfig {
+        self.servers.aws(client)
+    }
+
+    /// What a worker knows of time and chance.
+    pub fn environment(&self, seed: u64) -> Environment {
+        self.servers.environment(seed)
     }
 
     /// The workers' fail-over time.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kcl_lease::{Balancing, Load, TableOptions, WorkerId};
 
-use super::{FailurePolicy, InitialPosition};
+use super::{FailurePolicy, InitialPosition, OtherStream};
 
 /// Everything that can be set on a worker. The builder's setters document each option.
 #[derive(Debug, Clone)]
@@ -13,6 +13,7 @@ pub(crate) struct Options {
     pub(crate) worker_id: Option<WorkerId>,
     pub(crate) table: TableOptions,
     pub(crate) initial_position: InitialPosition,
+    pub(crate) other_stream: OtherStream,
     pub(crate) failover_time: Duration,
     pub(crate) max_leases: usize,
     pub(crate) balancing: Balancing,
@@ -39,6 +40,7 @@ impl Options {
             worker_id: None,
             table: TableOptions::new(application),
             initial_position: InitialPosition::default(),
+            other_stream: OtherStream::default(),
             failover_time: Duration::from_secs(10),
             max_leases: usize::MAX,
             balancing: Balancing::default(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use kcl_lease::Problem;
 use tokio::time::Instant;
 
-use crate::aws::CallError;
 use crate::worker::{ShardState, ShardStatus};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
@@ -111,9 +110,9 @@ impl ShardMonitor {
         }
     }
 
-    /// A read failed.
-    pub(crate) fn read_failed(&self, error: &CallError) {
-        Trouble::goes_on(&mut self.inner().reading, error.code(), error.to_string());
+    /// A read failed. Codes do not change: alarms may rely on them.
+    pub(crate) fn read_failed(&self, code: &'static str, error: String) {
+        Trouble::goes_on(&mut self.inner().reading, code, error);
     }
 
     /// How long ago the shard last got ahead.

@@ -36,7 +36,7 @@ pub(crate) enum Next<'a> {
     /// The first piece of what is left.
     Piece(&'a RecordBatch),
     /// A record that was processed before.
-    Probe(RecordBatch),
+    Probe(Box<RecordBatch>),
 }
 
 impl Next<'_> {
@@ -56,7 +56,7 @@ impl Pieces {
     /// What to deliver now; `whole` is the batch at hand.
     pub(crate) fn next<'a>(&'a self, whole: &'a RecordBatch) -> Next<'a> {
         match self.probe.as_ref().or(whole.front()) {
-            Some(probe) if self.trouble.is_probing => Next::Probe(whole.with_only(probe.clone())),
+            Some(probe) if self.trouble.is_probing => Next::Probe(Box::new(whole.with_only(probe.clone()))),
             _ => Next::Piece(self.first(whole)),
         }
     }

@@ -23,7 +23,7 @@ use crate::checkpointer::Checkpointer;
 use crate::config::{FailurePolicy, Reaction, ShardId};
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor, ShardContext};
 use crate::record::{Record, RecordBatch};
-use crate::retrieval::{Budget, Cursor, Delivery, Outlet, Poller, PollingOptions};
+use crate::retrieval::{Budget, Cursor, Delivery, Outlet, Poller, PollingOptions, Start};
 use crate::retry::{Hush, Retry};
 use crate::stream::{Child, Discovery};
 use crate::worker::ShardState;
@@ -331,17 +331,18 @@ impl Task {
         };
         let Some(cursor) = cursor else { return };
         self.noted_start = noted_start(&self.held.lease());
-        let done = match checkpoint {
-            Checkpoint::At(position) => Some(position.clone()),
-            _ => None,
+        let start = Start {
+            cursor,
+            checkpoint: checkpoint.clone(),
+            hash_range: self.held.lease().hash_range,
         };
         let (poller, outlet) = Poller::new(
             self.shard.clone(),
             self.parts.discovery.clone(),
             self.parts.polling.clone(),
-            self.parts.budget.clone(),
+            &self.parts.budget,
             self.monitor.clone(),
-            (cursor, done),
+            start,
         );
         self.reader = Some(Reader {
             outlet,

@@ -1,41 +1,15 @@
-//! Batches that were read but not processed yet, bounded per shard and per worker.
+//! Batches that were read but not processed yet, bounded per shard and, through the budget, per worker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
+use super::budget::{Budget, Claim, Seat, Wish};
 use crate::record::RecordBatch;
 use crate::stream::Child;
 
-const KIB: u64 = 1024;
-/// What one read is expected to bring before anything is known: a second of a shard at a quarter of its write limit.
-const FIRST_GUESS: u64 = 256 * KIB;
-/// The largest answer of `GetRecords` (limit of the service).
-const LARGEST: u64 = 10 * KIB * KIB;
-/// A terabyte: the largest budget that means something.
-const MOST_KIB: u32 = 1 << 30;
 /// Batches per shard, whatever their size.
 const MAX_BATCHES: usize = 16;
-
-/// The memory that all shards of a worker may fill with unprocessed records.
-///
-/// It is a share on top of one batch for each shard: a shard that has nothing undelivered may always read, so that a
-/// few shards whose processors are stuck never starve the others.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    kib: Arc<Semaphore>,
-    total: u32,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: u64) -> Self {
-        let total = u32::try_from(bytes / KIB).unwrap_or(u32::MAX).min(MOST_KIB);
-        Self {
-            kib: Arc::new(Semaphore::new(total as usize)),
-            total,
-        }
-    }
-}
 
 /// One batch on its way to the processor. Its memory counts until it is dropped.
 #[derive(Debug)]
@@ -46,20 +20,16 @@ pub(crate) struct Delivery {
     _share: Share,
 }
 
-/// The buffer of one shard: `limit` bytes, of which the worker's `budget` must have as much left.
-pub(crate) fn buffer(limit: u64, budget: Budget) -> (Inlet, Outlet) {
+/// The buffer of one shard: `limit` bytes, of what the worker's `budget` has left.
+pub(crate) fn buffer(limit: u64, budget: &Budget) -> (Inlet, Outlet) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let shard = Arc::new(ShardShare::default());
-    (
-        Inlet {
-            sender,
-            shard,
-            budget,
-            limit,
-            guess: FIRST_GUESS,
-        },
-        Outlet { receiver },
-    )
+    let inlet = Inlet {
+        sender,
+        shard: Arc::default(),
+        seat: budget.seat(),
+        limit,
+    };
+    (inlet, Outlet { receiver })
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +55,7 @@ impl ShardShare {
 struct Share {
     shard: Arc<ShardShare>,
     bytes: u64,
-    _permit: Option<OwnedSemaphorePermit>,
+    _claim: Claim,
 }
 
 impl Drop for Share {
@@ -98,42 +68,31 @@ impl Drop for Share {
     }
 }
 
-/// Leave to read once.
-#[derive(Debug)]
-pub(crate) struct Room(Option<OwnedSemaphorePermit>);
-
 /// The reader's end.
 #[derive(Debug)]
 pub(crate) struct Inlet {
     sender: mpsc::UnboundedSender<Delivery>,
     shard: Arc<ShardShare>,
-    budget: Budget,
+    seat: Seat,
     limit: u64,
-    guess: u64,
 }
 
 impl Inlet {
-    /// Waits until the next read may be made.
-    pub(crate) async fn room(&self) -> Room {
-        // The semaphore is fair: a claim that can never be met would keep all others waiting behind it.
-        let wanted = u32::try_from(self.guess.div_ceil(KIB))
-            .unwrap_or(u32::MAX)
-            .min(self.budget.total);
+    /// Waits until the next read may be made, and claims memory for it: what the wish is, given what a record of this stream
+    /// usually takes, if any shard knows. That is told, too.
+    pub(crate) async fn room(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Option<u64>) {
         loop {
             let held = *self.shard.held();
-            if held.batches == 0 {
-                return Room(self.budget.kib.clone().try_acquire_many_owned(wanted).ok());
+            if held.bytes < self.limit && held.batches < MAX_BATCHES || held.batches == 0 {
+                return self.seat.claim_by_size(wish).await;
             }
-            if held.bytes >= self.limit || held.batches >= MAX_BATCHES {
-                self.shard.freed.notified().await;
-                continue;
-            }
-            tokio::select! {
-                biased;
-                () = self.shard.freed.notified() => {}
-                permit = self.budget.kib.clone().acquire_many_owned(wanted) => return Room(permit.ok()),
-            }
+            self.shard.freed.notified().await;
         }
+    }
+
+    /// Notes what a record takes in this shard.
+    pub(crate) fn note_usual_record(&self, bytes: u64) {
+        self.seat.note_usual_record(bytes);
     }
 
     /// Whether everything that was read has been processed.
@@ -142,9 +101,9 @@ impl Inlet {
     }
 
     /// Hands a batch over; false if nobody reads any more.
-    pub(crate) fn send(&mut self, batch: RecordBatch, children: Vec<Child>, room: Room) -> bool {
+    pub(crate) fn send(&mut self, batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
         let bytes = batch.weight();
-        self.guess = bytes.clamp(64 * KIB, LARGEST);
+        claim.settle(bytes);
         let mut held = self.shard.held();
         held.bytes += bytes;
         held.batches += 1;
@@ -152,30 +111,14 @@ impl Inlet {
         let share = Share {
             shard: self.shard.clone(),
             bytes,
-            _permit: self.settle(room, bytes),
+            _claim: claim,
         };
-        self.sender
-            .send(Delivery {
-                batch,
-                children,
-                _share: share,
-            })
-            .is_ok()
-    }
-
-    /// Makes the claim on the budget as large as the batch: larger as far as there is room.
-    fn settle(&self, room: Room, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let actual = usize::try_from(bytes.div_ceil(KIB)).unwrap_or(usize::MAX);
-        let mut permit = room.0?;
-        let claimed = permit.num_permits();
-        if claimed > actual {
-            drop(permit.split(claimed - actual));
-        } else if let Ok(more) = u32::try_from(actual - claimed)
-            && let Ok(more) = self.budget.kib.clone().try_acquire_many_owned(more)
-        {
-            permit.merge(more);
-        }
-        Some(permit)
+        let delivery = Delivery {
+            batch,
+            children,
+            _share: share,
+        };
+        self.sender.send(delivery).is_ok()
     }
 }
 
@@ -204,9 +147,15 @@ mod tests {
     /// Batches of one record weigh some 200 bytes: this limit holds two of them.
     const TWO: u64 = 300;
 
+    const ANY: Wish = Wish {
+        most: 1 << 20,
+        least: 1,
+        is_guess: false,
+    };
+
     async fn fill(inlet: &mut Inlet, number: u64) -> bool {
-        match timeout(Duration::from_secs(1), inlet.room()).await {
-            Ok(room) => inlet.send(batch([number]), Vec::new(), room),
+        match timeout(Duration::from_secs(1), inlet.room(|_| ANY)).await {
+            Ok((room, _)) => inlet.send(batch([number]), Vec::new(), room),
             Err(_) => false,
         }
     }
@@ -220,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_buffer_stops_the_reader_until_a_batch_is_processed() {
-        let (mut inlet, mut outlet) = buffer(TWO, Budget::new(1 << 30));
+        let (mut inlet, mut outlet) = buffer(TWO, &Budget::new(1 << 30));
         assert!(fill(&mut inlet, 1).await && fill(&mut inlet, 2).await);
         assert!(!fill(&mut inlet, 3).await, "full");
         let taken = drain(&mut outlet).await;
@@ -231,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_batches_is_bounded_too() {
-        let (mut inlet, _outlet) = buffer(1 << 30, Budget::new(1 << 30));
+        let (mut inlet, _outlet) = buffer(1 << 30, &Budget::new(1 << 30));
         for number in 0..MAX_BATCHES as u64 {
             assert!(fill(&mut inlet, number).await);
         }
@@ -240,40 +189,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_oversized_batch_passes() {
-        let (mut inlet, mut outlet) = buffer(1, Budget::new(0));
-        let room = inlet.room().await;
+        let (mut inlet, mut outlet) = buffer(1, &Budget::new(1024));
+        let (room, _) = inlet.room(|_| ANY).await;
         assert!(inlet.send(batch(0..1000), Vec::new(), room));
+        assert!(!fill(&mut inlet, 1).await, "but nothing beside it");
         assert_eq!(drain(&mut outlet).await.batch.len(), 1000);
         assert!(inlet.is_empty());
         assert!(fill(&mut inlet, 1).await, "and the next one after it");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shards_share_the_budget_but_each_may_have_one_batch() {
-        let budget = Budget::new(FIRST_GUESS);
-        let (mut greedy, mut greedy_outlet) = buffer(1 << 30, budget.clone());
-        let (mut modest, _modest_outlet) = buffer(1 << 30, budget);
-        for number in 0..4 {
-            let room = greedy.room().await;
-            assert!(greedy.send(batch(number * 1000..number * 1000 + 400), Vec::new(), room));
-            if number == 2 {
-                break;
-            }
-        }
+    async fn what_a_shard_has_not_processed_counts_in_the_budget_of_all() {
+        let budget = Budget::new(2_000);
+        let (mut greedy, mut greedy_outlet) = buffer(1 << 30, &budget);
+        let (mut modest, _modest_outlet) = buffer(1 << 30, &budget);
+        let (room, _) = greedy.room(|_| ANY).await;
+        assert!(greedy.send(batch(0..10), Vec::new(), room));
         assert!(
-            fill(&mut modest, 1).await,
-            "a shard without undelivered batches is never starved"
+            !fill(&mut modest, 1).await,
+            "the answer was larger than all there is"
         );
-        assert!(!fill(&mut modest, 2).await, "a second one is over the budget");
-        while let Ok(Some(delivery)) = timeout(Duration::from_secs(1), greedy_outlet.next()).await {
-            drop(delivery);
-        }
-        assert!(fill(&mut modest, 2).await);
+        drop(drain(&mut greedy_outlet).await);
+        assert!(fill(&mut modest, 1).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_reader_learns_that_nobody_listens() {
-        let (mut inlet, outlet) = buffer(TWO, Budget::new(1 << 30));
+        let (mut inlet, outlet) = buffer(TWO, &Budget::new(1 << 30));
         drop(outlet);
         assert!(!fill(&mut inlet, 1).await);
     }

@@ -1,10 +1,20 @@
 //! Records from Kinesis to the door of the processor.
 
+mod appetite;
+mod budget;
 mod buffer;
+mod gap;
 mod iterator;
 mod pace;
 mod polling;
+mod progress;
+mod reading;
 
-pub(crate) use self::buffer::{Budget, Delivery, Outlet};
+pub(crate) use self::budget::Budget;
+pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::iterator::{Cursor, IteratorRequest};
 pub(crate) use self::polling::{Poller, PollingOptions};
+pub(crate) use self::reading::Start;
+
+#[cfg(test)]
+mod tests;

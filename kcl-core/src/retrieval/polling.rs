@@ -1,26 +1,27 @@
-//! Reads one shard with `GetRecords`, ahead of its processor.
+//! Keeps reading one shard with `GetRecords`, ahead of its processor.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_lease::{Environment, ExtendedSequenceNumber, SequenceNumber};
+use kcl_lease::Environment;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::buffer::{Budget, Inlet, Outlet, buffer};
-use super::iterator::Cursor;
-use super::pace::{Found, Pace};
-use crate::aws::{CallError, ErrorClass};
+use super::budget::Budget;
+use super::buffer::{Inlet, Outlet, buffer};
+use super::pace::Pace;
+use super::reading::{ReadError, ShardReader, Start};
 use crate::config::ShardId;
 use crate::consumer::ShardMonitor;
-use crate::record::{Gap, Record, RecordBatch};
+use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
-use crate::stream::{Child, Discovery};
+use crate::stream::{Discovery, ShardProblems};
 
 /// How shards are read.
 #[derive(Debug, Clone)]
 pub(crate) struct PollingOptions {
     /// Records per `GetRecords`.
-    pub(crate) max_records: i32,
+    pub(crate) max_records: u32,
     /// Whether the processor wants to see reads that found nothing.
     pub(crate) wants_empty_batches: bool,
     pub(crate) min_read_interval: Duration,
@@ -33,251 +34,143 @@ pub(crate) struct PollingOptions {
 #[derive(Debug)]
 pub(crate) struct Poller {
     shard: ShardId,
-    discovery: Discovery,
+    reader: ShardReader,
+    problems: ShardProblems,
+    doubt: Arc<Notify>,
     env: Environment,
     options: PollingOptions,
     monitor: Arc<ShardMonitor>,
-    cursor: Cursor,
-    /// Records up to this one are processed, or on their way to be.
-    done: Option<ExtendedSequenceNumber>,
-    iterator: Option<String>,
-    /// The record with which the present iterator was asked to start, until a record arrived.
-    expected: Option<SequenceNumber>,
-    /// The last of the records that were left out because they are done, until others are sent behind it.
-    front: Option<Record>,
     inlet: Inlet,
 }
 
-/// What one read brought.
-struct Page {
-    records: Vec<Record>,
-    millis_behind_latest: Option<u64>,
-    /// At the end of the shard: the shards that follow.
-    end: Option<Vec<Child>>,
-    gap: Option<Gap>,
+/// Failures in a row that are not mentioned: that a call is lost now and then is nothing special.
+const UNMENTIONED: u32 = 2;
+/// Throttling that keeps a shard from being read for so long is a problem, not a pace.
+const STARVED: Duration = Duration::from_secs(60);
+
+/// How reading fails, if it does.
+struct Trouble {
+    retry: Retry,
+    hush: Hush,
+    throttled_since: Option<Instant>,
 }
 
-/// How often a closed shard's children are looked for when Kinesis does not name them.
-const LISTINGS_AT_END: u32 = 4;
-
 impl Poller {
-    /// A reader that starts at `cursor` and leaves out records up to `done`, and the end from which to take its batches.
+    /// A reader that begins at `start`, and the end from which to take its batches.
     pub(crate) fn new(
         shard: ShardId,
         discovery: Discovery,
         options: PollingOptions,
-        budget: Budget,
+        budget: &Budget,
         monitor: Arc<ShardMonitor>,
-        (cursor, done): (Cursor, Option<ExtendedSequenceNumber>),
+        start: Start,
     ) -> (Self, Outlet) {
         let (inlet, outlet) = buffer(options.prefetch_bytes, budget);
-        let env = discovery.env.clone();
-        (
-            Self {
-                shard,
-                discovery,
-                env,
-                options,
-                monitor,
-                cursor,
-                done,
-                iterator: None,
-                expected: None,
-                front: None,
-                inlet,
-            },
-            outlet,
-        )
+        let poller = Self {
+            env: discovery.env.clone(),
+            problems: discovery.shard_problems.clone(),
+            doubt: discovery.doubt.clone(),
+            reader: ShardReader::new(shard.clone(), discovery, options.max_records, start),
+            shard,
+            options,
+            monitor,
+            inlet,
+        };
+        (poller, outlet)
     }
 
     /// Reads until the shard ends or nobody takes the batches any more.
     pub(crate) async fn run(mut self) {
         let mut pace = Pace::new(self.options.min_read_interval, self.options.idle_time);
-        let mut retry = Retry::new(
-            self.env.clone(),
-            Duration::from_millis(200),
-            Duration::from_secs(10),
-        );
-        let mut hush = Hush::default();
+        let mut trouble = Trouble {
+            retry: Retry::new(
+                self.env.clone(),
+                Duration::from_millis(200),
+                Duration::from_secs(10),
+            ),
+            hush: Hush::default(),
+            throttled_since: None,
+        };
         loop {
-            let room = self.inlet.room().await;
+            let (claim, usual) = self.inlet.room(|usual| self.reader.wish(usual)).await;
             let started = Instant::now();
-            let page = match self.read().await {
+            let page = match self.reader.read(claim.bytes(), usual).await {
                 Ok(page) => page,
                 Err(error) => {
-                    drop(room);
-                    self.monitor.read_failed(&error);
-                    if hush.may_speak() {
-                        tracing::warn!(shard = %self.shard, %error, attempts = retry.attempts() + 1, "cannot read");
+                    drop(claim);
+                    if error.questions_the_stream() {
+                        self.doubt.notify_one();
                     }
-                    sleep(retry.pause()).await;
+                    sleep(self.pause_after(&error, &mut trouble, &mut pace)).await;
                     continue;
                 }
             };
-            retry.succeeded();
-            hush.reset();
-            let found = Found {
-                records: page.records.len(),
-                millis_behind_latest: page.millis_behind_latest,
-            };
+            self.succeeded(&mut trouble);
+            if let Some(bytes) = self.reader.per_record().filter(|_| page.found.records > 0) {
+                self.inlet.note_usual_record(bytes);
+            }
             let is_last = page.end.is_some();
+            let behind = page.found.millis_behind_latest;
             self.monitor
-                .read(found.records, page.millis_behind_latest, self.inlet.is_empty());
-            if is_last || found.records > 0 || self.options.wants_empty_batches {
-                let batch =
-                    RecordBatch::new(page.records, page.millis_behind_latest, is_last, self.env.now())
-                        .behind(page.gap)
-                        .after(self.front.take());
-                if !self.inlet.send(batch, page.end.unwrap_or_default(), room) {
+                .read(page.records.len(), behind, self.inlet.is_empty());
+            let pause = pace.after(page.found);
+            let next = (started + pause.after_asking).max(Instant::now() + pause.after_answer);
+            if is_last || !page.records.is_empty() || self.options.wants_empty_batches {
+                let batch = RecordBatch::new(page.records, behind, is_last, self.env.now())
+                    .behind(page.gap)
+                    .after(self.reader.take_front());
+                if !self.inlet.send(batch, page.end.unwrap_or_default(), claim) {
                     return;
                 }
             } else {
-                drop(room);
+                drop(claim);
             }
             if is_last {
                 return;
             }
-            sleep_until(started + pace.after(found)).await;
+            sleep_until(next).await;
         }
     }
 
-    async fn read(&mut self) -> Result<Page, CallError> {
-        match self.read_once().await {
-            Err(error) if error.class == ErrorClass::Expired => {
-                tracing::debug!(shard = %self.shard, "the shard iterator expired");
-                self.iterator = None;
-                self.read_once().await
-            }
-            Err(error) if error.class == ErrorClass::InvalidArgument => {
-                self.iterator = None;
-                Err(error)
-            }
-            Err(error) if error.class == ErrorClass::NotFound => {
-                self.iterator = None;
-                self.end_if_gone(error).await
-            }
-            other => other,
+    fn succeeded(&self, trouble: &mut Trouble) {
+        if trouble.retry.attempts() > 0 || trouble.throttled_since.is_some() {
+            self.problems.settle(&self.shard);
         }
+        trouble.retry.succeeded();
+        trouble.hush.reset();
+        trouble.throttled_since = None;
     }
 
-    async fn read_once(&mut self) -> Result<Page, CallError> {
-        let iterator = match self.iterator.clone() {
-            Some(iterator) => iterator,
-            None => {
-                let asked_at = self.env.now();
-                let (new, answered_at) = self
-                    .discovery
-                    .stream
-                    .shard_iterator(&self.shard, self.cursor.request())
-                    .await?;
-                self.expected = self.cursor.request().sequence().cloned();
-                self.cursor.opened(answered_at.unwrap_or(asked_at));
-                self.iterator.insert(new).clone()
+    /// Tells of a failure, unless it is merely the pace that is wrong; how long to wait.
+    fn pause_after(&self, error: &ReadError, trouble: &mut Trouble, pace: &mut Pace) -> Duration {
+        if error.is_throttling() {
+            let since = *trouble.throttled_since.get_or_insert_with(Instant::now);
+            let pause = pace.throttled();
+            tracing::debug!(shard = %self.shard, ?pause, "reads are over a limit of Kinesis; reading more slowly");
+            if since.elapsed() >= STARVED {
+                self.monitor.read_failed(error.code(), error.to_string());
+                self.problems.raise(error.code(), &self.shard, &error.to_string());
             }
-        };
-        let answer = self
-            .discovery
-            .stream
-            .records(&iterator, self.options.max_records)
-            .await?;
-        let millis_behind_latest = answer
-            .millis_behind_latest
-            .and_then(|millis| u64::try_from(millis).ok());
-        let mut records = answer
-            .records
-            .into_iter()
-            .map(Record::from_sdk)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| CallError::new(ErrorClass::Other, "GetRecords", error.to_string()))?;
-        let end = match &answer.next_shard_iterator {
-            Some(_) => None,
-            None => Some(
-                self.children(answer.child_shards.as_deref().unwrap_or_default())
-                    .await?,
-            ),
-        };
-        // From here on nothing can fail: the position moves together with the records.
-        self.iterator = answer.next_shard_iterator;
-        let gap = self.gap_before(records.first(), end.is_some());
-        let last = records.last().map(|record| record.position().clone());
-        if let Some(done) = &self.done {
-            // In the shard's order, so what is done comes first.
-            let done = records.partition_point(|record| record.position() <= done);
-            self.front = records.drain(..done).next_back().or(self.front.take());
+            return self.env.jittered(pause, 0.25);
         }
-        if let Some(last) = last {
-            self.cursor.read(last.sequence.clone());
-            self.done = self.done.take().max(Some(last));
+        let pause = trouble.retry.pause();
+        let attempts = trouble.retry.attempts();
+        if attempts <= UNMENTIONED && error.is_transient() {
+            tracing::debug!(shard = %self.shard, %error, attempts, "cannot read");
+            return pause;
         }
-        Ok(Page {
-            records,
-            millis_behind_latest,
-            end,
-            gap,
-        })
+        self.monitor.read_failed(error.code(), error.to_string());
+        if let ReadError::Foreign(_) = error {
+            self.problems.raise(error.code(), &self.shard, &error.to_string());
+        } else if trouble.hush.may_speak() {
+            tracing::warn!(shard = %self.shard, code = error.code(), %error, attempts, "cannot read");
+        }
+        pause
     }
+}
 
-    /// An iterator starts with the last record that was read. If another one comes first, that one was trimmed.
-    fn gap_before(&mut self, first: Option<&Record>, is_end: bool) -> Option<Gap> {
-        let expected = self.expected.take_if(|_| first.is_some() || is_end)?;
-        if first.is_some_and(|first| *first.sequence_number() == expected) {
-            return None;
-        }
-        tracing::error!(
-            shard = %self.shard, after = %expected,
-            "the last record read is no longer in the stream: records behind it may have been trimmed before they were read"
-        );
-        Some(Gap {
-            after: Some(expected),
-        })
-    }
-
-    /// The children of the closed shard. Kinesis names them with the last answer; for backends that do not, the shards
-    /// are listed.
-    async fn children(&self, named: &[aws_sdk_kinesis::types::ChildShard]) -> Result<Vec<Child>, CallError> {
-        if !named.is_empty() {
-            return Ok(named.iter().map(Child::from_sdk).collect());
-        }
-        let mut pauses = Retry::new(
-            self.env.clone(),
-            Duration::from_millis(500),
-            Duration::from_secs(2),
-        );
-        loop {
-            let listed = self.discovery.listed_children(&self.shard).await?;
-            if !listed.is_empty() {
-                return Ok(listed);
-            }
-            let pause = pauses.pause();
-            if pauses.attempts() >= LISTINGS_AT_END {
-                tracing::warn!(
-                    shard = %self.shard,
-                    "the shard is closed, but Kinesis names no shards that follow it; the leader's audit looks on"
-                );
-                return Ok(Vec::new());
-            }
-            sleep(pause).await;
-        }
-    }
-
-    /// Kinesis does not know the shard. Only a listing of the same stream that lacks it proves that it is gone, and not
-    /// that the wrong account or region is asked.
-    async fn end_if_gone(&self, error: CallError) -> Result<Page, CallError> {
-        let graph = self.discovery.stream.list_shards(None).await?;
-        if graph.is_empty() || graph.get(&self.shard).is_some() {
-            return Err(error);
-        }
-        let after = self.done.as_ref().map(|done| done.sequence.clone());
-        tracing::error!(
-            shard = %self.shard, after = after.as_ref().map(tracing::field::display),
-            "Kinesis no longer lists this shard: records may have been trimmed before they were read"
-        );
-        let children = graph.children_of(&self.shard).map(Child::from).collect();
-        Ok(Page {
-            records: Vec::new(),
-            millis_behind_latest: None,
-            end: Some(children),
-            gap: Some(Gap { after }),
-        })
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.problems.settle(&self.shard);
     }
 }

@@ -11,14 +11,20 @@ use crate::config::ShardId;
 ///
 /// The lease of an ended shard goes when its parents' leases are gone, and each of its children has a lease that was
 /// started: until then it proves that the children may be processed, and vouches for their leases. A shard that
-/// Kinesis no longer lists proves nothing any more; its lease goes once its listed children have leases.
+/// Kinesis no longer lists proves nothing any more; its lease goes once the first listed shards that descend from it have
+/// leases, and they keep theirs until then. If the shard cannot have been in this stream, its lease stays: it is another
+/// stream's.
 pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
     let mut left: BTreeMap<&LeaseKey, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
+    let heirs: BTreeMap<&LeaseKey, BTreeSet<&ShardId>> = leases
+        .iter()
+        .map(|lease| (&lease.key, heirs(lease, graph)))
+        .collect();
     let mut gone = Vec::new();
     loop {
         let next: Vec<_> = left
             .values()
-            .filter(|lease| may_go(lease, &left, graph))
+            .filter(|lease| may_go(lease, &left, graph, &heirs))
             .map(|lease| &lease.key)
             .collect();
         if next.is_empty() {
@@ -31,19 +37,37 @@ pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
     }
 }
 
-fn may_go(lease: &Lease, leases: &BTreeMap<&LeaseKey, &Lease>, graph: &ShardGraph) -> bool {
+/// The first shards that are left of the line of one that has left the stream.
+fn heirs<'a>(lease: &Lease, graph: &'a ShardGraph) -> BTreeSet<&'a ShardId> {
+    let id = ShardId::from(&lease.key);
+    if !graph.has_lost(&id) {
+        return BTreeSet::new();
+    }
+    let heirs = graph.heirs(&id, lease.hash_range);
+    heirs.into_iter().map(|heir| &heir.id).collect()
+}
+
+fn may_go(
+    lease: &Lease,
+    leases: &BTreeMap<&LeaseKey, &Lease>,
+    graph: &ShardGraph,
+    heirs: &BTreeMap<&LeaseKey, BTreeSet<&ShardId>>,
+) -> bool {
     if !lease.has_ended() || graph.is_empty() {
         return false;
     }
     let id = ShardId::from(&lease.key);
     let lease_of = |shard: &str| leases.get(&LeaseKey::from(shard)).copied();
-    let listed: BTreeSet<&str> = graph.children_of(&id).map(|child| child.id.as_str()).collect();
     if graph.get(&id).is_none() {
-        return listed.iter().all(|child| lease_of(child).is_some());
+        let follow = heirs.get(&lease.key).into_iter().flatten();
+        return graph.has_lost(&id) && follow.into_iter().all(|heir| lease_of(heir.as_str()).is_some());
     }
+    let is_awaited = |ancestor: &&LeaseKey| heirs.get(*ancestor).is_some_and(|heirs| heirs.contains(&id));
+    let listed = graph.children_of(&id).map(|child| child.id.as_str());
     let children: BTreeSet<&str> = lease.children.iter().map(String::as_str).chain(listed).collect();
     !children.is_empty()
         && lease.parents.iter().all(|parent| lease_of(parent).is_none())
+        && !leases.keys().any(is_awaited)
         && children
             .iter()
             .all(|child| lease_of(child).is_some_and(was_started))
@@ -120,17 +144,42 @@ mod tests {
 
     #[test]
     fn the_lease_of_a_shard_that_is_no_longer_listed_goes() {
-        assert_eq!(deleted(&[lease(55, "SHARD_END", &[54])]), keys(&[55]));
+        let full = documented_example();
+        let graph = ShardGraph::new(full.iter().filter(|shard| shard.id != id(5)).cloned());
+        let range = full.get(&id(5)).expect("listed").hash_range;
+        let gone = |checkpoint| lease(5, checkpoint, &[]).with_hash_range(range);
+        let children = [lease(9, "TRIM_HORIZON", &[5]), lease(10, "TRIM_HORIZON", &[5])];
+        let with_children = |lease: Lease| [&[lease], &children[..]].concat();
+        assert_eq!(deletable(&with_children(gone("SHARD_END")), &graph), keys(&[5]));
         assert_eq!(
-            deleted(&[lease(55, "55", &[54])]),
+            deletable(&with_children(gone("55")), &graph),
             [],
             "its consumer has to find out first"
         );
         assert_eq!(
-            deletable(&[lease(55, "SHARD_END", &[])], &ShardGraph::default()),
+            deletable(&with_children(gone("SHARD_END")), &ShardGraph::default()),
             [],
             "nothing was listed at all"
         );
+    }
+
+    #[test]
+    fn the_lease_of_a_lost_shard_stays_until_those_that_are_left_of_its_line_have_leases() {
+        let full = documented_example();
+        let gone = [0, 1, 2, 3, 6, 7].map(id);
+        let graph = ShardGraph::new(full.iter().filter(|shard| !gone.contains(&shard.id)).cloned());
+        let range = full.get(&id(0)).expect("listed").hash_range;
+        let ended = lease(0, "SHARD_END", &[]).with_hash_range(range);
+        assert_eq!(deletable(std::slice::from_ref(&ended), &graph), [], "8 follows");
+        assert_eq!(
+            deletable(&[ended, lease(8, "TRIM_HORIZON", &[])], &graph),
+            keys(&[0])
+        );
+    }
+
+    #[test]
+    fn the_lease_of_a_shard_that_this_stream_never_had_stays() {
+        assert_eq!(deleted(&[lease(55, "SHARD_END", &[54])]), []);
     }
 
     #[test]

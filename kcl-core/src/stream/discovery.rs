@@ -1,13 +1,13 @@
 //! Creating leases for shards and deleting those that are done with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_lease::{
-    Activity, Cause, Environment, Fleet, Health, Lease, LeaseChange, LeaseKey, LeaseStore, SigningProblem,
-    StoreError,
+    Activity, Cause, Environment, Fleet, HashRange, Health, Lease, LeaseChange, LeaseKey, LeaseStore,
+    SigningProblem, StoreError,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,8 @@ use super::children::{Child, child_leases, kept_by, other_parents, without_await
 use super::cleanup::deletable;
 use super::graph::ShardGraph;
 use super::listing::StreamClient;
-use super::missing::{bootstrap_leases, missing_leases};
+use super::missing::{bootstrap_leases, leased, missing_leases};
+use super::shard_problems::ShardProblems;
 use crate::aws::CallError;
 use crate::config::{InitialPosition, ShardId};
 use crate::retry::Retry;
@@ -31,6 +32,11 @@ pub(crate) enum DiscoveryError {
     Store(#[from] StoreError),
     #[error("Kinesis listed no shard for {0}; listed again until they cover every hash key")]
     Incomplete(Hole),
+    #[error(
+        "the table has a lease of {0}, but the stream has only had shards of lower numbers: the leases are of another stream; \
+         check the names of the stream and of the application, or use another application name"
+    )]
+    Foreign(ShardId),
 }
 
 impl Cause for DiscoveryError {
@@ -38,7 +44,7 @@ impl Cause for DiscoveryError {
         match self {
             Self::Kinesis(error) => error.signing(),
             Self::Store(error) => error.signing(),
-            Self::Incomplete(_) => None,
+            Self::Incomplete(_) | Self::Foreign(_) => None,
         }
     }
 }
@@ -93,8 +99,12 @@ pub(crate) struct Discovery {
     pub(crate) cleanup_interval: Duration,
     /// What the leader's part of the work fails at.
     pub(crate) health: Health,
+    /// What the shards' readers fail at for reasons that no retry mends.
+    pub(crate) shard_problems: ShardProblems,
     /// Told whenever a shard ended in this worker.
     pub(crate) shard_ended: Arc<Notify>,
+    /// Told whenever something gives reason to ask whether the stream is still the same.
+    pub(crate) doubt: Arc<Notify>,
 }
 
 impl Discovery {
@@ -104,11 +114,12 @@ impl Discovery {
         let missing = if leases.is_empty() {
             self.bootstrap().await?
         } else {
-            let leased: BTreeMap<_, _> = leases
-                .iter()
-                .map(|lease| (ShardId::from(&lease.key), lease.has_ended()))
-                .collect();
-            missing_leases(&self.stream.list_shards(None).await?, &leased, self.initial)
+            let graph = self.stream.list_shards(None).await?;
+            let leased = leased(&leases);
+            if let Some(foreign) = leased.keys().find(|shard| graph.is_foreign(shard)) {
+                return Err(DiscoveryError::Foreign(foreign.clone()));
+            }
+            missing_leases(&graph, &leased, self.initial)
         };
         let is_first = leases.is_empty();
         let created = self.create(missing).await?;
@@ -177,10 +188,14 @@ impl Discovery {
         Ok(())
     }
 
-    /// The children of a shard as Kinesis lists them.
-    pub(crate) async fn listed_children(&self, shard: &ShardId) -> Result<Vec<Child>, CallError> {
+    /// The first listed shards that follow one, whose hash range is given if it is known.
+    pub(crate) async fn listed_children(
+        &self,
+        shard: &ShardId,
+        range: Option<HashRange>,
+    ) -> Result<Vec<Child>, CallError> {
         let graph = self.stream.list_shards(None).await?;
-        Ok(graph.children_of(shard).map(Child::from).collect())
+        Ok(graph.heirs(shard, range).into_iter().map(Child::from).collect())
     }
 
     /// Does the leader's part of the work whenever this worker leads: creates missing leases at once, looks for holes, and
@@ -257,6 +272,7 @@ impl Discovery {
     }
 
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
+        self.doubt.notify_one();
         let leases = self.leases(fleet).await?;
         if leases.is_empty() {
             if self.create_missing().await? > 0 {

@@ -1,8 +1,12 @@
 //! The Kinesis calls about one stream, with their errors classified.
 
-use std::time::SystemTime;
+use std::future::Future;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
@@ -13,7 +17,12 @@ use crate::aws::{CallError, ErrorClass};
 use crate::config::{InitialPosition, ShardId, Stream};
 use crate::retrieval::IteratorRequest;
 
+/// For so long any call but a read is waited for, whatever the client's own time-outs are.
+const BOUND: Duration = Duration::from_secs(20);
+
 /// Kinesis, as seen by the readers of one stream.
+///
+/// Every call ends: the client may have been given without any time-out, and connections may swallow what is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamClient {
     client: Client,
@@ -37,13 +46,24 @@ impl StreamClient {
         let request = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn());
-        request
-            .customize()
-            .interceptor(time.clone())
+        let call = request.customize().interceptor(time.clone()).send();
+        ended("ListShards", BOUND, call).await.map(|_| time.last())
+    }
+
+    /// When the stream was created, in seconds since the Unix epoch; `None` if the server does not say.
+    pub(crate) async fn created_at(&self) -> Result<Option<u64>, CallError> {
+        let request = self.client.describe_stream_summary();
+        let answer = request
+            .set_stream_name(self.stream.request_name())
+            .set_stream_arn(self.stream.request_arn())
             .send()
             .await
-            .map(|_| time.last())
-            .map_err(|error| CallError::from_sdk("ListShards", &error))
+            .map_err(|error| CallError::from_sdk("DescribeStreamSummary", &error))?;
+        let summary = answer.stream_description_summary;
+        let created = summary.map(|summary| summary.stream_creation_timestamp.secs());
+        Ok(created
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds > 0))
     }
 
     /// All shards that Kinesis still knows, or those that were open at an initial position.
@@ -62,10 +82,7 @@ impl StreamClient {
                     .set_stream_arn(self.stream.request_arn())
                     .set_shard_filter(open_at.map(shard_filter).transpose()?),
             };
-            let page = request
-                .send()
-                .await
-                .map_err(|error| CallError::from_sdk("ListShards", &error))?;
+            let page = ended("ListShards", BOUND, request.send()).await?;
             for shard in page.shards() {
                 let shard = Shard::from_sdk(shard)
                     .map_err(|error| CallError::new(ErrorClass::Other, "ListShards", error.to_string()))?;
@@ -85,7 +102,7 @@ impl StreamClient {
         request: &IteratorRequest,
     ) -> Result<(String, Option<SystemTime>), CallError> {
         let time = ServiceTime::default();
-        let answer = self
+        let call = self
             .client
             .get_shard_iterator()
             .set_stream_name(self.stream.request_name())
@@ -96,9 +113,8 @@ impl StreamClient {
             .set_timestamp(request.timestamp().map(DateTime::from))
             .customize()
             .interceptor(time.clone())
-            .send()
-            .await
-            .map_err(|error| CallError::from_sdk("GetShardIterator", &error))?;
+            .send();
+        let answer = ended("GetShardIterator", BOUND, call).await?;
         let iterator = answer.shard_iterator.ok_or_else(|| {
             CallError::new(
                 ErrorClass::Transient,
@@ -109,16 +125,54 @@ impl StreamClient {
         Ok((iterator, time.last()))
     }
 
-    /// The next records behind an iterator: at most `limit` of them and 10 MiB (limits of the service).
-    pub(crate) async fn records(&self, iterator: &str, limit: i32) -> Result<GetRecordsOutput, CallError> {
-        self.client
+    /// The next records behind an iterator: at most `limit` of them and 10 MiB (limits of the service), within `bound`.
+    ///
+    /// The client's own time-outs do not count: how long an answer may take depends on what was asked for. Nor does it
+    /// repeat the call: the reader does, and asks for something else if the answer was too large or came too often.
+    pub(crate) async fn records(
+        &self,
+        iterator: &str,
+        limit: u32,
+        bound: Duration,
+    ) -> Result<GetRecordsOutput, CallError> {
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(bound)
+            .operation_attempt_timeout(bound)
+            .read_timeout(bound)
+            .build();
+        let config = aws_sdk_kinesis::config::Builder::new()
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled());
+        let call = self
+            .client
             .get_records()
             .shard_iterator(iterator)
             .set_stream_arn(self.stream.request_arn())
-            .limit(limit)
-            .send()
-            .await
-            .map_err(|error| CallError::from_sdk("GetRecords", &error))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .customize()
+            .config_override(config)
+            .send();
+        ended("GetRecords", bound, call).await
+    }
+}
+
+/// Waits for a call, but not for longer than `bound`.
+async fn ended<T, E, R>(
+    operation: &'static str,
+    bound: Duration,
+    call: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match tokio::time::timeout(bound, call).await {
+        Ok(result) => result.map_err(|error| CallError::from_sdk(operation, &error)),
+        Err(_) => Err(CallError::new(
+            ErrorClass::Transient,
+            operation,
+            format!("no answer within {bound:?}"),
+        )),
     }
 }
 

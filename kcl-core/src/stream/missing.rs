@@ -1,15 +1,17 @@
 //! Which leases a stream lacks. Pure.
 //!
-//! The rules are the Java KCL's, so that a mixed fleet agrees, but for two:
+//! The rules are the Java KCL's, so that a mixed fleet agrees, but for three:
 //!
 //! * A lease that was processed to its end vouches for its children: those without lease get one, once their other
 //!   parents have one.
 //! * An ancestor of a leased shard never gets a lease: it was read, or was not to be. The Java KCL would start a line
 //!   with it, and deliver records of its descendants twice.
+//! * A lease also stands for its shard when that, and perhaps its children and theirs, have left the stream: the first
+//!   shards that are left of its line are begun at their beginning. The Java KCL would begin them at the initial position.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_lease::{Checkpoint, Lease, LeaseKey};
+use kcl_lease::{Checkpoint, HashRange, Lease, LeaseKey};
 
 use super::graph::{Shard, ShardGraph};
 use crate::config::{InitialPosition, ShardId};
@@ -20,7 +22,7 @@ use crate::config::{InitialPosition, ShardId};
 /// ones when reading starts at the latest record: never a shard together with its descendant.
 pub(crate) fn bootstrap_leases(graph: &ShardGraph, initial: InitialPosition) -> Vec<Lease> {
     let start = |shard: &&Shard| match initial {
-        InitialPosition::Latest => shard.is_open && !graph.is_premature(shard),
+        InitialPosition::Latest => shard.is_open() && !graph.is_premature(shard),
         _ => graph.listed_parents(shard).next().is_none(),
     };
     in_order(
@@ -32,24 +34,51 @@ pub(crate) fn bootstrap_leases(graph: &ShardGraph, initial: InitialPosition) -> 
     )
 }
 
-/// The leases to create for an application that has some already. `leases` says for each leased shard whether it was
-/// processed to its end; `graph` holds all listed shards.
+/// What a lease says about its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leased {
+    /// It was processed to its end.
+    pub(crate) has_ended: bool,
+    /// Old versions did not write it.
+    pub(crate) hash_range: Option<HashRange>,
+}
+
+/// The leases of a table, by shard.
+pub(crate) fn leased(leases: &[Lease]) -> BTreeMap<ShardId, Leased> {
+    let of = |lease: &Lease| Leased {
+        has_ended: lease.has_ended(),
+        hash_range: lease.hash_range,
+    };
+    leases
+        .iter()
+        .map(|lease| (ShardId::from(&lease.key), of(lease)))
+        .collect()
+}
+
+/// The leases to create for an application that has some already; `graph` holds all listed shards.
 ///
 /// Of each line of descent that no lease covers, exactly one generation gets leases; the others follow when it ends.
 pub(crate) fn missing_leases(
     graph: &ShardGraph,
-    leases: &BTreeMap<ShardId, bool>,
+    leases: &BTreeMap<ShardId, Leased>,
     initial: InitialPosition,
 ) -> Vec<Lease> {
     let mut walk = Walk::new(graph, initial, leases.keys().cloned().collect());
-    for ended in leases.iter().filter(|(_, ended)| **ended).map(|(id, _)| id) {
+    for (id, leased) in leases {
+        if graph.has_lost(id) {
+            let heirs = graph.heirs(id, leased.hash_range);
+            walk.heirs.extend(heirs.into_iter().map(|heir| heir.id.clone()));
+        }
+    }
+    for (id, ended) in leases.iter().filter(|(_, leased)| leased.has_ended) {
         let waits = |child: &Shard| {
             graph
                 .listed_parents(child)
                 .any(|parent| !leases.contains_key(&parent.id))
         };
-        for child in graph
-            .children_of(ended)
+        let children = graph.heirs(id, ended.hash_range);
+        for child in children
+            .into_iter()
             .filter(|child| !leases.contains_key(&child.id) && !waits(child))
         {
             walk.leased.insert(child.id.clone());
@@ -59,7 +88,7 @@ pub(crate) fn missing_leases(
     walk.find_ancestors();
     for shard in graph
         .iter()
-        .filter(|shard| shard.is_open && !graph.is_premature(shard))
+        .filter(|shard| shard.is_open() && !graph.is_premature(shard))
     {
         if !walk.leased.contains(&shard.id) && !walk.is_descendant(shard) {
             walk.new.insert(shard.id.clone(), initial.sentinel());
@@ -78,6 +107,8 @@ struct Walk<'a> {
     graph: &'a ShardGraph,
     initial: InitialPosition,
     leased: BTreeSet<ShardId>,
+    /// The first listed shards behind leases whose shards have left the stream.
+    heirs: BTreeSet<ShardId>,
     new: BTreeMap<ShardId, Checkpoint>,
     /// Shards without a leased ancestor, whose line has to start with them.
     line_starts: BTreeSet<ShardId>,
@@ -92,6 +123,7 @@ impl<'a> Walk<'a> {
             graph,
             initial,
             leased,
+            heirs: BTreeSet::new(),
             new: BTreeMap::new(),
             line_starts: BTreeSet::new(),
             above: BTreeSet::new(),
@@ -154,7 +186,7 @@ impl<'a> Walk<'a> {
             .filter(|parent| self.known.get(*parent) == Some(&true) || self.line_starts.contains(*parent))
             .cloned()
             .collect();
-        if covered.is_empty() {
+        if covered.is_empty() && !self.heirs.contains(&shard.id) {
             if self.initial != InitialPosition::Latest && !self.above.contains(&shard.id) {
                 self.line_starts.insert(shard.id.clone());
             }

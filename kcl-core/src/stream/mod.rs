@@ -5,10 +5,17 @@ mod children;
 mod cleanup;
 mod discovery;
 mod graph;
+mod identity;
 mod listing;
 mod missing;
 mod service_time;
+mod shard_problems;
 
 pub(crate) use self::children::Child;
 pub(crate) use self::discovery::Discovery;
+pub(crate) use self::graph::Shard;
+#[cfg(test)]
+pub(crate) use self::graph::tests;
+pub(crate) use self::identity::{LeasesOfAnother, Recognition};
 pub(crate) use self::listing::StreamClient;
+pub(crate) use self::shard_problems::ShardProblems;

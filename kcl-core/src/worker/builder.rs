@@ -14,11 +14,11 @@ use tokio::sync::{Notify, watch};
 use super::run::Alive;
 use super::status::WorkerPhase;
 use super::{Shared, Worker, clients};
-use crate::config::{FailurePolicy, InitialPosition, Options, Stream};
+use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
-use crate::stream::{Discovery, StreamClient};
+use crate::stream::{Discovery, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
 #[must_use = "a builder does nothing until build is called"]
@@ -160,6 +160,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// What to do when the application's leases are of another stream than this one. Default: the worker refuses to start, or
+    /// ends if it runs already.
+    pub fn on_other_stream(mut self, what: OtherStream) -> Self {
+        self.options.other_stream = what;
+        self
+    }
+
     /// How long a silent worker keeps its leases; 1 s to 1 h. Default: 10 s. All workers of an application should agree.
     /// Shorter is quicker to recover and costs more requests.
     pub fn failover_time(mut self, time: Duration) -> Self {
@@ -252,19 +259,29 @@ impl WorkerBuilder {
     }
 
     /// The shortest pause between two reads of a shard. Default: 200 ms, because Kinesis allows 5 reads per second and
-    /// shard to all its readers together. Zero is for tests.
+    /// shard to all its readers together. Zero is for servers without limits: the limit of 2 MB per second and shard is not
+    /// kept either.
     pub fn min_read_interval(mut self, interval: Duration) -> Self {
         self.options.min_read_interval = interval;
         self
     }
 
-    /// Bytes of one shard that are read ahead of its processor. Default: 8 MiB. A single batch may be larger.
+    /// Bytes of one shard that are read ahead of its processor. Default: 8 MiB. A read begins while there is less; what it
+    /// brings may go beyond.
     pub fn prefetch_bytes_per_shard(mut self, bytes: u64) -> Self {
         self.options.prefetch_bytes_per_shard = bytes;
         self
     }
 
-    /// Bytes of all shards that are read ahead of their processors. Default: 256 MiB. Each shard may have one batch on top.
+    /// The bound for what the worker holds of its stream, in bytes: batches until they are processed, and answers of Kinesis
+    /// under way. 1 KiB to 1 TiB. Default: 256 MiB.
+    ///
+    /// An answer counts with what it may at most be (10 MiB of records, and their encoding), or with twice what as many
+    /// records took before, from before it is asked for; with what it is from then on. Half of the bound is divided
+    /// evenly between the worker's shards, and no shard gets the others' parts, so that shards whose processors are stuck do
+    /// not keep the others from reading. With less than 96 MiB, a single answer may be larger than the bound.
+    ///
+    /// Records that the application keeps after its `process_records` returned are its own.
     pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
         self.options.prefetch_bytes_per_worker = bytes;
         self
@@ -363,24 +380,31 @@ impl WorkerBuilder {
             shards: Mutex::default(),
             health: health.clone(),
         });
+        let stream_client = StreamClient::new(kinesis, stream);
         Ok(Worker {
+            recognition: Recognition {
+                client: stream_client.clone(),
+                policy: options.other_stream,
+            },
             _alive: Alive(shared.clone()),
             shared,
             fleet,
             discovery: Discovery {
-                stream: StreamClient::new(kinesis, stream),
+                stream: stream_client,
                 store: store.clone(),
                 initial: options.initial_position,
                 env: self.env,
                 audit_interval: options.audit_interval,
                 cleanup_interval: options.cleanup_interval,
+                shard_problems: ShardProblems::new(health.clone()),
                 health,
                 shard_ended: Arc::new(Notify::new()),
+                doubt: Arc::new(Notify::new()),
             },
             store,
             factory: self.factory,
             polling: PollingOptions {
-                max_records: i32::try_from(options.max_records).unwrap_or(i32::MAX),
+                max_records: options.max_records,
                 wants_empty_batches: options.empty_batches,
                 min_read_interval: options.min_read_interval,
                 idle_time: options.idle_time,

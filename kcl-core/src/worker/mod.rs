@@ -26,7 +26,7 @@ use crate::consumer::ShardMonitor;
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
-use crate::stream::Discovery;
+use crate::stream::{Discovery, Recognition};
 
 /// A worker that is ready to run.
 ///
@@ -41,6 +41,7 @@ pub struct Worker {
     _alive: run::Alive,
     fleet: FleetOptions,
     store: Arc<dyn LeaseStore>,
+    recognition: Recognition,
     discovery: Discovery,
     factory: ProcessorFactory,
     polling: PollingOptions,

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError};
-use tokio::sync::{mpsc, watch};
+use kcl_lease::{Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,10 +19,12 @@ use super::status::WorkerPhase;
 use super::stop::StopTimes;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
+use crate::config::OtherStream;
 use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
+use crate::stream::{Discovery, LeasesOfAnother};
 
 const JOINING: Activity = Activity {
     code: "joining-failing",
@@ -34,10 +36,23 @@ const LOOKING: Activity = Activity {
     doing: "looking at the stream",
 };
 
+/// The stream's description is not asked for more often, whatever fails.
+const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
+
 /// A consumer, which is ours and not the application's, panicked.
 const PANICKED: &str = "consumer-panicked";
 /// How long that is told.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// Why a worker left its fleet.
+enum End {
+    ToldToStop,
+    /// The stream was made anew.
+    OtherStream(StreamIdentity),
+    /// Another process was started under its name.
+    Superseded,
+    Broken(Broken),
+}
 
 pub(super) async fn run(
     worker: Worker,
@@ -53,28 +68,62 @@ pub(super) async fn run(
             _ = asked.wait_for(|asked| *asked) => {}
         }
     };
-    let mut stop = pin!(stop);
+    let (mut stop, mut cut_short) = (pin!(stop), pin!(cut_short));
+    loop {
+        let joined = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Stopped::default()),
+            joined = join(&worker) => joined?,
+        };
+        let read = joined.stream.clone();
+        let (end, stopped) = work(&worker, joined, &mut stop, &mut cut_short).await;
+        match end {
+            End::ToldToStop => return Ok(stopped),
+            End::OtherStream(_) if worker.recognition.policy == OtherStream::BeginAnew => {
+                worker.shared.phase.send_replace(WorkerPhase::Starting);
+            }
+            End::OtherStream(now) => return Err(LeasesOfAnother::gone(&read, &now).into()),
+            End::Superseded => {
+                let worker_id = worker.shared.worker_id.clone();
+                return Err(Error::Superseded { worker_id });
+            }
+            End::Broken(broken) => return Err(Error::Broken(broken)),
+        }
+    }
+}
 
-    let joined = tokio::select! {
-        biased;
-        () = &mut stop => return Ok(Stopped::default()),
-        joined = join(&worker) => joined?,
-    };
-    let (fleet, mut acquired) = joined;
+/// Works as a member of the fleet until something ends that, and leaves it.
+async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
+    worker: &Worker,
+    joined: Joined,
+    stop: &mut Pin<&mut S>,
+    cut_short: &mut Pin<&mut C>,
+) -> (End, Stopped) {
+    let Joined {
+        fleet,
+        mut acquired,
+        stream,
+    } = joined;
     *worker.shared.fleet() = Some(fleet.clone());
     worker.shared.phase.send_replace(WorkerPhase::Running);
     tracing::info!(worker = %worker.shared.worker_id, stream = %worker.shared.stream, "worker started");
 
-    let discovery = worker.discovery.clone();
-    let leading = fleet.clone();
-    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move { discovery.run(&leading).await }));
-    let mut consumers = Consumers::new(&worker, fleet.clone());
-    let broken = loop {
+    let discovery = Discovery {
+        store: fleet.store().clone(),
+        ..worker.discovery.clone()
+    };
+    let (duties, leading) = (discovery.clone(), fleet.clone());
+    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move { duties.run(&leading).await }));
+    let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
+    let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
+    let end = loop {
         tokio::select! {
             biased;
-            () = &mut stop => break None,
-            broken = fleet.broken() => break Some(broken),
-            ended = &mut discovering => break Some(broken_by(ended)),
+            () = &mut *stop => break End::ToldToStop,
+            broken = fleet.broken() => break End::Broken(broken),
+            ended = &mut discovering => break End::Broken(broken_by(ended)),
+            () = fleet.superseded() => break End::Superseded,
+            now = &mut other => break End::OtherStream(now),
             ended = consumers.ended() => consumers.settle(ended),
             Some(held) = acquired.recv() => consumers.take(held),
         }
@@ -83,10 +132,10 @@ pub(super) async fn run(
     worker.shared.phase.send_replace(WorkerPhase::Stopping);
     tracing::info!(worker = %worker.shared.worker_id, shards = consumers.tasks.len(), "worker stops");
     // What broke may break again.
-    let leaving = AssertUnwindSafe(leave(&worker, &fleet, &mut consumers)).catch_unwind();
+    let leaving = AssertUnwindSafe(leave(worker, &fleet, &mut consumers)).catch_unwind();
     let is_cut_short = tokio::select! {
         biased;
-        () = cut_short => true,
+        () = &mut *cut_short => true,
         left = leaving => {
             if left.is_err() {
                 tracing::error!("leaving panicked; what could not be given up expires");
@@ -100,10 +149,7 @@ pub(super) async fn run(
         tracing::info!(worker = %worker.shared.worker_id, "{departure}");
     }
     tracing::info!(worker = %worker.shared.worker_id, is_cut_short, "worker stopped");
-    match broken {
-        None => Ok(stopped),
-        Some(broken) => Err(Error::Broken(broken)),
-    }
+    (end, stopped)
 }
 
 /// Leaves in good order, as far as there is time.
@@ -135,9 +181,41 @@ fn broken_by(ended: Result<(), TaskError>) -> Broken {
     }
 }
 
-/// Joins the fleet; a failure that may pass is shown and retried.
-async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLease>), Error> {
-    if let Err(error) = worker.discovery.stream.probe().await {
+/// Completes when the stream is not the one any more that this worker began with.
+///
+/// It is asked whenever reads fail in a way that this would explain, and now and then by the leader.
+async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Notify) -> StreamIdentity {
+    loop {
+        doubt.notified().await;
+        match worker.recognition.identity().await {
+            Ok(now) if !now.may_be(began_with) => {
+                tracing::error!(before = %began_with, %now, "the stream was deleted and made anew");
+                return now;
+            }
+            Ok(_) => {}
+            Err(_) => doubt.notify_one(),
+        }
+        sleep(RECOGNITION_PAUSE).await;
+    }
+}
+
+/// A member of its fleet.
+struct Joined {
+    fleet: Fleet,
+    acquired: mpsc::UnboundedReceiver<HeldLease>,
+    /// The stream that it reads.
+    stream: StreamIdentity,
+}
+
+/// Joins the fleet, if its leases are of the stream that this worker reads; a failure that may pass is shown and retried.
+async fn join(worker: &Worker) -> Result<Joined, Error> {
+    let env = &worker.discovery.env;
+    let pauses = || Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
+    let (probed, stream) = tokio::join!(
+        worker.discovery.stream.probe(),
+        worker.recognition.identity_at_start(pauses())
+    );
+    if let Err(error) = probed {
         let is_lasting = match error.class {
             ErrorClass::NotFound | ErrorClass::AccessDenied | ErrorClass::InvalidArgument => true,
             ErrorClass::NotSigned(problem) => problem.is_lasting(),
@@ -151,16 +229,37 @@ async fn join(worker: &Worker) -> Result<(Fleet, mpsc::UnboundedReceiver<HeldLea
         }
         worker.shared.health.failed(LOOKING, &error);
     }
-    let env = &worker.discovery.env;
-    let mut retry = Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
+    let mut retry = pauses();
+    let recorded = Mutex::new(None);
+    let admission = |store, found: Option<StreamIdentity>| {
+        (*recorded.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&found);
+        worker.recognition.admit(&stream, store, found).boxed()
+    };
     loop {
-        match Fleet::join(worker.store.clone(), worker.fleet.clone(), env.clone()).await {
-            Ok(joined) => {
+        let joining = Fleet::join_if(
+            worker.store.clone(),
+            worker.fleet.clone(),
+            env.clone(),
+            &admission,
+        );
+        match joining.await {
+            Ok((fleet, acquired)) => {
                 worker.shared.health.succeeded(JOINING);
                 // From here on each shard tells how it is read.
                 worker.shared.health.ended(LOOKING);
-                return Ok(joined);
+                if stream.created_at.is_none() {
+                    worker.discovery.doubt.notify_one();
+                }
+                let recorded = recorded.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let known =
+                    recorded.filter(|recorded| stream.created_at.is_none() && recorded.may_be(&stream));
+                return Ok(Joined {
+                    fleet,
+                    acquired,
+                    stream: known.unwrap_or(stream),
+                });
             }
+            Err(JoinError::Refused(reason)) => return Err(Error::OtherStream(reason.to_string())),
             Err(JoinError::Store(error)) if error.is_retryable() => {
                 worker.shared.health.failed(JOINING, &error);
                 sleep(retry.pause()).await;
@@ -208,11 +307,11 @@ enum Ended {
 }
 
 impl Consumers {
-    fn new(worker: &Worker, fleet: Fleet) -> Self {
+    fn new(worker: &Worker, discovery: Discovery, fleet: Fleet) -> Self {
         let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
             fleet,
-            discovery: worker.discovery.clone(),
+            discovery,
             factory: worker.factory.clone(),
             polling: worker.polling.clone(),
             budget: Budget::new(worker.prefetch_bytes),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kcl_core::{Error, LeaseKey, LeaseStore, StoreError, StoreErrorKind, WorkerId, async_trait};
 use kcl_lease::{
-    ClientVersion, DynamoDbLeaseStore, LeaderLock, Lease, LeaseChange, TableOptions, TableSnapshot,
-    WorkerRow, WriteOutcome,
+    ClientVersion, DynamoDbLeaseStore, LeaderLock, Lease, LeaseChange, ProcessId, StreamIdentity,
+    TableOptions, TableSnapshot, WorkerRow, WriteOutcome,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -104,12 +104,36 @@ impl LeaseStore for Panicking {
         self.inner.release_leader(lock).await
     }
 
-    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+    async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError> {
         self.inner.report(worker).await
     }
 
-    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
-        self.inner.retire(worker).await
+    async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+        self.inner.announce(worker).await
+    }
+
+    async fn stream(&self) -> Result<Option<StreamIdentity>, StoreError> {
+        self.inner.stream().await
+    }
+
+    async fn record_stream(
+        &self,
+        seen: Option<&StreamIdentity>,
+        stream: &StreamIdentity,
+    ) -> Result<bool, StoreError> {
+        self.inner.record_stream(seen, stream).await
+    }
+
+    async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError> {
+        self.inner.set_aside(seen, stream).await
+    }
+
+    async fn kept(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
+        self.inner.kept().await
+    }
+
+    async fn retire(&self, worker: &WorkerId, process: &ProcessId) -> Result<bool, StoreError> {
+        self.inner.retire(worker, process).await
     }
 
     async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {

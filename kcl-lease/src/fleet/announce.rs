@@ -13,15 +13,30 @@ const ACTIVITY: Activity = Activity {
     doing: "announcing the worker",
 };
 
-pub(super) async fn report(shared: &Shared) -> Result<(), StoreError> {
-    let row = WorkerRow {
+fn row(shared: &Shared) -> WorkerRow {
+    WorkerRow {
         id: shared.me().clone(),
         reported_at: shared.epoch_seconds(),
+        process: Some(shared.process.clone()),
+        failover_time: Some(shared.options.failover_time),
         report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
         report_period: Some(shared.options.idle_report_period()),
         metrics: shared.meter.report(),
-    };
-    shared.store.report(&row).await
+    }
+}
+
+/// The first report: from now on the worker's name is this process's.
+pub(super) async fn announce(shared: &Shared) -> Result<(), StoreError> {
+    shared.store.announce(&row(shared)).await
+}
+
+/// A report; false if another process has taken the worker's name meanwhile.
+pub(super) async fn report(shared: &Shared) -> Result<bool, StoreError> {
+    let is_ours = shared.store.report(&row(shared)).await?;
+    if !is_ours {
+        shared.give_way();
+    }
+    Ok(is_ours)
 }
 
 /// Reports often while the worker holds nothing whose renewals would show that it lives, and every report interval otherwise.
@@ -42,14 +57,18 @@ pub(super) async fn keep_announced(shared: &Shared) {
             continue;
         }
         match report(shared).await {
-            Ok(()) => {
+            Ok(_) => {
                 reported_at = Instant::now();
                 shared.health.succeeded(ACTIVITY);
             }
             Err(error) => shared.health.failed(ACTIVITY, &error),
         }
     }
-    if let Err(error) = shared.store.retire(shared.me()).await {
-        tracing::warn!(%error, "the row of this leaving worker could not be deleted; the leader may still assign to it");
+    match shared.store.retire(shared.me(), &shared.process).await {
+        Ok(true) => {}
+        Ok(false) => shared.give_way(),
+        Err(error) => {
+            tracing::warn!(%error, "the row of this leaving worker could not be deleted; the leader may still assign to it");
+        }
     }
 }

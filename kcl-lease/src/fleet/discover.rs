@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
+use super::announce;
 use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::LeaseKey;
-use crate::keeper::at_once;
+use crate::keeper::{Acquisition, at_once};
 use crate::store::StoreError;
 
 const ACTIVITY: Activity = Activity {
@@ -59,7 +60,15 @@ async fn discover(shared: &Shared) -> Result<(), StoreError> {
 }
 
 async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
-    if let Some(held) = shared.keeper.acquire(&key).await? {
+    let mut acquisition = shared.keeper.acquire(&key, false).await?;
+    if matches!(acquisition, Acquisition::OfANamesake) {
+        // Its process before a restart, as a rule. But it may be that this one was replaced, and does not know yet.
+        if !announce::report(shared).await? {
+            return Ok(());
+        }
+        acquisition = shared.keeper.acquire(&key, true).await?;
+    }
+    if let Acquisition::Held(held) = acquisition {
         tracing::debug!(lease = %key, token = %held.fencing_token(), "lease acquired");
         // Nobody listens only when the fleet is being dropped.
         let _ = shared.acquired.send(held);

@@ -13,8 +13,8 @@ use crate::ids::WorkerId;
 use crate::keeper::at_once;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
 use crate::plan::{
-    BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, Sighting, Standstills, leftovers,
-    name_heirs,
+    BalanceLimits, Balancer, FleetView, Move, Observer, ObserverOptions, Sighting, Standstills, disagreement,
+    disagreement_with_leader, leftovers, name_heirs,
 };
 use crate::store::{LeaseChange, StoreError, TableSnapshot, WriteOutcome};
 
@@ -26,6 +26,9 @@ const ASSIGNING: Activity = Activity {
     code: "scan-failing",
     doing: "scanning the lease table as leader",
 };
+
+/// The code of the problem that workers have different fail-over times.
+const DISAGREEMENT: &str = "failover-times-differ";
 
 /// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
 const STANDSTILL: f64 = 0.4;
@@ -80,6 +83,11 @@ async fn stand(
     watch: &mut Option<Watch>,
 ) -> Result<Option<Leadership>, StoreError> {
     let lock = shared.store.read_leader().await?;
+    let (ours, failover_time) = (timers.duration, shared.options.failover_time);
+    let problem = lock
+        .as_ref()
+        .and_then(|lock| disagreement_with_leader(lock, ours, failover_time));
+    tell_disagreement(shared, problem);
     let candidacy = election.consider(lock, Instant::now());
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).leader = election.leader().cloned();
     match candidacy {
@@ -266,6 +274,7 @@ async fn assign_once(
     for row in &snapshot.unreadable {
         tracing::debug!(row = %row.key, problem = %row.problem, "a row of the lease table cannot be read");
     }
+    tell_disagreement(shared, disagreement(&snapshot, &view));
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
     let next = next_scan(shared, &view, snapshot.read_units, now);
     forget_leftovers(shared, &snapshot, &view).await;
@@ -294,6 +303,13 @@ async fn without_departed(shared: &Shared, mut moves: Vec<Move>) -> Vec<Move> {
         .await;
     moves.retain(|planned| receiver(planned).is_none_or(|id| !departed.contains(&id)));
     moves
+}
+
+fn tell_disagreement(shared: &Shared, problem: Option<String>) {
+    match problem {
+        Some(problem) => shared.health.raise(DISAGREEMENT, problem),
+        None => shared.health.settle(DISAGREEMENT),
+    }
 }
 
 async fn forget_leftovers(shared: &Shared, snapshot: &TableSnapshot, view: &FleetView) {

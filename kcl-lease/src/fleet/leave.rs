@@ -1,19 +1,26 @@
 //! Leaving in good order: nothing in the table names this worker any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Fleet;
 use crate::ids::LeaseKey;
+use crate::keeper::Legacy;
 use crate::lease::Lease;
 use crate::plan::name_successors;
 use crate::store::{LeaseChange, StoreError, StoreErrorKind, TableSnapshot, WriteOutcome};
 
 /// A row that others change faster than this is left to them.
 const MAX_ATTEMPTS: usize = 3;
+
+/// A living successor has looked for its leases, and begun with them, after so many of the intervals at which it looks.
+const LOOKS: u32 = 2;
+
+/// As many leases are looked at one by one; more of them by a scan.
+const FEW: usize = 16;
 
 impl Fleet {
     /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
@@ -37,9 +44,14 @@ impl Fleet {
                 "no answer in time",
             ))
         });
+        if self.shared.keeper.is_superseded() {
+            return;
+        }
+        // What was handed over before is the leader's to watch.
+        self.shared.keeper.take_left();
         let successors = match look {
             Ok(snapshot) => {
-                self.remember_unfinished(&snapshot);
+                self.remember(&snapshot);
                 let dead = self
                     .shared
                     .fleet
@@ -63,10 +75,28 @@ impl Fleet {
         self.decline(is_free).await;
     }
 
-    /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a
-    /// last assignment. Failures are logged; what could not be released expires.
+    /// Last step of leaving, once the processors have stopped: gives up what is still held, and the leadership after a last
+    /// assignment, and sees to it that those who were left leases have begun with them. Failures are logged; what could not be
+    /// released expires.
     pub async fn leave(&self) {
         self.shared.leaving.cancel();
+        let is_superseded = self.shared.keeper.is_superseded();
+        if !is_superseded {
+            self.leave_leases().await;
+        }
+        // Its own row may be being deleted still.
+        let mut announcing = self.announcing.clone();
+        let _ = announcing.wait_for(|announces| !announces).await;
+        self.shared.resigning.cancel();
+        let mut leading = self.leading.clone();
+        let _ = leading.wait_for(|leads| !leads).await;
+        if !is_superseded && let Err(error) = self.see_begun().await {
+            tracing::warn!(%error, "whether the successors have begun is not known; leases of one that is gone will expire");
+        }
+        self.abandon();
+    }
+
+    async fn leave_leases(&self) {
         for held in self.held() {
             if let Err(error) = held.give_up().await {
                 tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
@@ -76,23 +106,60 @@ impl Fleet {
             tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
         }
         self.decline(|_| true).await;
-        // Its own row may be being deleted still.
-        let mut announcing = self.announcing.clone();
-        let _ = announcing.wait_for(|announces| !announces).await;
-        self.shared.resigning.cancel();
-        let mut leading = self.leading.clone();
-        let _ = leading.wait_for(|leads| !leads).await;
-        self.abandon();
     }
 
-    /// Leases that the table says this worker still processes for the next owner. Those that it loses before it has handed
-    /// them over are free only once its processors have ended.
-    fn remember_unfinished(&self, snapshot: &TableSnapshot) {
+    /// Waits until the successors have begun with what they were left, for as long as a living one takes. What nobody has
+    /// begun with by then is left to the leader: its successor was dead, or left at the same time.
+    async fn see_begun(&self) -> Result<(), StoreError> {
+        let look = self.shared.options.discovery_interval;
+        let deadline = Instant::now() + look * LOOKS;
+        let mut left = self.shared.keeper.take_left();
+        {
+            let knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+            // Java workers begin long before their first write.
+            left.retain(|_, legacy| knowledge.prompt.contains(&legacy.to));
+        }
+        while !left.is_empty() {
+            self.forget_begun(&mut left).await?;
+            if Instant::now() >= deadline {
+                break;
+            }
+            sleep(look / 5).await;
+        }
+        for (key, legacy) in left {
+            tracing::info!(lease = %key, successor = %legacy.to, "the successor has not begun; the leader finds another one");
+            let release = |lease: &Lease| (!legacy.is_begun_in(Some(lease))).then_some(LeaseChange::Release);
+            self.change(&key, release).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_begun(&self, left: &mut BTreeMap<LeaseKey, Legacy>) -> Result<(), StoreError> {
+        if left.len() <= FEW {
+            for key in left.keys().cloned().collect::<Vec<_>>() {
+                let row = self.shared.store.get(&key).await?;
+                if left[&key].is_begun_in(row.as_ref()) {
+                    left.remove(&key);
+                }
+            }
+            return Ok(());
+        }
+        let rows = self.shared.store.scan().await?.leases;
+        let rows: BTreeMap<_, _> = rows.iter().map(|row| (&row.key, row)).collect();
+        left.retain(|key, legacy| !legacy.is_begun_in(rows.get(key).copied()));
+        Ok(())
+    }
+
+    /// Leases that the table says this worker still processes for the next owner: those that it loses before it has handed them
+    /// over are free only once its processors have ended. And who begins at once with what he is left.
+    fn remember(&self, snapshot: &TableSnapshot) {
         let me = Some(self.shared.me());
         let leases = snapshot.leases.iter();
         let handed_over = leases.filter(|lease| lease.checkpoint_owner.as_ref() == me);
         let mut knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         knowledge.unfinished = handed_over.map(|lease| lease.key.clone()).collect();
+        let ours = snapshot.workers.iter().filter(|row| row.report_period.is_some());
+        knowledge.prompt = ours.map(|row| row.id.clone()).collect();
     }
 
     async fn finish_hand_offs(&self) -> Result<(), StoreError> {

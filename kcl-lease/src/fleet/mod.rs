@@ -8,10 +8,13 @@ mod options;
 mod shared;
 mod watched;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +26,11 @@ use self::watched::watched;
 use crate::environment::Environment;
 use crate::health::{Health, Problem};
 use crate::ids::{LeaseKey, WorkerId};
-use crate::keeper::{HeldLease, Keeper, RenewalOptions};
+use crate::keeper::{HeldLease, Holder, Keeper, RenewalOptions};
+use crate::lease::StreamIdentity;
 use crate::load::Meter;
-use crate::store::{ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
+use crate::seat::Seat;
+use crate::store::{BoundedStore, ClientVersion, LeaseStore, StoreError, StoreErrorKind, TableSnapshot};
 
 /// Why a worker cannot join its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,9 @@ pub enum JoinError {
     /// The worker id is, or may become, the key of a row with another meaning.
     #[error("worker id {0:?} is reserved, looks like the key of a lease, or is empty; choose another one")]
     ReservedWorkerId(WorkerId),
+    /// Whoever was asked whether to join said no.
+    #[error("{0}")]
+    Refused(#[source] Box<dyn StdError + Send + Sync>),
     /// The other workers speak another protocol.
     #[error(
         "the application's workers are in state {found} (written by {modified_by}), this worker speaks only \
@@ -86,6 +94,16 @@ fn is_reserved(id: &WorkerId) -> bool {
     RESERVED.contains(&id.as_str()) || id.as_str().contains("shardId-")
 }
 
+/// Asked before a worker writes anything but a missing table: whether to join, given the stream that the leases are of, if it
+/// is recorded. The answer is the stream to record.
+pub type Admission<'a> = dyn Fn(
+        Arc<dyn LeaseStore>,
+        Option<StreamIdentity>,
+    ) -> BoxFuture<'a, Result<Option<StreamIdentity>, JoinError>>
+    + Send
+    + Sync
+    + 'a;
+
 impl Fleet {
     /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
@@ -97,18 +115,40 @@ impl Fleet {
         options: FleetOptions,
         env: Environment,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
+        let admit = |_, _| std::future::ready(Ok(None)).boxed();
+        Self::join_if(store, options, env, &admit).await
+    }
+
+    /// As [`join`](Self::join), if it is admitted.
+    ///
+    /// # Errors
+    /// Also what `admission` answers.
+    pub async fn join_if(
+        store: Arc<dyn LeaseStore>,
+        options: FleetOptions,
+        env: Environment,
+        admission: &Admission<'_>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
         if is_reserved(&options.worker_id) {
             return Err(JoinError::ReservedWorkerId(options.worker_id));
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
-        let keeper = Keeper::new(
+        let seat = Seat::take();
+        let store: Arc<dyn LeaseStore> =
+            Arc::new(BoundedStore::new(store, options.failover_time, seat.clone()));
+        let process = env.process_id(&options.worker_id);
+        let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
-            options.worker_id.clone(),
+            (options.worker_id.clone(), process.clone()),
             options.failover_time,
-        );
+            env.clone(),
+            seat.clone(),
+        )));
         let meter = Meter::start(&options, &env).await;
         let shared = Arc::new(Shared {
             store,
+            seat,
+            process,
             options,
             env,
             keeper,
@@ -126,10 +166,10 @@ impl Fleet {
             acquired,
             fleet: Mutex::new(Knowledge::default()),
         });
-        match enter(&shared).await {
+        match enter(&shared, admission).await {
             // Deleted between its preparation and its use. A table that must exist is missed once more.
             Err(JoinError::Store(error)) if error.kind() == StoreErrorKind::TableMissing => {
-                enter(&shared).await?;
+                enter(&shared, admission).await?;
             }
             entered => entered?,
         }
@@ -137,58 +177,53 @@ impl Fleet {
     }
 
     fn start(shared: Arc<Shared>) -> Self {
-        let mut loops = JoinSet::new();
-        let (broken, never) = (shared.broken.clone(), || false);
+        let mut loops = Loops {
+            tasks: JoinSet::new(),
+            seat: shared.seat.clone(),
+            broken: shared.broken.clone(),
+        };
+        let never = || false;
+        let giving_way = Arc::clone(&shared);
+        loops.start("looking after the worker's name", || true, async move {
+            giving_way.keeper.superseded().await;
+            giving_way.give_way();
+        });
         let renewing = Arc::clone(&shared);
-        loops.spawn(watched(
-            "renewing the leases",
-            broken.clone(),
-            never,
-            async move {
-                let concurrency = renewing.options.renewal_concurrency;
-                renewing
-                    .keeper
-                    .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
-                    .await;
-            },
-        ));
+        loops.start("renewing the leases", never, async move {
+            let concurrency = renewing.options.renewal_concurrency;
+            renewing
+                .keeper
+                .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
+                .await;
+        });
         if shared.meter.has_source() {
             let measuring = Arc::clone(&shared);
-            let work = async move { measuring.meter.keep_sampling(&measuring.health).await };
-            loops.spawn(watched("measuring the load", broken.clone(), never, work));
+            loops.start("measuring the load", never, async move {
+                measuring.meter.keep_sampling(&measuring.health).await;
+            });
         }
-        let may_stop = |shared: &Arc<Shared>| {
+        let may_stop = || {
             let leaving = shared.leaving.clone();
             move || leaving.is_cancelled()
         };
         let discovering = Arc::clone(&shared);
-        let work = async move { discover::keep_discovering(&discovering).await };
-        loops.spawn(watched(
-            "looking for assigned leases",
-            broken.clone(),
-            may_stop(&shared),
-            work,
-        ));
+        loops.start("looking for assigned leases", may_stop(), async move {
+            discover::keep_discovering(&discovering).await;
+        });
         let (announces, announcing) = watch::channel(true);
         let announcer = Arc::clone(&shared);
-        let work = async move {
+        loops.start("reporting to the leader", may_stop(), async move {
             announce::keep_announced(&announcer).await;
             announces.send_replace(false);
-        };
-        loops.spawn(watched(
-            "reporting to the leader",
-            broken.clone(),
-            may_stop(&shared),
-            work,
-        ));
+        });
         let (leads, leading) = watch::channel(true);
         let (leader, resigning) = (Arc::clone(&shared), shared.resigning.clone());
-        let work = async move {
+        let may_end = move || resigning.is_cancelled();
+        loops.start("leading, or waiting to lead", may_end, async move {
             lead::keep_leading(&leader).await;
             leads.send_replace(false);
-        };
-        let may_end = move || resigning.is_cancelled();
-        loops.spawn(watched("leading, or waiting to lead", broken, may_end, work));
+        });
+        let loops = loops.tasks;
         Self {
             shared,
             loops: Arc::new(Mutex::new(loops)),
@@ -197,7 +232,14 @@ impl Fleet {
         }
     }
 
-    /// The lease table.
+    /// Completes when another process was started under this worker's id. Its leases are lost by then, and nothing is left to do
+    /// but to end.
+    pub async fn superseded(&self) {
+        self.shared.keeper.superseded().await;
+    }
+
+    /// The lease table, as this worker calls it: on the thread that keeps its leases, each call bounded in time. Whatever else
+    /// calls the same table through the same client should do so through this.
     pub fn store(&self) -> &Arc<dyn LeaseStore> {
         &self.shared.store
     }
@@ -285,6 +327,25 @@ impl Fleet {
     }
 }
 
+/// The loops of a fleet while they are started.
+struct Loops {
+    tasks: JoinSet<()>,
+    seat: Seat,
+    broken: watch::Sender<Option<Broken>>,
+}
+
+impl Loops {
+    fn start(
+        &mut self,
+        part: &'static str,
+        may_end: impl Fn() -> bool + Send + Sync + 'static,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let work = watched(part, self.broken.clone(), may_end, work);
+        self.seat.spawn(&mut self.tasks, work);
+    }
+}
+
 /// The protocol that this worker speaks, as a row says it.
 fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
     ClientVersion {
@@ -295,8 +356,10 @@ fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
 }
 
 /// Prepares the table, agrees with the other workers on the protocol, and announces the worker to them.
-async fn enter(shared: &Shared) -> Result<(), JoinError> {
+async fn enter(shared: &Shared, admission: &Admission<'_>) -> Result<(), JoinError> {
     shared.store.prepare().await?;
+    let mut recorded = shared.store.stream().await?;
+    let mut stream = admission(Arc::clone(&shared.store), recorded.clone()).await?;
     let ours = our_version(&shared.options, &shared.env);
     let agreed = shared.store.agree_on_version(&ours).await?;
     if !agreed.is_current() {
@@ -305,7 +368,15 @@ async fn enter(shared: &Shared) -> Result<(), JoinError> {
             modified_by: agreed.modified_by,
         });
     }
-    announce::report(shared).await?;
+    while let Some(new) = &stream {
+        if shared.store.record_stream(recorded.as_ref(), new).await? {
+            break;
+        }
+        // Somebody else was faster, with whatever it recorded.
+        recorded = shared.store.stream().await?;
+        stream = admission(Arc::clone(&shared.store), recorded.clone()).await?;
+    }
+    announce::announce(shared).await?;
     Ok(())
 }
 

@@ -11,15 +11,23 @@ use super::options::FleetOptions;
 use super::watched::Broken;
 use crate::environment::Environment;
 use crate::health::Health;
-use crate::ids::{LeaseKey, WorkerId};
+use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::keeper::{HeldLease, Keeper};
 use crate::load::Meter;
+use crate::seat::Seat;
 use crate::store::{LeaseStore, TableSnapshot};
+
+/// The code of the problem that two processes have one name.
+const NAME_TAKEN: &str = "worker-id-taken";
 
 /// Shared by the loops; it does not own them, so that they end with their fleet.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Arc<dyn LeaseStore>,
+    /// Where the loops run.
+    pub(super) seat: Seat,
+    /// This run of the worker.
+    pub(super) process: ProcessId,
     pub(super) options: FleetOptions,
     pub(super) env: Environment,
     pub(super) keeper: Keeper,
@@ -56,11 +64,27 @@ pub(super) struct Knowledge {
     pub(super) heirs: Vec<WorkerId>,
     /// Hand-offs from this worker that it can finish only once its processors have stopped.
     pub(super) unfinished: Vec<LeaseKey>,
+    /// Workers of our kind, when this one began to leave: they write to a lease as soon as they find it.
+    pub(super) prompt: BTreeSet<WorkerId>,
 }
 
 impl Shared {
     pub(super) fn me(&self) -> &WorkerId {
         &self.options.worker_id
+    }
+
+    /// Another process has taken this worker's name: nothing is written any more that could be taken for that one's word.
+    pub(super) fn give_way(&self) {
+        self.health.raise(
+            NAME_TAKEN,
+            format!(
+                "another process was started under the worker id {}; give each process an id of its own, or leave the id out",
+                self.me()
+            ),
+        );
+        self.leaving.cancel();
+        self.resigning.cancel();
+        self.keeper.give_way();
     }
 
     pub(super) fn created(&self) -> MutexGuard<'_, BTreeSet<LeaseKey>> {

@@ -8,14 +8,17 @@ use std::time::Duration;
 use tokio::sync::{Mutex as WriterMutex, watch};
 use tokio::time::Instant;
 
+use super::holder::Holder;
 use super::renewal::RENEWALS;
 use super::resolve::{Verdict, resolve};
 use super::standing::{LeaseWriteError, LossReason, Standing};
+use super::term::Moment;
 use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{FencingToken, LeaseKey, WorkerId};
 use crate::lease::Lease;
-use crate::store::{LeaseChange, LeaseStore, StoreError, StoreErrorKind, WriteOutcome};
+use crate::seat::Unfinished;
+use crate::store::{LeaseChange, StoreError, StoreErrorKind, WriteOutcome};
 
 /// A lease that this worker holds. Clones are the same lease.
 ///
@@ -27,10 +30,8 @@ pub struct HeldLease {
 }
 
 struct Inner {
-    store: Arc<dyn LeaseStore>,
-    me: WorkerId,
+    holder: Arc<Holder>,
     key: LeaseKey,
-    failover_time: Duration,
     /// Held while a write is under way.
     writer: WriterMutex<()>,
     /// The row as last written or read. Changed only by the holder of `writer`.
@@ -44,7 +45,7 @@ struct State {
     lease: Lease,
     token: FencingToken,
     /// When the last write that is known to have succeeded was sent.
-    renewed_at: Option<Instant>,
+    renewed_at: Option<Moment>,
     /// From when on the next owner may have begun, whether or not we have heard of it.
     is_giving_up: bool,
 }
@@ -53,18 +54,11 @@ struct State {
 const MAX_ATTEMPTS: usize = 4;
 
 impl HeldLease {
-    pub(super) fn new(
-        store: Arc<dyn LeaseStore>,
-        me: WorkerId,
-        lease: Lease,
-        failover_time: Duration,
-    ) -> Self {
+    pub(super) fn new(holder: Arc<Holder>, lease: Lease) -> Self {
         let token = FencingToken::new(lease.counter);
         let inner = Inner {
-            store,
-            me,
+            holder,
             key: lease.key.clone(),
-            failover_time,
             writer: WriterMutex::new(()),
             throughput: Mutex::new(Throughput::continuing(lease.throughput_kbps, Instant::now())),
             state: Mutex::new(State {
@@ -113,9 +107,7 @@ impl HeldLease {
     /// Whether nobody else can own the lease at this moment: neither lost nor being given up, and renewed within the
     /// fail-over time by a request sent no longer ago than that.
     pub fn is_valid(&self) -> bool {
-        !self.is_lost()
-            && !self.state().is_giving_up
-            && self.expires_at().is_some_and(|at| Instant::now() < at)
+        !self.is_lost() && !self.state().is_giving_up && !self.has_expired()
     }
 
     /// Records progress. Clears a pending checkpoint.
@@ -127,8 +119,8 @@ impl HeldLease {
     /// [`LeaseWriteError::Lost`] if the lease is no longer held; otherwise nothing is known to have been written, and
     /// the call may be repeated.
     pub async fn checkpoint(&self, to: Checkpoint) -> Result<(), LeaseWriteError> {
-        let throughput_kbps = self.throughput_due(self.inner.failover_time / RENEWALS);
-        self.write(|lease| {
+        let throughput_kbps = self.throughput_due(self.inner.holder.failover_time / RENEWALS);
+        self.write(move |lease| {
             (to >= lease.checkpoint).then(|| LeaseChange::Checkpoint {
                 throughput_kbps,
                 checkpoint: to.clone(),
@@ -143,8 +135,8 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn prepare_checkpoint(&self, pending: PendingCheckpoint) -> Result<(), LeaseWriteError> {
-        let throughput_kbps = self.throughput_due(self.inner.failover_time / RENEWALS);
-        self.write(|lease| {
+        let throughput_kbps = self.throughput_due(self.inner.holder.failover_time / RENEWALS);
+        self.write(move |lease| {
             (!lease.has_ended()).then(|| LeaseChange::Checkpoint {
                 throughput_kbps,
                 checkpoint: lease.checkpoint.clone(),
@@ -160,7 +152,7 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn record_reading_since(&self, millis: u64) -> Result<(), LeaseWriteError> {
-        self.write(|lease| {
+        self.write(move |lease| {
             lease
                 .reading_since
                 .is_none()
@@ -174,7 +166,7 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn record_children(&self, children: BTreeSet<String>) -> Result<(), LeaseWriteError> {
-        self.write(|_| Some(LeaseChange::Children(children.clone())))
+        self.write(move |_| Some(LeaseChange::Children(children.clone())))
             .await
     }
 
@@ -190,15 +182,20 @@ impl HeldLease {
             let next = self.next_owner(&self.lease());
             let is_gone = match &next {
                 // Whoever left takes no more leases: theirs would lie idle until they expire.
-                Some(next) => matches!(self.inner.store.is_announced(next).await, Ok(false)),
+                Some(next) => matches!(self.inner.holder.store.is_announced(next).await, Ok(false)),
                 None => false,
             };
-            self.write(|lease| {
-                let is_as_known = self.next_owner(lease) == next;
+            let this = self.clone();
+            self.write(move |lease| {
+                let is_as_known = this.next_owner(lease) == next;
                 is_as_known.then(|| Self::giving_away(lease, next.clone().filter(|_| !is_gone)))
             })
             .await?;
-            if self.lease().actual_owner() != Some(&self.inner.me) {
+            let row = self.lease();
+            if row.actual_owner() != Some(&self.inner.holder.worker) {
+                if let Some(next) = row.owner {
+                    self.inner.holder.leave(&self.inner.key, next, row.counter);
+                }
                 self.lose(LossReason::GivenUp);
                 return Ok(());
             }
@@ -257,7 +254,22 @@ impl HeldLease {
     /// As [`HeldLease::checkpoint`].
     pub async fn renew(&self) -> Result<(), LeaseWriteError> {
         let throughput_kbps = self.throughput_due(Duration::ZERO);
-        self.write(|_| Some(LeaseChange::Renew { throughput_kbps })).await
+        self.write(move |_| Some(LeaseChange::Renew { throughput_kbps }))
+            .await
+    }
+
+    /// The first write: from now on the lease is this process's, and its token is the counter after it.
+    pub(super) async fn begin(&self) -> Result<(), LeaseWriteError> {
+        let process = self.inner.holder.process.clone();
+        self.write(move |_| {
+            Some(LeaseChange::Begin {
+                process: process.clone(),
+            })
+        })
+        .await?;
+        let mut state = self.state();
+        state.token = FencingToken::new(state.lease.counter);
+        Ok(())
     }
 
     /// Asks the processor to stop, naming the successor. A hand-off under way names its own.
@@ -269,12 +281,6 @@ impl HeldLease {
             }
             asks_anew
         });
-    }
-
-    /// The token is the counter after the write that confirmed the acquisition.
-    pub(super) fn fix_token(&self) {
-        let mut state = self.state();
-        state.token = FencingToken::new(state.lease.counter);
     }
 
     pub(super) fn counter(&self) -> u64 {
@@ -292,14 +298,25 @@ impl HeldLease {
 
     /// When the last successful write was sent.
     pub(super) fn renewed_at(&self) -> Option<Instant> {
-        self.state().renewed_at
+        self.state().renewed_at.map(|moment| moment.instant())
     }
 
-    pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.renewed_at().map(|at| at + self.inner.failover_time)
+    /// For how long the last successful write has been good, or good no more.
+    pub(super) fn renewal_age(&self) -> Option<Duration> {
+        let renewed_at = self.state().renewed_at?;
+        Some(self.inner.holder.now().since(&renewed_at))
+    }
+
+    /// Whether others may have taken it by now.
+    pub(super) fn has_expired(&self) -> bool {
+        self.renewal_age()
+            .is_some_and(|age| age >= self.inner.holder.failover_time)
     }
 
     pub(crate) fn lose(&self, reason: LossReason) {
+        if reason == LossReason::Superseded {
+            self.inner.holder.superseded.cancel();
+        }
         self.inner.standing.send_if_modified(|standing| {
             let was_held = !matches!(standing, Standing::Lost(_));
             if was_held {
@@ -317,14 +334,37 @@ impl HeldLease {
         }
     }
 
-    /// The one way to write: in turn, relative to the row as last known, until it is applied, refused for good, or the
-    /// table does not answer. `None` says that nothing needs to be written.
-    async fn write(&self, change: impl Fn(&Lease) -> Option<LeaseChange>) -> Result<(), LeaseWriteError> {
+    /// The one way to write. `None` says that nothing needs to be written.
+    ///
+    /// It is done where leases are kept: a write holds its lease's turn, and a renewal must not wait for a thread that the
+    /// application blocks.
+    async fn write(
+        &self,
+        change: impl Fn(&Lease) -> Option<LeaseChange> + Send + 'static,
+    ) -> Result<(), LeaseWriteError> {
+        let this = self.clone();
+        let written = self
+            .inner
+            .holder
+            .seat
+            .run(async move { this.write_in_turn(change).await });
+        written.await.unwrap_or_else(|Unfinished| {
+            let problem = "the thread that keeps leases has ended".to_owned();
+            Err(self.unavailable(problem).with_unknown_outcome(true).into())
+        })
+    }
+
+    /// In turn, relative to the row as last known, until it is applied, refused for good, or the table does not answer.
+    async fn write_in_turn(
+        &self,
+        change: impl Fn(&Lease) -> Option<LeaseChange>,
+    ) -> Result<(), LeaseWriteError> {
         let _turn = self.inner.writer.lock().await;
-        let first_sent_at = Instant::now();
+        let store = &self.inner.holder.store;
+        let first_sent_at = self.inner.holder.now();
         for _ in 0..MAX_ATTEMPTS {
             self.check_held()?;
-            if self.expires_at().is_some_and(|at| Instant::now() >= at) {
+            if self.has_expired() {
                 self.lose(LossReason::Expired);
                 return Err(LeaseWriteError::Lost(LossReason::Expired));
             }
@@ -332,20 +372,20 @@ impl HeldLease {
             let Some(change) = change(&seen) else {
                 return Ok(());
             };
-            let row = match self.inner.store.write(&seen, &change).await {
+            let row = match store.write(&seen, &change).await {
                 Ok(WriteOutcome::Applied(row)) => {
                     self.applied(row, &seen, first_sent_at);
                     return Ok(());
                 }
                 Ok(WriteOutcome::Refused(row)) => row,
-                Err(error) if error.may_have_been_applied() => match self.inner.store.get(&seen.key).await {
+                Err(error) if error.may_have_been_applied() => match store.get(&seen.key).await {
                     Ok(row) if row.as_ref() == Some(&seen) => return Err(error.into()),
                     Ok(row) => row,
                     Err(_) => return Err(error.into()),
                 },
                 Err(error) => return Err(error.into()),
             };
-            match resolve(&self.inner.me, &seen, &change, row) {
+            match resolve(&self.inner.holder, &seen, &change, row) {
                 Verdict::Applied(row) => {
                     self.applied(row, &seen, first_sent_at);
                     return Ok(());
@@ -361,18 +401,20 @@ impl HeldLease {
     }
 
     fn changes_too_fast(&self) -> StoreError {
-        StoreError::new(
-            StoreErrorKind::Unavailable,
-            "writing a lease",
-            "",
-            format!("row {} changes faster than it can be written", self.inner.key),
-        )
+        self.unavailable(format!(
+            "row {} changes faster than it can be written",
+            self.inner.key
+        ))
+    }
+
+    fn unavailable(&self, problem: String) -> StoreError {
+        StoreError::new(StoreErrorKind::Unavailable, "writing a lease", "", problem)
     }
 
     /// Observers take only a moved counter for a sign of life, so only a write that moves it renews the lease. A write
     /// that does not move it is not conditional on it either, and its row is adopted only if it is still the row we
     /// know.
-    fn applied(&self, row: Lease, seen: &Lease, sent_at: Instant) {
+    fn applied(&self, row: Lease, seen: &Lease, sent_at: Moment) {
         if row.counter != seen.counter {
             self.adopt(row, Some(sent_at));
         } else if row.actual_owner() == seen.actual_owner() {
@@ -380,8 +422,8 @@ impl HeldLease {
         }
     }
 
-    fn adopt(&self, row: Lease, renewed_at: Option<Instant>) {
-        let is_processor = row.actual_owner() == Some(&self.inner.me);
+    fn adopt(&self, row: Lease, renewed_at: Option<Moment>) {
+        let is_processor = row.actual_owner() == Some(&self.inner.holder.worker);
         let next = row.owner.clone().filter(|_| row.is_in_hand_off());
         let was_in_hand_off = {
             let mut state = self.state();

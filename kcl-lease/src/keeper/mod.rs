@@ -1,31 +1,51 @@
 //! The leases that this worker holds: one writer each, renewals, checkpoints, and loss as a signal.
 
 mod held;
+mod holder;
 mod renewal;
 mod resolve;
 mod standing;
+mod term;
 mod throughput;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 pub use self::held::HeldLease;
+pub(crate) use self::holder::{Holder, Legacy};
 pub(crate) use self::renewal::RenewalOptions;
 pub use self::standing::{LeaseWriteError, LossReason, Standing};
-use crate::ids::{LeaseKey, WorkerId};
+use crate::ids::LeaseKey;
 use crate::plan::counter_digest;
-use crate::store::{LeaseStore, StoreError};
+use crate::store::StoreError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The held leases of one worker. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
-    store: Arc<dyn LeaseStore>,
-    me: WorkerId,
-    failover_time: Duration,
+    holder: Arc<Holder>,
     held: Arc<Mutex<BTreeMap<LeaseKey, HeldLease>>>,
     /// Lost leases whose processors have not let go of them.
     lost: Arc<Mutex<Vec<HeldLease>>>,
+}
+
+/// What came of an attempt to take up a lease.
+#[derive(Debug)]
+pub(crate) enum Acquisition {
+    /// It is held now.
+    Held(HeldLease),
+    /// By now it belongs to somebody else, is still being handed off, or is held already.
+    NotOurs,
+    /// Another process of this worker's name held it last.
+    OfANamesake,
+}
+
+#[cfg(test)]
+impl Acquisition {
+    pub(crate) fn held(self) -> Option<HeldLease> {
+        match self {
+            Self::Held(held) => Some(held),
+            _ => None,
+        }
+    }
 }
 
 /// How many of all these writes may be under way at once. However many there are, twenty round trips are enough.
@@ -34,11 +54,9 @@ pub(crate) fn at_once(least: usize, all: usize) -> usize {
 }
 
 impl Keeper {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, me: WorkerId, failover_time: Duration) -> Self {
+    pub(crate) fn new(holder: Arc<Holder>) -> Self {
         Self {
-            store,
-            me,
-            failover_time,
+            holder,
             held: Arc::default(),
             lost: Arc::default(),
         }
@@ -73,38 +91,62 @@ impl Keeper {
         counter_digest(counters.iter().map(|(key, counter)| (key, *counter)))
     }
 
-    /// Starts to hold a lease that the table assigns to this worker, by renewing it once.
+    /// Starts to hold a lease that the table assigns to this worker, by writing to it once.
     ///
-    /// `None` if by now it belongs to somebody else, is still being handed off, or is held already.
-    pub(crate) async fn acquire(&self, key: &LeaseKey) -> Result<Option<HeldLease>, StoreError> {
-        if self.holds(key) {
-            return Ok(None);
+    /// One that another process of this worker's name held last is taken up only if this process `bears_the_name`.
+    pub(crate) async fn acquire(
+        &self,
+        key: &LeaseKey,
+        bears_the_name: bool,
+    ) -> Result<Acquisition, StoreError> {
+        if self.holds(key) || self.is_superseded() {
+            return Ok(Acquisition::NotOurs);
         }
-        let Some(lease) = self.store.get(key).await? else {
-            return Ok(None);
+        let Some(lease) = self.holder.store.get(key).await? else {
+            return Ok(Acquisition::NotOurs);
         };
-        if lease.owner.as_ref() != Some(&self.me) || lease.is_in_hand_off() {
-            return Ok(None);
+        if lease.owner.as_ref() != Some(&self.holder.worker) || lease.is_in_hand_off() {
+            return Ok(Acquisition::NotOurs);
         }
-        let held = HeldLease::new(
-            Arc::clone(&self.store),
-            self.me.clone(),
-            lease,
-            self.failover_time,
-        );
-        match held.renew().await {
+        let process = lease.process.as_ref();
+        if !bears_the_name && process.is_some_and(|process| self.holder.is_namesake(process)) {
+            return Ok(Acquisition::OfANamesake);
+        }
+        let held = HeldLease::new(Arc::clone(&self.holder), lease);
+        match held.begin().await {
             Ok(()) => {}
-            Err(LeaseWriteError::Lost(_)) => return Ok(None),
+            Err(LeaseWriteError::Lost(_)) => return Ok(Acquisition::NotOurs),
             Err(LeaseWriteError::Store(error)) => return Err(error),
         }
-        held.fix_token();
         let mut map = self.map();
         if map.get(key).is_some_and(|other| !other.is_lost()) {
-            return Ok(None);
+            return Ok(Acquisition::NotOurs);
         }
         let before = map.insert(key.clone(), held.clone());
         self.lost().extend(before);
-        Ok(Some(held))
+        Ok(Acquisition::Held(held))
+    }
+
+    /// The leases that were given to somebody since this was last asked.
+    pub(crate) fn take_left(&self) -> BTreeMap<LeaseKey, Legacy> {
+        self.holder.take_left()
+    }
+
+    /// Completes when another process has taken this worker's name.
+    pub(crate) async fn superseded(&self) {
+        self.holder.superseded.cancelled().await;
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.holder.superseded.is_cancelled()
+    }
+
+    /// Another process has taken this worker's name: whatever it holds is that one's.
+    pub(crate) fn give_way(&self) {
+        self.holder.superseded.cancel();
+        for held in self.held() {
+            held.lose(LossReason::Superseded);
+        }
     }
 
     /// Forgets leases that are no longer held, and in the end those that nobody has in hand any more.

@@ -33,7 +33,7 @@ impl Keeper {
     /// Renews each lease when a third of the fail-over time has passed since its last write, the longest silent first.
     /// Runs until dropped.
     pub(crate) async fn keep_renewing(&self, options: RenewalOptions, health: &Health) {
-        let mut ticks = interval(self.failover_time / TICKS);
+        let mut ticks = interval(self.holder.failover_time / TICKS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = FuturesUnordered::new();
         let mut busy: BTreeSet<LeaseKey> = BTreeSet::new();
@@ -79,9 +79,9 @@ impl Keeper {
             let Some(renewed_at) = held.renewed_at() else {
                 continue;
             };
-            if held.expires_at().is_some_and(|at| now >= at) {
+            if held.has_expired() {
                 held.lose(LossReason::Expired);
-            } else if now >= renewed_at + self.failover_time / RENEWALS && !busy.contains(held.key()) {
+            } else if now >= renewed_at + self.holder.failover_time / RENEWALS && !busy.contains(held.key()) {
                 due.push((renewed_at, held));
             }
         }
@@ -101,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::Checkpoint;
+    use crate::keeper::Holder;
     use crate::lease::Lease;
     use crate::store::flaky::{FlakyStore, Mishap};
     use crate::store::{LeaseChange, LeaseStore};
@@ -110,14 +111,23 @@ mod tests {
     /// Leases `0..count` of worker `me`, all held and renewed.
     async fn renewing(count: usize, concurrency: usize) -> (Arc<FlakyStore>, Keeper, AbortOnDropHandle<()>) {
         let store = FlakyStore::new();
-        let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
+        let keeper = Keeper::new(Holder::for_tests(
+            &(Arc::clone(&store) as Arc<dyn LeaseStore>),
+            "me",
+            FAILOVER,
+        ));
         for key in 0..count {
             let lease = Lease {
                 owner: Some("me".into()),
                 ..Lease::new(key.to_string(), Checkpoint::TrimHorizon)
             };
             store.create(&lease).await.unwrap();
-            keeper.acquire(&lease.key).await.unwrap().expect("acquired");
+            keeper
+                .acquire(&lease.key, true)
+                .await
+                .unwrap()
+                .held()
+                .expect("acquired");
         }
         let renewer = keeper.clone();
         let task = tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! What a refused or unanswered write by the owner means, told from the row as it is now.
 
+use super::holder::Holder;
 use super::standing::LossReason;
-use crate::ids::WorkerId;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
 
@@ -21,7 +21,7 @@ pub(super) enum Verdict {
 /// Only the owner writes `counter + 1` under the condition `counter`, and all its writes go through one writer. So a row
 /// that is one ahead and still ours shows either the effect of the write in question or that of an earlier one whose
 /// outcome was unknown; in both cases the lease never left us. (Whoever begins or cancels a hand-off leaves the counter.)
-pub(super) fn resolve(me: &WorkerId, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
+pub(super) fn resolve(me: &Holder, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
     let Some(row) = row else {
         return Verdict::Lost(LossReason::Deleted);
     };
@@ -29,16 +29,27 @@ pub(super) fn resolve(me: &WorkerId, seen: &Lease, change: &LeaseChange, row: Op
         return Verdict::Applied(row);
     }
     match row.actual_owner() {
-        Some(owner) if owner == me => {}
+        Some(owner) if *owner == me.worker => {}
         Some(owner) => return Verdict::Lost(LossReason::TakenBy(owner.clone())),
         None => return Verdict::Lost(LossReason::Unowned),
+    }
+    if is_of_another_process(me, seen, change, &row) {
+        return Verdict::Lost(LossReason::Superseded);
     }
     match row.counter.checked_sub(seen.counter) {
         Some(0) => Verdict::Retry(row),
         Some(1) if effects_are_visible(change, seen, &row) => Verdict::Applied(row),
         Some(1) => Verdict::Retry(row),
-        _ => Verdict::Lost(LossReason::TakenBy(me.clone())),
+        _ => Verdict::Lost(LossReason::TakenBy(me.worker.clone())),
     }
+}
+
+/// Whether a process of the same name began with the lease meanwhile. Its writes look like ours otherwise: the counter moves
+/// by one, and the owner stays.
+fn is_of_another_process(me: &Holder, seen: &Lease, change: &LeaseChange, row: &Lease) -> bool {
+    let is_not_begun = matches!(change, LeaseChange::Begin { .. }) && row.process == seen.process;
+    let process = row.process.as_ref();
+    !is_not_begun && process.is_some_and(|process| me.is_namesake(process))
 }
 
 fn gives_away(change: &LeaseChange) -> bool {
@@ -54,13 +65,28 @@ fn effects_are_visible(change: &LeaseChange, seen: &Lease, row: &Lease) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
     use crate::checkpoint::Checkpoint;
+    use crate::ids::ProcessId;
+    use crate::store::{LeaseStore, MemoryLeaseStore};
+
+    fn me() -> Arc<Holder> {
+        let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+        Holder::for_tests(&store, "me", Duration::from_secs(10))
+    }
+
+    fn process(worker: &str, run: &str) -> Option<ProcessId> {
+        Some(ProcessId::of(&worker.into(), run))
+    }
 
     fn mine() -> Lease {
         Lease {
             owner: Some("me".into()),
             counter: 7,
+            process: process("me", "p"),
             ..Lease::new("s", Checkpoint::TrimHorizon)
         }
     }
@@ -80,7 +106,7 @@ mod tests {
     }
 
     fn verdict(change: &LeaseChange, row: Lease) -> Verdict {
-        resolve(&"me".into(), &mine(), change, Some(row))
+        resolve(&me(), &mine(), change, Some(row))
     }
 
     #[test]
@@ -105,6 +131,42 @@ mod tests {
             verdict(&checkpoint("10"), renewed.clone()),
             Verdict::Retry(renewed)
         );
+    }
+
+    #[test]
+    fn a_renewal_by_another_process_of_the_same_name_is_not_taken_for_ours() {
+        let row = Lease {
+            counter: 8,
+            process: process("me", "q"),
+            ..mine()
+        };
+        let superseded = Verdict::Lost(LossReason::Superseded);
+        assert_eq!(verdict(&renew(), row.clone()), superseded);
+        assert_eq!(verdict(&checkpoint("10"), row.clone()), superseded);
+        assert_eq!(verdict(&LeaseChange::Release, row), superseded);
+    }
+
+    #[test]
+    fn a_lease_that_others_held_before_is_begun_with() {
+        let begin = LeaseChange::Begin {
+            process: ProcessId::of(&"me".into(), "p"),
+        };
+        for before in [None, process("me", "earlier"), process("b", "p")] {
+            let seen = Lease {
+                process: before,
+                ..mine()
+            };
+            let judge = |row: Lease| resolve(&me(), &seen, &begin, Some(row));
+            assert_eq!(judge(seen.clone()), Verdict::Retry(seen.clone()), "not applied");
+            let applied = begin.applied_to(&seen, &seen);
+            assert_eq!(judge(applied.clone()), Verdict::Applied(applied));
+            let twin = Lease {
+                counter: 8,
+                process: process("me", "q"),
+                ..mine()
+            };
+            assert_eq!(judge(twin), Verdict::Lost(LossReason::Superseded));
+        }
     }
 
     #[test]
@@ -135,7 +197,7 @@ mod tests {
         };
         assert_eq!(verdict(&renew(), released), Verdict::Lost(LossReason::Unowned));
         assert_eq!(
-            resolve(&"me".into(), &mine(), &renew(), None),
+            resolve(&me(), &mine(), &renew(), None),
             Verdict::Lost(LossReason::Deleted)
         );
     }

@@ -24,13 +24,14 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LossReason {
-    /// The table names another owner. If it names this worker, another process uses the same worker id or the row was
-    /// edited.
+    /// The table names another owner. If it names this worker, the lease was somebody else's meanwhile, or the row was edited.
     TakenBy(WorkerId),
     /// The table names no owner.
     Unowned,
     /// It could not be renewed within the fail-over time: others may own it now.
     Expired,
+    /// Another process was started under this worker's id, and has the lease now.
+    Superseded,
     /// The row is gone.
     Deleted,
     /// This worker gave it up.
@@ -43,6 +44,7 @@ impl fmt::Display for LossReason {
             Self::TakenBy(owner) => write!(f, "taken by {owner}"),
             Self::Unowned => f.write_str("released by someone else"),
             Self::Expired => f.write_str("not renewed within the fail-over time"),
+            Self::Superseded => f.write_str("taken by another process that uses this worker's id"),
             Self::Deleted => f.write_str("row deleted"),
             Self::GivenUp => f.write_str("given up"),
         }

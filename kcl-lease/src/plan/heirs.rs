@@ -40,11 +40,8 @@ mod tests {
     fn heirs(workers: &str) -> String {
         let name = |word: &str| word.trim_matches(['(', ')', '[', ']']).to_owned();
         let row = |word: &str| WorkerRow {
-            id: name(word).as_str().into(),
-            reported_at: 0,
-            report_number: 0,
             report_period: (!word.starts_with('j')).then_some(Duration::from_secs(3)),
-            metrics: BTreeMap::new(),
+            ..WorkerRow::new(name(word), 0)
         };
         let view = |word: &str| WorkerView {
             id: name(word).as_str().into(),

@@ -40,13 +40,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn left_over(age: u64, eligible: bool) -> bool {
-        let row = WorkerRow {
-            id: "w".into(),
-            reported_at: NOW - age,
-            report_number: 0,
-            report_period: None,
-            metrics: BTreeMap::new(),
-        };
+        let row = WorkerRow::new("w", NOW - age);
         let snapshot = TableSnapshot {
             workers: vec![row],
             ..TableSnapshot::default()

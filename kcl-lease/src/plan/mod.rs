@@ -1,5 +1,6 @@
 //! Who should hold what: pure functions from what was observed to conditional writes.
 
+mod agreement;
 mod assignment;
 mod balance;
 mod count;
@@ -14,6 +15,8 @@ mod successors;
 mod variance;
 mod view;
 
+pub use self::agreement::disagreement;
+pub(crate) use self::agreement::disagreement_with_leader;
 pub use self::balance::{BalanceLimits, Balancer, Balancing, Move};
 pub use self::digest::counter_digest;
 pub use self::heirs::name_heirs;

@@ -31,7 +31,7 @@ const JAVA_START: u32 = 2;
 pub struct ObserverOptions {
     /// The observing worker: always alive to itself.
     pub me: WorkerId,
-    /// A lease whose counter stands still for longer than this is expired.
+    /// A lease whose counter stands still for longer than this is expired, unless its owner says otherwise of itself.
     pub failover_time: Duration,
     /// A hand-off that takes longer than this is finished by the leader.
     pub hand_off_timeout: Duration,
@@ -40,13 +40,10 @@ pub struct ObserverOptions {
 }
 
 impl ObserverOptions {
-    /// For how long a worker is silent before it counts as dead, if it is of our kind, or one of Java.
-    fn silence_of_the_dead(&self, is_ours: bool) -> Duration {
-        if is_ours {
-            self.failover_time
-        } else {
-            JAVA_SILENCE.max(self.failover_time)
-        }
+    /// For how long a worker is silent before it counts as dead, if it is of our kind and has this fail-over time, or one of
+    /// Java.
+    fn silence_of_the_dead(&self, ours: Option<Duration>) -> Duration {
+        ours.unwrap_or_else(|| JAVA_SILENCE.max(self.failover_time))
     }
 }
 
@@ -69,7 +66,8 @@ struct WorkerHistory {
     report: (u64, u64),
     /// The last sign of life; `None` while there was none.
     alive_at: Option<Instant>,
-    is_ours: bool,
+    /// Its fail-over time, if it is of our kind.
+    ours: Option<Duration>,
 }
 
 /// Remembers what changed when.
@@ -84,6 +82,9 @@ pub struct Observer {
     workers: BTreeMap<WorkerId, WorkerHistory>,
     /// Workers that show life but let an assignment expire without ever taking it up, and when.
     unresponsive: BTreeMap<WorkerId, Instant>,
+    /// The fail-over times of workers that leases name or that are there, as far as they told theirs. An owner trusts its
+    /// lease for as long as its own says, whatever others are told.
+    failover_times: BTreeMap<WorkerId, Duration>,
     /// Workers of our kind whose rows went away while leases still named them: the first thing that one does when it
     /// leaves is to delete its row, and from then on it takes nothing up.
     departed: BTreeSet<WorkerId>,
@@ -99,6 +100,7 @@ impl Observer {
             workers: BTreeMap::new(),
             unresponsive: BTreeMap::new(),
             departed: BTreeSet::new(),
+            failover_times: BTreeMap::new(),
             has_observed: false,
         }
     }
@@ -134,6 +136,7 @@ impl Observer {
             leases.insert(lease.key.clone(), history);
         }
         self.leases = leases;
+        self.learn_failover_times(snapshot);
         let silent_since = match sighting {
             Some(sighting) if !self.has_observed => silent_since(sighting, snapshot),
             _ => BTreeMap::new(),
@@ -161,7 +164,7 @@ impl Observer {
             let history = self.leases.get(&lease.key)?;
             let owner = lease.actual_owner().and_then(|owner| self.workers.get(owner));
             let silent_since = owner
-                .filter(|owner| owner.is_ours && history.claim == Claim::No)
+                .filter(|owner| owner.ours.is_some() && history.claim == Claim::No)
                 .and_then(|owner| owner.alive_at)
                 .unwrap_or(now);
             (!has_java_start(history, &java)).then(|| (lease, history.changed_at.min(silent_since)))
@@ -175,7 +178,7 @@ impl Observer {
         let stays = |id: &WorkerId| {
             workers.get(id).is_some_and(|history| {
                 let silent_for = history.alive_at.map(|at| now.saturating_duration_since(at));
-                let limit = options.silence_of_the_dead(history.is_ours);
+                let limit = options.silence_of_the_dead(history.ours);
                 *id == options.me || silent_for.is_some_and(|time| time < limit)
             })
         };
@@ -232,12 +235,12 @@ impl Observer {
                 WorkerHistory {
                     report: (row.reported_at, row.report_number),
                     alive_at,
-                    is_ours: row.report_period.is_some(),
+                    ours: row.report_period.map(|_| self.failover_time_of(Some(&row.id))),
                 },
             );
         }
         let gone = std::mem::replace(&mut self.workers, workers);
-        let gone = gone.into_iter().filter(|(_, history)| history.is_ours);
+        let gone = gone.into_iter().filter(|(_, history)| history.ours.is_some());
         self.departed.extend(gone.map(|(id, _)| id));
         let named: BTreeSet<_> = snapshot
             .leases
@@ -250,22 +253,22 @@ impl Observer {
 
     /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
     fn note_unresponsive(&mut self, snapshot: &TableSnapshot, now: Instant) {
-        let (failover_time, pause) = (self.options.failover_time, self.options.failover_time * PAUSE);
+        let pause = self.options.failover_time * PAUSE;
         let java = java_workers(snapshot);
         self.unresponsive
             .retain(|_, since| now.saturating_duration_since(*since) < pause);
-        for history in self
+        let untouched = self
             .leases
             .values()
-            .filter(|history| history.is_untouched && history.checkpoint_owner.is_none())
-        {
-            if let Some(owner) = &history.owner
-                && (history.claim == Claim::No || java.contains(owner))
-                && now.saturating_duration_since(history.changed_at)
-                    >= patience(history, &java, failover_time)
-            {
-                self.unresponsive.entry(owner.clone()).or_insert(now);
-            }
+            .filter(|history| history.is_untouched && history.checkpoint_owner.is_none());
+        let expired = untouched.filter(|history| {
+            let owner = history.owner.as_ref();
+            (history.claim == Claim::No || owner.is_some_and(|owner| java.contains(owner)))
+                && now.saturating_duration_since(history.changed_at) >= self.patience(history, &java)
+        });
+        let unresponsive: Vec<_> = expired.filter_map(|history| history.owner.clone()).collect();
+        for owner in unresponsive {
+            self.unresponsive.entry(owner).or_insert(now);
         }
     }
 
@@ -289,7 +292,7 @@ impl Observer {
             if matches!(state, LeaseState::Live | LeaseState::HandOff { .. })
                 && let Some(history) = history
             {
-                let expiry = history.changed_at + patience(history, &java, self.options.failover_time);
+                let expiry = history.changed_at + self.patience(history, &java);
                 next_expiry = Some(next_expiry.map_or(expiry, |earlier| earlier.min(expiry)));
             }
             let is_ours = lease.owner.as_ref().is_some_and(|owner| ours.contains(owner));
@@ -342,7 +345,7 @@ impl Observer {
             return LeaseState::Unowned;
         };
         let silent_for = now.saturating_duration_since(history.changed_at);
-        let patience = patience(history, java, self.options.failover_time);
+        let patience = self.patience(history, java);
         if silent_for >= patience || (dead.contains(owner) && history.claim == Claim::No) {
             return LeaseState::Expired;
         }
@@ -363,7 +366,7 @@ impl Observer {
         let promised_reports = snapshot.workers.iter().filter(|row| row.report_period.is_some());
         let is_silent = |id: &WorkerId| {
             let alive_at = self.workers.get(id).and_then(|history| history.alive_at);
-            alive_at.is_some_and(|at| now.saturating_duration_since(at) >= self.options.failover_time)
+            alive_at.is_some_and(|at| now.saturating_duration_since(at) >= self.failover_time_of(Some(id)))
         };
         promised_reports
             .map(|row| &row.id)
@@ -371,17 +374,49 @@ impl Observer {
             .collect()
     }
 
+    fn learn_failover_times(&mut self, snapshot: &TableSnapshot) {
+        let rows = snapshot.workers.iter();
+        self.failover_times
+            .extend(rows.filter_map(|row| Some((row.id.clone(), row.failover_time?))));
+        let named: BTreeSet<_> = snapshot
+            .leases
+            .iter()
+            .flat_map(|lease| lease.owner.iter().chain(&lease.checkpoint_owner))
+            .chain(snapshot.workers.iter().map(|row| &row.id))
+            .collect();
+        self.failover_times.retain(|id, _| named.contains(id));
+    }
+
+    /// What a worker said, or the observer's own for one that said nothing.
+    fn failover_time_of(&self, worker: Option<&WorkerId>) -> Duration {
+        let told = worker.and_then(|worker| self.failover_times.get(worker));
+        told.copied().unwrap_or(self.options.failover_time)
+    }
+
+    /// How long a lease may stand still before it is expired.
+    fn patience(&self, history: &LeaseHistory, java: &BTreeSet<&WorkerId>) -> Duration {
+        let failover_time = self.failover_time_of(history.actual_owner());
+        if has_java_start(history, java) {
+            failover_time * JAVA_START
+        } else {
+            failover_time
+        }
+    }
+
     fn judge_worker(&self, row: &WorkerRow, leases: &[LeaseView], now: Instant) -> WorkerView {
         let alive_at = self.workers.get(&row.id).and_then(|history| history.alive_at);
         let silent_for = alive_at.map(|at| now.saturating_duration_since(at));
         let limit = match row.report_period {
             None if lost_all_leases(&row.id, leases) => Duration::ZERO,
-            period => self.options.silence_of_the_dead(period.is_some()),
+            period => {
+                let ours = period.map(|_| self.failover_time_of(Some(&row.id)));
+                self.options.silence_of_the_dead(ours)
+            }
         };
         let is_me = row.id == self.options.me;
         let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
         // Our workers show themselves three times in a fail-over time: two signs were due.
-        let patience = self.options.failover_time.mul_f64(OVERDUE);
+        let patience = self.failover_time_of(Some(&row.id)).mul_f64(OVERDUE);
         let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),
@@ -408,15 +443,6 @@ fn exclude_failing(workers: &mut [WorkerView]) {
 fn java_workers(snapshot: &TableSnapshot) -> BTreeSet<&WorkerId> {
     let java = snapshot.workers.iter().filter(|row| row.report_period.is_none());
     java.map(|row| &row.id).collect()
-}
-
-/// How long a lease may stand still before it is expired.
-fn patience(history: &LeaseHistory, java: &BTreeSet<&WorkerId>, failover_time: Duration) -> Duration {
-    if has_java_start(history, java) {
-        failover_time * JAVA_START
-    } else {
-        failover_time
-    }
 }
 
 /// Whether a Java worker was given it and has not written to it since.

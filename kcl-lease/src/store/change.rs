@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
-use crate::ids::WorkerId;
+use crate::ids::{ProcessId, WorkerId};
 use crate::lease::{HashRange, Lease};
 
 /// A conditional write to one lease, relative to the row as the writer last saw it.
@@ -17,6 +17,11 @@ pub enum LeaseChange {
     Renew {
         /// Smoothed throughput to publish, if known.
         throughput_kbps: Option<f64>,
+    },
+    /// The owner's first write: which of the processes that may have its name holds the lease. A heartbeat, too.
+    Begin {
+        /// The process.
+        process: ProcessId,
     },
     /// Gives the lease to a worker at once; also the last step of a hand-off. (Narrower than the Java KCL: the counter must be
     /// as it was seen. A renewal since then wins, and a request that arrives late changes nothing in a later term of the
@@ -79,6 +84,8 @@ pub enum Effect {
     Owner(Option<WorkerId>),
     /// Sets or removes `checkpointOwner`.
     CheckpointOwner(Option<WorkerId>),
+    /// Sets `ownerProcess`.
+    Process(ProcessId),
     /// Adds one to `ownerSwitchesSinceCheckpoint`.
     AddOwnerSwitch,
     /// Sets `ownerSwitchesSinceCheckpoint` to 0.
@@ -107,7 +114,7 @@ impl LeaseChange {
             ]
         };
         match self {
-            Self::Renew { .. } => {
+            Self::Begin { .. } | Self::Renew { .. } => {
                 // Who knows of no hand-off learns of one by being refused.
                 let mine = match &seen.checkpoint_owner {
                     Some(me) => vec![Requirement::ProcessedBy(me.clone())],
@@ -144,6 +151,10 @@ impl LeaseChange {
                 all.extend(throughput_kbps.map(Effect::Throughput));
                 all
             }
+            Self::Begin { process } => vec![
+                Effect::SetCounter(seen.counter + 1),
+                Effect::Process(process.clone()),
+            ],
             Self::Assign { to } => {
                 let mut all = vec![
                     Effect::Owner(Some(to.clone())),
@@ -227,6 +238,7 @@ impl Effect {
             Self::AddToCounter => row.counter += 1,
             Self::Owner(owner) => row.owner.clone_from(owner),
             Self::CheckpointOwner(owner) => row.checkpoint_owner.clone_from(owner),
+            Self::Process(process) => row.process = Some(process.clone()),
             Self::AddOwnerSwitch => row.owner_switches_since_checkpoint += 1,
             Self::ResetOwnerSwitches => row.owner_switches_since_checkpoint = 0,
             Self::Checkpoint(checkpoint) => row.checkpoint = checkpoint.clone(),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, WorkerId};
-use crate::lease::{HashRange, Lease};
+use crate::lease::{HashRange, Lease, StreamIdentity};
 
 /// Runs every check, each on a fresh store from `make`.
 ///
@@ -44,6 +44,8 @@ where
     workers_come_and_go(&*prepared(&make).await).await;
     the_first_protocol_version_stays(&*prepared(&make).await).await;
     a_scan_sees_many_leases(&*prepared(&make).await).await;
+    the_stream_is_recorded_once(&*prepared(&make).await).await;
+    a_lease_that_is_set_aside_is_no_lease_any_more(&*prepared(&make).await).await;
 }
 
 async fn prepared<F, Fut>(make: &F) -> Arc<dyn LeaseStore>
@@ -70,6 +72,7 @@ fn full(key: &str) -> Lease {
     lease.children = BTreeSet::from(["shardId-000000000009".to_owned()]);
     lease.throughput_kbps = Some(1.5);
     lease.reading_since = Some(1_700_000_000_123);
+    lease.process = Some("p0".into());
     lease.pending_checkpoint = Some(PendingCheckpoint {
         checkpoint: position("4970", 0),
         state: Some(Bytes::from_static(b"state")),
@@ -127,6 +130,7 @@ async fn a_lease_is_created_once(store: &dyn LeaseStore) {
 
 fn changes() -> Vec<LeaseChange> {
     vec![
+        LeaseChange::Begin { process: "p1".into() },
         LeaseChange::Renew {
             throughput_kbps: None,
         },
@@ -343,8 +347,8 @@ async fn a_released_lock_stays_with_its_last_word(
 
 async fn workers_come_and_go(store: &dyn LeaseStore) {
     let row = |at| WorkerRow {
-        id: "w".into(),
-        reported_at: at,
+        process: Some("p1".into()),
+        failover_time: Some(Duration::from_secs(10)),
         report_number: 7,
         report_period: Some(Duration::from_millis(3333)),
         metrics: BTreeMap::from([(
@@ -354,9 +358,10 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
                 max_utilization: 80.0,
             },
         )]),
+        ..WorkerRow::new("w", at)
     };
-    store.report(&row(1)).await.expect("reported");
-    store.report(&row(2)).await.expect("reported");
+    store.announce(&row(1)).await.expect("announced");
+    assert!(store.report(&row(2)).await.expect("reported"));
     let snapshot = store.scan().await.expect("scanned");
     assert_eq!(snapshot.workers, [row(2)]);
     assert!(
@@ -379,13 +384,28 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
             .await
             .expect("forgetting twice does no harm")
     );
-    store.report(&row(3)).await.expect("reported");
-    store.retire(&"w".into()).await.expect("retired");
+    let (mine, theirs) = ("p1".into(), "p2".into());
+    assert!(
+        store.report(&row(3)).await.expect("reported"),
+        "the row was forgotten, and comes back"
+    );
+    assert!(store.retire(&"w".into(), &mine).await.expect("retired"));
     assert!(!store.is_announced(&"w".into()).await.expect("answered"));
-    store
-        .retire(&"w".into())
-        .await
-        .expect("retiring twice does no harm");
+    let again = store.retire(&"w".into(), &mine).await;
+    assert!(again.expect("retiring twice does no harm"));
+    store.announce(&row(4)).await.expect("announced");
+    let successor = WorkerRow {
+        process: Some("p2".into()),
+        ..row(5)
+    };
+    store.announce(&successor).await.expect("announced");
+    assert!(
+        !store.report(&row(6)).await.expect("answered"),
+        "it is another process's now"
+    );
+    assert!(!store.retire(&"w".into(), &mine).await.expect("answered"));
+    assert_eq!(store.scan().await.expect("scanned").workers, [successor]);
+    assert!(store.retire(&"w".into(), &theirs).await.expect("retired"));
     assert!(store.scan().await.expect("scanned").workers.is_empty());
 }
 
@@ -406,6 +426,62 @@ async fn the_first_protocol_version_stays(store: &dyn LeaseStore) {
         .expect("agreed");
     assert_eq!(second, first);
     assert!(!second.is_current());
+}
+
+fn stream(name: &str, created_at: Option<u64>) -> StreamIdentity {
+    StreamIdentity {
+        name: name.to_owned(),
+        created_at,
+    }
+}
+
+async fn the_stream_is_recorded_once(store: &dyn LeaseStore) {
+    let ours = ClientVersion {
+        version: ClientVersion::CURRENT.to_owned(),
+        modified_by: "w".to_owned(),
+        modified_at: 1,
+    };
+    assert_eq!(store.stream().await.expect("readable"), None);
+    store.agree_on_version(&ours).await.expect("agreed");
+    assert_eq!(store.stream().await.expect("readable"), None);
+    let (bare, first) = (stream("clicks", None), stream("clicks", Some(1_800_000_000)));
+    let second = stream("clicks", Some(1_800_000_100));
+    let record = async |seen, new| store.record_stream(seen, new).await.expect("answered");
+    assert!(record(None, &bare).await);
+    assert!(record(None, &bare).await, "it is recorded already");
+    assert!(!record(None, &first).await, "another one is");
+    assert!(record(Some(&bare), &first).await, "its creation became known");
+    assert!(!record(Some(&bare), &second).await, "not the one that was seen");
+    assert_eq!(store.stream().await.expect("readable"), Some(first.clone()));
+    assert!(record(Some(&first), &second).await);
+    assert_eq!(store.stream().await.expect("readable"), Some(second));
+    let agreed = store.agree_on_version(&ours).await.expect("agreed");
+    assert_eq!(agreed, ours, "the version stays");
+}
+
+async fn a_lease_that_is_set_aside_is_no_lease_any_more(store: &dyn LeaseStore) {
+    let of = stream("clicks", Some(1_800_000_000));
+    let seen = created(store, full("s")).await;
+    let renewal = LeaseChange::Renew {
+        throughput_kbps: None,
+    };
+    let row = applied(store, &seen, &renewal).await;
+    assert!(
+        !store.set_aside(&seen, &of).await.expect("answered"),
+        "it was renewed"
+    );
+    assert_eq!(stored(store, &seen.key).await.as_ref(), Some(&row));
+    assert!(store.set_aside(&row, &of).await.expect("set aside"));
+    assert!(store.set_aside(&row, &of).await.expect("twice does no harm"));
+    assert_eq!(stored(store, &row.key).await, None);
+    let snapshot = store.scan().await.expect("scanned");
+    assert!(
+        snapshot.leases.is_empty() && snapshot.unreadable.is_empty(),
+        "{snapshot:?}"
+    );
+    let owner = row.owner.clone().expect("it had an owner");
+    assert!(store.assigned_to(&owner).await.expect("found").is_empty());
+    assert_eq!(store.kept().await.expect("kept"), [(of, row.without_owner())]);
 }
 
 async fn a_scan_sees_many_leases(store: &dyn LeaseStore) {

@@ -176,14 +176,19 @@ impl LeaseStore for FlakyStore {
         self.inner.release_leader(lock).await
     }
 
-    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+    async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+        self.reach()?;
+        self.inner.announce(worker).await
+    }
+
+    async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError> {
         self.reach()?;
         self.inner.report(worker).await
     }
 
-    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+    async fn retire(&self, worker: &WorkerId, process: &ProcessId) -> Result<bool, StoreError> {
         self.reach()?;
-        self.inner.retire(worker).await
+        self.inner.retire(worker, process).await
     }
 
     async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
@@ -199,5 +204,29 @@ impl LeaseStore for FlakyStore {
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError> {
         self.reach()?;
         self.inner.agree_on_version(ours).await
+    }
+
+    async fn stream(&self) -> Result<Option<StreamIdentity>, StoreError> {
+        self.reach()?;
+        self.inner.stream().await
+    }
+
+    async fn record_stream(
+        &self,
+        seen: Option<&StreamIdentity>,
+        stream: &StreamIdentity,
+    ) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.record_stream(seen, stream).await
+    }
+
+    async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError> {
+        self.reach()?;
+        self.inner.set_aside(seen, stream).await
+    }
+
+    async fn kept(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
+        self.reach()?;
+        self.inner.kept().await
     }
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::{
     ClientVersion, LeaderLock, LeaseChange, LeaseStore, StoreError, TableSnapshot, WorkerRow, WriteOutcome,
 };
-use crate::ids::{LeaseKey, WorkerId};
-use crate::lease::Lease;
+use crate::ids::{LeaseKey, ProcessId, WorkerId};
+use crate::lease::{Lease, StreamIdentity};
 
 /// A [`LeaseStore`] in memory: always consistent, never slow, gone with the process.
 #[derive(Debug, Default)]
@@ -23,6 +23,16 @@ struct Rows {
     workers: BTreeMap<WorkerId, WorkerRow>,
     leader: Option<LeaderLock>,
     client_version: Option<ClientVersion>,
+    stream: Option<StreamIdentity>,
+    kept: Vec<(StreamIdentity, Lease)>,
+}
+
+impl Rows {
+    /// Whether a worker's row is there for this process to write.
+    fn belongs_to(&self, worker: &WorkerId, process: Option<&ProcessId>) -> bool {
+        let theirs = self.workers.get(worker).and_then(|row| row.process.as_ref());
+        theirs.is_none() || theirs == process
+    }
 }
 
 impl MemoryLeaseStore {
@@ -138,14 +148,27 @@ impl LeaseStore for MemoryLeaseStore {
         Ok(is_mine)
     }
 
-    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+    async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError> {
         self.rows().workers.insert(worker.id.clone(), worker.clone());
         Ok(())
     }
 
-    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
-        self.rows().workers.remove(worker);
-        Ok(())
+    async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_mine = rows.belongs_to(&worker.id, worker.process.as_ref());
+        if is_mine {
+            rows.workers.insert(worker.id.clone(), worker.clone());
+        }
+        Ok(is_mine)
+    }
+
+    async fn retire(&self, worker: &WorkerId, process: &ProcessId) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_mine = rows.belongs_to(worker, Some(process));
+        if is_mine {
+            rows.workers.remove(worker);
+        }
+        Ok(is_mine)
     }
 
     async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
@@ -170,6 +193,38 @@ impl LeaseStore for MemoryLeaseStore {
             .client_version
             .get_or_insert_with(|| ours.clone())
             .clone())
+    }
+
+    async fn stream(&self) -> Result<Option<StreamIdentity>, StoreError> {
+        Ok(self.rows().stream.clone())
+    }
+
+    async fn record_stream(
+        &self,
+        seen: Option<&StreamIdentity>,
+        stream: &StreamIdentity,
+    ) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let is_as_seen = rows.stream.as_ref() == seen || rows.stream.as_ref() == Some(stream);
+        if is_as_seen {
+            rows.stream = Some(stream.clone());
+        }
+        Ok(is_as_seen)
+    }
+
+    async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError> {
+        if !self.delete(seen).await? {
+            return Ok(false);
+        }
+        let mut rows = self.rows();
+        rows.kept
+            .retain(|(of, lease)| of != stream || lease.key != seen.key);
+        rows.kept.push((stream.clone(), seen.without_owner()));
+        Ok(true)
+    }
+
+    async fn kept(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
+        Ok(self.rows().kept.clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lease table as a set of semantic, conditional operations.
 
+mod bounded;
 mod change;
 pub mod conformance;
 pub(crate) mod dynamodb;
@@ -13,14 +14,15 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+pub(crate) use self::bounded::BoundedStore;
 pub use self::change::{Effect, LeaseChange, Requirement};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryLeaseStore;
 pub use self::rows::{
     ClientVersion, LeaderLock, Standstill, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow,
 };
-use crate::ids::{LeaseKey, WorkerId};
-use crate::lease::Lease;
+use crate::ids::{LeaseKey, ProcessId, WorkerId};
+use crate::lease::{Lease, StreamIdentity};
 
 /// How a conditional write ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,11 +75,15 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Deletes the lock if owner and version are those of `lock`; false if they are not.
     async fn release_leader(&self, lock: &LeaderLock) -> Result<bool, StoreError>;
 
-    /// Writes a worker's own row.
-    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError>;
+    /// Writes a worker's own row when the worker starts: from now on the row belongs to the process that it names, whoever
+    /// wrote it before. A request that arrives late, after another process has announced itself, changes nothing.
+    async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError>;
 
-    /// Deletes a worker's own row: it is no longer a target for assignments.
-    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
+    /// Writes a worker's own row anew; false if the row belongs to another process meanwhile.
+    async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError>;
+
+    /// Deletes a worker's own row, so that it is no longer a target for assignments; false if it belongs to another process.
+    async fn retire(&self, worker: &WorkerId, process: &ProcessId) -> Result<bool, StoreError>;
 
     /// Deletes a worker's row unless it was written since it was `seen`; true if it is gone.
     async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError>;
@@ -87,4 +93,22 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
 
     /// The version of the protocol that the application's workers agreed on; writes `ours` if there is none yet.
     async fn agree_on_version(&self, ours: &ClientVersion) -> Result<ClientVersion, StoreError>;
+
+    /// The stream that the leases are of, as recorded, as of now (strongly consistent); `None` if it was not.
+    async fn stream(&self) -> Result<Option<StreamIdentity>, StoreError>;
+
+    /// Records the stream that the leases are of, in place of the one that was `seen`; false if another one is recorded. The
+    /// version of the protocol must have been agreed on.
+    async fn record_stream(
+        &self,
+        seen: Option<&StreamIdentity>,
+        stream: &StreamIdentity,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes a lease out of use and keeps what it says, but for its owner, under a key that names the stream it was of; false
+    /// if somebody wrote to it since it was `seen`.
+    async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError>;
+
+    /// The leases that were set aside, with the stream that each was of.
+    async fn kept(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError>;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ids::WorkerId;
+use crate::ids::{ProcessId, WorkerId};
 use crate::lease::Lease;
 
 /// Everything that one scan of the table found.
@@ -65,6 +65,11 @@ pub struct WorkerRow {
     pub id: WorkerId,
     /// Time of the report in seconds since the Unix epoch, by the worker's own clock.
     pub reported_at: u64,
+    /// The process that reports; absent for Java workers.
+    pub process: Option<ProcessId>,
+    /// The worker's fail-over time: for so long it may keep a lease that it cannot renew, whatever others are told. Absent for
+    /// Java workers.
+    pub failover_time: Option<Duration>,
     /// Counts the reports, since several may fall into one second; 0 for Java workers.
     pub report_number: u64,
     /// When the next report is due at the latest while the worker holds no lease; absent for Java workers, which report
@@ -76,6 +81,19 @@ pub struct WorkerRow {
 }
 
 impl WorkerRow {
+    /// What a Java worker's row without metrics says.
+    pub fn new(id: impl Into<WorkerId>, reported_at: u64) -> Self {
+        Self {
+            id: id.into(),
+            reported_at,
+            process: None,
+            failover_time: None,
+            report_number: 0,
+            report_period: None,
+            metrics: BTreeMap::new(),
+        }
+    }
+
     /// Whether one of its metrics fails, which makes it ineligible for leases.
     pub fn has_failing_metric(&self) -> bool {
         self.metrics.values().any(WorkerMetric::is_failing)

@@ -1,6 +1,5 @@
 //! What other generations of workers left in their tables, and what this one does about it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,11 +108,10 @@ async fn join(store: DynamoDbLeaseStore) -> Result<Fleet, String> {
 
 fn worker(id: &str) -> WorkerRow {
     WorkerRow {
-        id: id.into(),
-        reported_at: 1_800_000_000,
+        process: Some("p".into()),
         report_number: 1,
         report_period: Some(Duration::from_secs(3)),
-        metrics: BTreeMap::new(),
+        ..WorkerRow::new(id, 1_800_000_000)
     }
 }
 
@@ -258,7 +256,7 @@ async fn with_three_tables_the_lease_table_gets_nothing_but_leases() {
         (2, vec![worker("rust")])
     );
 
-    store.retire(&"rust".into()).await.unwrap();
+    store.retire(&"rust".into(), &"p".into()).await.unwrap();
     assert!(!store.is_announced(&"rust".into()).await.unwrap());
     assert!(store.release_leader(&lock("1")).await.unwrap());
     assert_eq!(

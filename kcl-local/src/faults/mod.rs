@@ -7,6 +7,7 @@ mod past;
 mod script;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,6 +73,8 @@ pub struct Fault {
     pub outcome: Outcome,
     /// How long the answer, or the error, is under way. The client may give up on a request that took effect.
     pub delay_after: Duration,
+    /// How many bytes of the answer arrive in a second; without it, it arrives whole.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// What becomes of a request.
@@ -91,6 +94,12 @@ pub enum Outcome {
     /// It is answered with what was true so long ago, if it is a read of DynamoDB that may be (not strongly consistent,
     /// or of an index), and the same read was answered then. Otherwise it passes.
     Stale(Duration),
+    /// If it is a `GetRecords`, it is answered without records, from where it stands: whoever reads on meets the records that
+    /// are left out here. The service does so now and then. Otherwise it passes.
+    EmptyPage {
+        /// The lag that the answer tells.
+        behind: Duration,
+    },
     /// It never arrives.
     DropRequest(Loss),
     /// It is handled and takes effect, but the answer never arrives.
@@ -123,6 +132,7 @@ impl Fault {
             delay_before: Duration::ZERO,
             outcome,
             delay_after: Duration::ZERO,
+            bytes_per_second: None,
         }
     }
 
@@ -151,6 +161,11 @@ impl Fault {
         Self::new(Outcome::Stale(age))
     }
 
+    /// A read is answered without records, with this lag.
+    pub const fn empty_page(behind: Duration) -> Self {
+        Self::new(Outcome::EmptyPage { behind })
+    }
+
     /// The request never arrives.
     pub const fn drop_request(loss: Loss) -> Self {
         Self::new(Outcome::DropRequest(loss))
@@ -170,6 +185,14 @@ impl Fault {
     pub fn after(self, delay: Duration) -> Self {
         Self {
             delay_before: delay,
+            ..self
+        }
+    }
+
+    /// The same, with the answer's body coming over a link of so many bytes per second.
+    pub fn over_link(self, bytes_per_second: NonZeroU64) -> Self {
+        Self {
+            bytes_per_second: Some(bytes_per_second),
             ..self
         }
     }

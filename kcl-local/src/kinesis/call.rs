@@ -1,5 +1,7 @@
 //! The boundary between wire formats and operations: one call in, one answer or one service error out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -109,6 +111,19 @@ impl Kinesis {
             "UpdateShardCount" => call.answer(|request| self.update_shard_count(request)),
             _ => Err(ApiError::unknown_operation(operation)),
         }
+    }
+}
+
+impl Kinesis {
+    /// Runs `GetRecords`, but leaves the records for later and tells this lag.
+    pub(crate) fn empty_page<C: Codec>(
+        &self,
+        body: &Bytes,
+        codec: &C,
+        behind: Duration,
+    ) -> Result<Bytes, ApiError> {
+        let call = Call { body, codec };
+        call.answer(|request| self.get_no_records(request, behind))
     }
 }
 

@@ -23,6 +23,7 @@ async fn deliver(
         delay_before,
         outcome,
         delay_after,
+        bytes_per_second,
     } = faults.decide(&call);
     let read = eventually_consistent(&call).filter(|_| faults.needs_past());
     pause(delay_before).await;
@@ -41,6 +42,7 @@ async fn deliver(
                 answer
             }
         }),
+        Outcome::EmptyPage { behind } => Ok(handler.empty_page(request, behind).await),
         Outcome::Respond {
             code,
             message,
@@ -55,7 +57,14 @@ async fn deliver(
     if let Err(Loss::Hang) = answer {
         std::future::pending::<()>().await;
     }
-    pause(delay_after).await;
+    let carried = match (&answer, bytes_per_second) {
+        (Ok(answer), Some(rate)) => {
+            let micros = (answer.body().len() as u64).saturating_mul(1_000_000) / rate.get();
+            Duration::from_micros(micros)
+        }
+        _ => Duration::ZERO,
+    };
+    pause(delay_after + carried).await;
     answer
 }
 

@@ -256,3 +256,49 @@ async fn the_same_faults_give_the_same_run() {
     assert_eq!(first.1, [true, true, true, false, false, true, true, true]);
     assert_eq!(first, run().await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_records_leaves_them_for_the_next_one() {
+    let faults = FaultScript::new();
+    let backend = Backend::builder().faults(faults.clone()).build();
+    let client = aws_sdk_kinesis::Client::new(&backend.sdk_config_named("worker-1"));
+    let creation = client.create_stream().stream_name("orders").shard_count(1);
+    creation.send().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let data = aws_sdk_kinesis::primitives::Blob::new("hello");
+    let put = client.put_record().stream_name("orders").partition_key("k");
+    put.data(data).send().await.unwrap();
+    let iterator = client.get_shard_iterator().stream_name("orders");
+    let iterator = iterator
+        .shard_id("shardId-000000000000")
+        .shard_iterator_type("TRIM_HORIZON".into());
+    let mut iterator = iterator.send().await.unwrap().shard_iterator;
+    let behind = Duration::from_millis(1_500);
+    faults.add(Rule::on("GetRecords").times(2).fault(Fault::empty_page(behind)));
+    for (records, lag) in [(0, 1_500), (0, 1_500), (1, 0)] {
+        let answer = client
+            .get_records()
+            .set_shard_iterator(iterator)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.records().len(), records);
+        assert_eq!(answer.millis_behind_latest(), Some(lag));
+        iterator = answer.next_shard_iterator;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_takes_its_time_for_every_byte() {
+    let (backend, faults, _client) = world(|config| config).await;
+    let client = aws_sdk_kinesis::Client::new(&backend.sdk_config_named("worker-1"));
+    let rate = std::num::NonZeroU64::new(1).unwrap();
+    faults.add(Rule::on("ListStreams").fault(Fault::none().over_link(rate)));
+    let asked = Instant::now();
+    client.list_streams().send().await.unwrap();
+    assert!(
+        asked.elapsed() >= Duration::from_secs(20),
+        "{:?}",
+        asked.elapsed()
+    );
+}

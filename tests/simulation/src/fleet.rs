@@ -1,6 +1,6 @@
 //! The workers of a world: started, killed, stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,8 @@ struct State {
     lives: usize,
     stopping: usize,
     ids: BTreeMap<Name, String>,
+    /// Ids that were given to a second process while the first one lived.
+    twins: BTreeSet<String>,
 }
 
 impl Fleet {
@@ -84,6 +86,7 @@ impl Fleet {
             lives: 0,
             stopping: 0,
             ids: BTreeMap::new(),
+            twins: BTreeSet::new(),
         };
         Self {
             stage,
@@ -155,6 +158,17 @@ impl Fleet {
         self.live(id, id.to_owned())
     }
 
+    /// Starts a worker with a fail-over time of its own; what shows its status.
+    pub fn start_with(&self, id: &str, failover: Duration) -> WorkerHandle {
+        self.live_with(id, id.to_owned(), failover)
+    }
+
+    /// Starts another process of a worker that lives.
+    pub fn start_twin(&self, id: &str) -> WorkerHandle {
+        self.state().twins.insert(id.to_owned());
+        self.live(&format!("{id}'"), id.to_owned())
+    }
+
     /// Takes the worker of this id out of the list.
     pub fn take(&self, id: &str) -> Option<Member> {
         let mut state = self.state();
@@ -163,6 +177,10 @@ impl Fleet {
     }
 
     fn live(&self, who: &str, id: String) -> WorkerHandle {
+        self.live_with(who, id, self.times.failover)
+    }
+
+    fn live_with(&self, who: &str, id: String, failover: Duration) -> WorkerHandle {
         let (seed, skew) = {
             let dice = &mut self.state().dice;
             let most = *dice.pick(&[100_u32, 5_000, 3_600_000]).unwrap_or(&100);
@@ -180,7 +198,7 @@ impl Fleet {
         })
         .aws_config(&self.backend.sdk_config_named(&*who))
         .worker_id(id.as_str())
-        .failover_time(self.times.failover)
+        .failover_time(failover)
         .initial_position(self.start)
         .hand_off_timeout(self.times.drain)
         .audit_interval(Duration::from_secs(15))
@@ -299,6 +317,11 @@ impl Fleet {
         while let Some(index) = state.members.iter().position(dead) {
             let member = state.members.remove(index);
             let reason = match member.task.now_or_never() {
+                Some(Ok(Err(Error::Superseded { .. }))) if state.twins.contains(&member.id) => {
+                    let what = What::Disturbed("ends, since another process has its name".to_owned());
+                    self.stage.history.record(&member.who, what);
+                    continue;
+                }
                 Some(Ok(Err(error))) => error.to_string(),
                 Some(Err(error)) => error.to_string(),
                 _ => "its task ended".to_owned(),

@@ -178,7 +178,14 @@ pub enum What {
         /// The shard.
         shard: Name,
     },
-    /// The operator deleted a row.
+    /// A second process was started under the id of a worker that lives.
+    NameTaken {
+        /// The worker id.
+        id: String,
+        /// The leases that its first process holds.
+        shards: Vec<Name>,
+    },
+    /// An operator deleted a lease's row.
     RowDeletedByHand {
         /// The shard.
         shard: Name,

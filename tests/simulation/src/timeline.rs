@@ -133,6 +133,10 @@ fn sentence(what: &What) -> String {
         What::SeveralValid { shard, holders } => format!("{shard} is held by {}", holders.join(" and ")),
         What::Row { shard, row } => format!("row {shard}: {}", lease(row)),
         What::RowGone { shard } => format!("row {shard}: gone"),
+        What::NameTaken { id, shards } => format!(
+            "another process is started as {id}, which holds {}",
+            shards.join(", ")
+        ),
         What::RowDeletedByHand { shard } => format!("row {shard}: deleted by hand"),
         What::RowEditedByHand { shard, edit, row } => format!("row {shard}: {edit} by hand; {}", lease(row)),
         What::Started { id } => format!("starts as {id}"),

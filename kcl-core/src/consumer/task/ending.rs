@@ -36,7 +36,8 @@ impl Task {
     }
 
     pub(super) async fn create_children(&mut self) -> Event {
-        let known = self.held.lease().children;
+        let lease = self.held.lease();
+        let (known, range) = (lease.children, lease.hash_range);
         let (fleet, discovery) = (self.parts.fleet.clone(), self.parts.discovery.clone());
         let room = match self.held.standing() {
             Standing::Held => fleet.room_after(self.held.key()),
@@ -57,7 +58,7 @@ impl Task {
                 if is_complete {
                     return Ok(());
                 }
-                self.children = discovery.listed_children(&shard).await?;
+                self.children = discovery.listed_children(&shard, range).await?;
             }
             discovery
                 .create_children(&fleet, (&shard, &self.children), room)

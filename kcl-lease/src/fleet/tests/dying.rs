@@ -74,10 +74,10 @@ async fn a_dead_worker_s_leases_do_not_wait_longer_when_the_leader_changes_meanw
             // The lock is free after half of the fail-over time.
             until_taken(&orphans, &rest).await;
         } else {
-            a.stop().await;
+            tokio::spawn(a.stop());
             sleep(Duration::from_millis(1500)).await;
             let leading = rest.iter().position(TestWorker::leads).expect("somebody leads");
-            rest.remove(leading).stop().await;
+            tokio::spawn(rest.remove(leading).stop());
             until_taken(&orphans, &rest).await;
         }
         let took = killed_at.elapsed();

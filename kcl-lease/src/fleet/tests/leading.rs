@@ -1,7 +1,5 @@
 //! Who leads next, and what the leader does for the fleet.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::store::WorkerRow;
 use crate::store::flaky::FlakyStore;
@@ -10,13 +8,7 @@ use crate::store::flaky::FlakyStore;
 async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {
     let store = table_of(2).await;
     for (id, age) in [("old", 86_500), ("recent", 3600)] {
-        let row = WorkerRow {
-            id: id.into(),
-            reported_at: 1_800_000_000 - age,
-            report_number: 0,
-            report_period: None,
-            metrics: BTreeMap::new(),
-        };
+        let row = WorkerRow::new(id, 1_800_000_000 - age);
         store.report(&row).await.unwrap();
     }
     let a = TestWorker::join(&store, "a").await;

@@ -91,3 +91,24 @@ async fn the_last_worker_to_stop_leaves_nothing_behind_and_a_restart_is_immediat
     let b = TestWorker::join(&store, "b").await;
     until_held(&[&b], &[4], Duration::from_millis(500)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_successor_that_is_dead_was_left_is_the_leader_s_to_assign() {
+    let store = table_of(4).await;
+    let (a, b) = (
+        TestWorker::join(&store, "a").await,
+        TestWorker::join(&store, "b").await,
+    );
+    until_held(&[&a, &b], &[2, 2], Duration::from_secs(5)).await;
+    // Its row and its leases look as if it lived.
+    b.kill();
+    a.stop().await;
+    let c = TestWorker::join(&store, "c").await;
+    let free = || c.count() >= 2;
+    let start = Instant::now();
+    while !free() {
+        assert!(start.elapsed() < Duration::from_secs(1), "{} leases", c.count());
+        sleep(Duration::from_millis(10)).await;
+    }
+    until_held(&[&c], &[4], 2 * FAILOVER).await;
+}

@@ -5,6 +5,7 @@ mod joining;
 mod leading;
 mod leaving;
 mod loads;
+mod namesakes;
 mod taking_up;
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::keeper::Standing;
+use crate::keeper::{LossReason, Standing};
 use crate::lease::Lease;
 use crate::store::MemoryLeaseStore;
 
@@ -36,7 +37,7 @@ impl TestWorker {
         id: &str,
         configure: impl FnOnce(&mut FleetOptions),
     ) -> Self {
-        let start = Instant::now();
+        let start = test_began_at();
         let seed = id.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let epoch = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let env = Environment::seeded(seed, move || epoch + start.elapsed());
@@ -84,6 +85,14 @@ impl TestWorker {
             .expect("processors give their leases up");
         self.fleet.leave().await;
     }
+}
+
+/// Each test has a thread of its own.
+fn test_began_at() -> Instant {
+    thread_local! {
+        static BEGAN_AT: std::cell::OnceCell<Instant> = const { std::cell::OnceCell::new() };
+    }
+    BEGAN_AT.with(|began_at| *began_at.get_or_init(Instant::now))
 }
 
 async fn table_of(leases: usize) -> Arc<dyn LeaseStore> {

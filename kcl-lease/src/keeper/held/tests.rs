@@ -1,8 +1,11 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::keeper::Keeper;
+use crate::environment::Environment;
+use crate::ids::ProcessId;
+use crate::keeper::{Holder, Keeper};
+use crate::seat::Seat;
+use crate::store::LeaseStore;
 use crate::store::flaky::{FlakyStore, Mishap};
 use crate::store::{MemoryLeaseStore, WorkerRow};
 
@@ -17,17 +20,21 @@ async fn held_lease() -> (Arc<FlakyStore>, HeldLease) {
         ..Lease::new("s", Checkpoint::TrimHorizon)
     };
     assert!(store.create(&lease).await.unwrap());
-    let peer = WorkerRow {
-        id: "b".into(),
-        reported_at: 0,
-        report_number: 0,
-        report_period: None,
-        metrics: BTreeMap::new(),
-    };
-    store.report(&peer).await.unwrap();
-    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
-    let held = keeper.acquire(&"s".into()).await.unwrap().expect("acquired");
+    let peer = WorkerRow::new("b", 0);
+    store.announce(&peer).await.unwrap();
+    let keeper = keeper(&store, "me");
+    let held = keeper
+        .acquire(&"s".into(), true)
+        .await
+        .unwrap()
+        .held()
+        .expect("acquired");
     (store, held)
+}
+
+fn keeper<S: LeaseStore>(store: &Arc<S>, worker: &str) -> Keeper {
+    let store: Arc<dyn LeaseStore> = Arc::clone(store) as Arc<dyn LeaseStore>;
+    Keeper::new(Holder::for_tests(&store, worker, FAILOVER))
 }
 
 async fn row(store: &FlakyStore) -> Lease {
@@ -65,15 +72,15 @@ async fn the_token_is_the_counter_that_confirmed_the_acquisition_and_grows_with_
         "it does not move while the owner stays"
     );
     change(&store, LeaseChange::Assign { to: "b".into() }).await;
-    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "b".into(), FAILOVER);
-    let next = keeper.acquire(&"s".into()).await.unwrap().unwrap();
+    let keeper = keeper(&store, "b");
+    let next = keeper.acquire(&"s".into(), true).await.unwrap().held().unwrap();
     assert!(next.fencing_token() > held.fencing_token());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_acquired_only_if_it_is_ours_and_nobody_processes_it() {
     let store = Arc::new(MemoryLeaseStore::new());
-    let keeper = Keeper::new(Arc::clone(&store) as Arc<dyn LeaseStore>, "me".into(), FAILOVER);
+    let keeper = keeper(&store, "me");
     let lease = |key: &str, owner: Option<&str>, processor: Option<&str>| Lease {
         owner: owner.map(Into::into),
         checkpoint_owner: processor.map(Into::into),
@@ -86,12 +93,27 @@ async fn a_lease_is_acquired_only_if_it_is_ours_and_nobody_processes_it() {
         .await
         .unwrap();
     for key in ["other", "unowned", "incoming", "missing"] {
-        assert!(keeper.acquire(&key.into()).await.unwrap().is_none(), "{key}");
+        assert!(
+            keeper.acquire(&key.into(), true).await.unwrap().held().is_none(),
+            "{key}"
+        );
     }
     store.create(&lease("mine", Some("me"), None)).await.unwrap();
-    assert!(keeper.acquire(&"mine".into()).await.unwrap().is_some());
     assert!(
-        keeper.acquire(&"mine".into()).await.unwrap().is_none(),
+        keeper
+            .acquire(&"mine".into(), true)
+            .await
+            .unwrap()
+            .held()
+            .is_some()
+    );
+    assert!(
+        keeper
+            .acquire(&"mine".into(), true)
+            .await
+            .unwrap()
+            .held()
+            .is_none(),
         "held already"
     );
 }
@@ -358,4 +380,25 @@ async fn checkpoints_that_take_the_place_of_renewals_tell_of_the_throughput() {
         let expected = (second >= 4).then_some(4.0);
         assert_eq!(row(&store).await.throughput_kbps, expected, "{second}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_not_valid_after_the_machine_was_suspended_for_the_fail_over_time() {
+    let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
+    let lease = Lease::new("s", Checkpoint::TrimHorizon).owned_by("me".into());
+    assert!(store.create(&lease).await.unwrap());
+    let asleep = Arc::new(Mutex::new(Duration::ZERO));
+    let (start, slept) = (Instant::now(), Arc::clone(&asleep));
+    let env = Environment::seeded(7, || std::time::UNIX_EPOCH)
+        .with_boot_clock(move || Some(start.elapsed() + *slept.lock().unwrap()));
+    let name = (WorkerId::from("me"), ProcessId::of(&"me".into(), "p"));
+    let keeper = Keeper::new(Arc::new(Holder::new(store, name, FAILOVER, env, Seat::here())));
+    let held = keeper.acquire(&"s".into(), true).await.unwrap().held().unwrap();
+    assert!(held.is_valid());
+    *asleep.lock().unwrap() += FAILOVER;
+    assert!(
+        !held.is_valid(),
+        "the clock of programs stood still, that of the others did not"
+    );
+    assert_eq!(loss(held.checkpoint(at("10")).await), LossReason::Expired);
 }

@@ -21,6 +21,8 @@ pub(super) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
 pub(super) const PENDING_STATE: &str = "pendingCheckpointState";
 /// Ours: the Java KCL does not know it.
 pub(super) const READING_SINCE: &str = "readingSince";
+/// Ours, too.
+pub(super) const OWNER_PROCESS: &str = "ownerProcess";
 pub(super) const PARENTS: &str = "parentShardId";
 pub(super) const CHILDREN: &str = "childShardIds";
 pub(super) const STARTING_HASH_KEY: &str = "startingHashKey";
@@ -38,6 +40,9 @@ pub(super) const CLIENT_VERSION_ENTITY: &str = "CLIENT_VERSION_MIGRATION";
 /// When a worker reported, in seconds since the Unix epoch.
 pub(super) const REPORTED_AT: &str = "lut";
 
+/// Which process reported. Ours.
+pub(super) const PROCESS: &str = "process";
+
 pub(super) const LEADER_KEY: &str = "Leader";
 pub(super) const LOCK_OWNER: &str = "ownerName";
 pub(super) const LOCK_DURATION: &str = "leaseDuration";
@@ -50,6 +55,13 @@ pub(super) const LOCK_HEIRS: &str = "heirs";
 pub(super) const CLIENT_VERSION_KEY: &str = "Migration3.0";
 pub(super) const TABLE_MIGRATION_KEY: &str = "TableMigration3.5";
 pub(super) const TABLE_MIGRATION_STATUS: &str = "tm";
+/// Of the row `Migration3.0`, which the Java KCL changes attribute by attribute: what the leases are of. Ours.
+pub(super) const RECORDED_STREAM: &str = "stream";
+pub(super) const RECORDED_CREATION: &str = "streamCreated";
+/// The entity type of Java's notes on streams, which its workers read only on demand: so they mind no kept lease.
+pub(super) const STREAM_ENTITY: &str = "STREAM";
+/// What makes such a row a kept lease, with the key that it had. Ours.
+pub(super) const KEPT_KEY: &str = "keptLeaseKey";
 pub(super) const OWNER_INDEX: &str = "LeaseOwnerToLeaseKeyIndex";
 
 /// One row.

@@ -62,6 +62,10 @@ pub(super) fn encode(lease: &Lease) -> Item {
             .map(|owner| string(owner.as_str())),
     );
     add(
+        OWNER_PROCESS,
+        lease.process.as_ref().map(|process| string(process.as_str())),
+    );
+    add(
         PARENTS,
         Some(&lease.parents).filter(|set| !set.is_empty()).map(strings),
     );
@@ -131,6 +135,7 @@ pub(super) fn decode(item: &Item) -> Result<Lease, String> {
         key: key.into(),
         owner: item.text(LEASE_OWNER)?.map(Into::into),
         checkpoint_owner: item.text(CHECKPOINT_OWNER)?.map(Into::into),
+        process: item.text(OWNER_PROCESS)?.map(Into::into),
         counter: item
             .unsigned(LEASE_COUNTER)?
             .ok_or_else(|| required(LEASE_COUNTER))?,

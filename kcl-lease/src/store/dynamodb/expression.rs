@@ -94,6 +94,7 @@ impl Expression {
             Effect::CheckpointOwner(owner) => {
                 self.set_or_remove(CHECKPOINT_OWNER, owner.map(|owner| string(owner.as_str())));
             }
+            Effect::Process(process) => self.set(OWNER_PROCESS, string(process.as_str())),
             Effect::AddOwnerSwitch => self.add_one(OWNER_SWITCHES),
             Effect::ResetOwnerSwitches => self.set(OWNER_SWITCHES, number(0)),
             Effect::Checkpoint(checkpoint) => {

@@ -4,10 +4,12 @@
 mod attributes;
 mod backups;
 mod codec;
+mod condition;
 mod expression;
 mod failure;
 mod layout;
 mod rows;
+mod streams;
 mod survey;
 mod table;
 
@@ -25,6 +27,7 @@ use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesO
 
 use self::attributes::*;
 use self::codec::Entity;
+use self::condition::{Condition, Term};
 use self::expression::Expression;
 use self::failure::classify;
 use self::layout::{Layout, Migration, Place, Tables};
@@ -33,8 +36,8 @@ use super::{
     ClientVersion, LeaderLock, LeaseChange, LeaseStore, StoreError, StoreErrorKind, TableSnapshot,
     UnreadableRow, WorkerRow, WriteOutcome,
 };
-use crate::ids::{LeaseKey, WorkerId};
-use crate::lease::Lease;
+use crate::ids::{LeaseKey, ProcessId, WorkerId};
+use crate::lease::{Lease, StreamIdentity};
 
 /// A [`LeaseStore`] on one DynamoDB table, or on the three of the Java KCL 3.0 to 3.4 where those exist.
 ///
@@ -118,6 +121,24 @@ impl DynamoDbLeaseStore {
             .key(place.key, string(key))
     }
 
+    /// That a row is there for a worker to write: its own, or none; if a process is named, also no other process's.
+    fn own_row(&self, place: Place<'_>, process: Option<&ProcessId>) -> Condition {
+        let mut condition = Condition::default();
+        if place == self.tables.leases() {
+            condition.any_of(&[
+                Term::Absent(place.key),
+                Term::Equal(ENTITY_TYPE, string(WORKER_ENTITY)),
+            ]);
+        }
+        if let Some(process) = process {
+            condition.any_of(&[
+                Term::Absent(PROCESS),
+                Term::Equal(PROCESS, string(process.as_str())),
+            ]);
+        }
+        condition
+    }
+
     /// Puts an item under a condition; false if the condition did not hold.
     async fn put_if(&self, operation: &'static str, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
         let table = put.get_table_name().clone().unwrap_or_default();
@@ -188,6 +209,16 @@ where
         Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
         Err(error) => Err(classify(operation, table, error)),
     }
+}
+
+fn no_worker(id: &WorkerId) -> String {
+    format!("worker id {id} is the key of a row that is no worker's; choose another id")
+}
+
+/// Whether a worker's row was written by this process, or by none that says so.
+fn is_of(row: &Item, process: Option<&ProcessId>) -> bool {
+    let theirs = row.text(PROCESS).ok().flatten();
+    theirs.is_none() || theirs == process.map(ProcessId::as_str)
 }
 
 fn sort_into(snapshot: &mut TableSnapshot, item: &Item) {
@@ -385,38 +416,72 @@ impl LeaseStore for DynamoDbLeaseStore {
         self.delete_if("releasing the leader lock", delete).await
     }
 
-    async fn report(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+    async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError> {
+        const ANNOUNCING: &str = "announcing the worker";
+        let place = self.tables.own_worker(self.layout().await?);
+        // Relative to the row as it is: a request of an earlier process that arrives late must not take the name back.
+        for _ in 0..3 {
+            let row = self.read_at(ANNOUNCING, place, worker.id.as_str()).await?;
+            let is_a_worker_s =
+                |item: &Item| place != self.tables.leases() || codec::entity(item) == Entity::Worker;
+            if row.as_ref().is_some_and(|item| !is_a_worker_s(item)) {
+                return Err(self.unreadable(ANNOUNCING, no_worker(&worker.id)));
+            }
+            let seen = row.and_then(|item| item.text(PROCESS).ok().flatten().map(ProcessId::from));
+            if seen.is_some() && seen == worker.process {
+                return Ok(());
+            }
+            let mut condition = self.own_row(place, None);
+            condition.any_of(&[match &seen {
+                Some(process) => Term::Equal(PROCESS, string(process.as_str())),
+                None => Term::Absent(PROCESS),
+            }]);
+            let put = self.put(place, worker.id.as_str(), rows::encode_worker(worker));
+            if self.put_if(ANNOUNCING, condition.on_put(put)).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            ANNOUNCING,
+            self.table(),
+            format!(
+                "other processes are being started under the worker id {}",
+                worker.id
+            ),
+        ))
+    }
+
+    async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError> {
         const REPORTING: &str = "reporting the worker";
         let place = self.tables.own_worker(self.layout().await?);
         let put = self.put(place, worker.id.as_str(), rows::encode_worker(worker));
-        if place != self.tables.leases() {
-            return self.put_if(REPORTING, put).await.map(|_| ());
+        let condition = self.own_row(place, worker.process.as_ref());
+        if self.put_if(REPORTING, condition.on_put(put)).await? {
+            return Ok(true);
         }
-        let put = put
-            .condition_expression("attribute_not_exists(#key) OR #entity = :worker")
-            .expression_attribute_names("#key", LEASE_KEY)
-            .expression_attribute_names("#entity", ENTITY_TYPE)
-            .expression_attribute_values(":worker", string(WORKER_ENTITY));
-        if self.put_if(REPORTING, put).await? {
-            return Ok(());
+        // A refusal may follow a first sending that was applied.
+        let row = self.read_at(REPORTING, place, worker.id.as_str()).await?;
+        match row {
+            Some(item) if place == self.tables.leases() && codec::entity(&item) != Entity::Worker => {
+                Err(self.unreadable(REPORTING, no_worker(&worker.id)))
+            }
+            row => Ok(row.is_none_or(|row| is_of(&row, worker.process.as_ref()))),
         }
-        let problem = format!(
-            "worker id {} is the key of a row that is no worker's; choose another id",
-            worker.id
-        );
-        Err(self.unreadable(REPORTING, problem))
     }
 
-    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+    async fn retire(&self, worker: &WorkerId, process: &ProcessId) -> Result<bool, StoreError> {
+        const RETIRING: &str = "retiring the worker";
         let place = self.tables.own_worker(self.layout().await?);
-        let mut delete = self.delete_row(place, worker.as_str());
-        if place == self.tables.leases() {
-            delete = delete
-                .condition_expression("#entity = :worker")
-                .expression_attribute_names("#entity", ENTITY_TYPE)
-                .expression_attribute_values(":worker", string(WORKER_ENTITY));
+        let delete = self.delete_row(place, worker.as_str());
+        let condition = self.own_row(place, Some(process));
+        if self.delete_if(RETIRING, condition.on_delete(delete)).await? {
+            return Ok(true);
         }
-        self.delete_if("retiring the worker", delete).await.map(|_| ())
+        let row = self.read_at(RETIRING, place, worker.as_str()).await?;
+        let theirs =
+            row.filter(|item| place != self.tables.leases() || codec::entity(item) == Entity::Worker);
+        Ok(theirs.is_none_or(|row| is_of(&row, Some(process))))
     }
 
     async fn forget(&self, seen: &WorkerRow) -> Result<bool, StoreError> {
@@ -467,5 +532,25 @@ impl LeaseStore for DynamoDbLeaseStore {
             }
         }
         Ok(ours.clone())
+    }
+
+    async fn stream(&self) -> Result<Option<StreamIdentity>, StoreError> {
+        self.recorded_stream().await
+    }
+
+    async fn record_stream(
+        &self,
+        seen: Option<&StreamIdentity>,
+        stream: &StreamIdentity,
+    ) -> Result<bool, StoreError> {
+        self.write_stream(seen, stream).await
+    }
+
+    async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError> {
+        self.keep(seen, stream).await
+    }
+
+    async fn kept(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
+        self.kept_leases().await
     }
 }

@@ -18,6 +18,7 @@ const SUPPORT_CODE: &str = "sup";
 const SUPPORT_CODE_AT: &str = "slu";
 const REPORT_PERIOD: &str = "reportPeriodMillis";
 const REPORT_NUMBER: &str = "reportNumber";
+const FAILOVER_TIME: &str = "failoverTimeMillis";
 
 const VERSION: &str = "cv";
 const MODIFIED_BY: &str = "mb";
@@ -132,6 +133,12 @@ pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
         item.insert(REPORT_PERIOD.into(), number(period.as_millis()));
         item.insert(REPORT_NUMBER.into(), number(worker.report_number));
     }
+    if let Some(time) = worker.failover_time {
+        item.insert(FAILOVER_TIME.into(), number(time.as_millis()));
+    }
+    if let Some(process) = &worker.process {
+        item.insert(PROCESS.into(), string(process.as_str()));
+    }
     item
 }
 
@@ -143,6 +150,8 @@ pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String>
     Ok(WorkerRow {
         id: id.into(),
         reported_at,
+        process: item.text(PROCESS)?.map(Into::into),
+        failover_time: item.unsigned(FAILOVER_TIME)?.map(Duration::from_millis),
         report_number: item.unsigned(REPORT_NUMBER)?.unwrap_or(0),
         report_period: item.unsigned(REPORT_PERIOD)?.map(Duration::from_millis),
         metrics: decode_metrics(item),
@@ -254,8 +263,8 @@ mod tests {
         );
 
         let worker = WorkerRow {
-            id: "w1".into(),
-            reported_at: 1_795_221_439,
+            process: Some("p1".into()),
+            failover_time: Some(Duration::from_secs(10)),
             report_number: 12,
             report_period: Some(Duration::from_millis(3333)),
             metrics: BTreeMap::from([(
@@ -265,6 +274,7 @@ mod tests {
                     max_utilization: 80.0,
                 },
             )]),
+            ..WorkerRow::new("w1", 1_795_221_439)
         };
         let mut item = encode_worker(&worker);
         item.insert(WORKER_KEY.into(), string("w1"));
@@ -302,10 +312,6 @@ mod tests {
     #[test]
     fn metrics_are_written_as_the_java_kcl_writes_them() {
         let row = WorkerRow {
-            id: "w".into(),
-            reported_at: 1,
-            report_number: 0,
-            report_period: None,
             metrics: BTreeMap::from([(
                 WorkerMetric::CPU.to_owned(),
                 WorkerMetric {
@@ -313,6 +319,7 @@ mod tests {
                     max_utilization: 80.0,
                 },
             )]),
+            ..WorkerRow::new("w", 1)
         };
         let item = encode_worker(&row);
         assert_eq!(item["sts"], lists(&[("C", &["31.25", "0.333333", "0", "-1"])]));

@@ -1,6 +1,7 @@
 //! GetShardIterator, GetRecords.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,12 +160,27 @@ impl Kinesis {
 
     /// Reads records from a place in a shard.
     pub(crate) fn get_records(&self, request: GetRecordsRequest) -> Result<GetRecordsResponse, ApiError> {
+        self.read(request, None)
+    }
+
+    /// As the service answers now and then: without records although there are some, or with a lag although there are none.
+    /// The end of a shard is told all the same.
+    pub(crate) fn get_no_records(
+        &self,
+        request: GetRecordsRequest,
+        behind: Duration,
+    ) -> Result<GetRecordsResponse, ApiError> {
+        let behind = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX);
+        self.read(request, Some(behind))
+    }
+
+    fn read(&self, request: GetRecordsRequest, empty: Option<u64>) -> Result<GetRecordsResponse, ApiError> {
         let token = check::required(request.shard_iterator, "shardIterator")?;
         check::length(&token, 1..=512, "shardIterator")?;
         let records = request.limit.unwrap_or(i64::from(MOST_RECORDS));
         let records = check::in_range(records, 1..=MOST_RECORDS, "limit")? as usize;
         let limit = ReadLimit {
-            records,
+            records: if empty.is_some() { 0 } else { records },
             bytes: MOST_BYTES,
         };
         let (records, next, millis_behind_latest, children) = self.with_engine(|engine, now| {
@@ -180,8 +196,11 @@ impl Kinesis {
         Ok(GetRecordsResponse {
             records: records.into_iter().map(RecordDescription::from).collect(),
             child_shards: next.is_none().then_some(children),
+            millis_behind_latest: match empty {
+                Some(behind) if next.is_some() => behind,
+                _ => millis_behind_latest,
+            },
             next_shard_iterator: next,
-            millis_behind_latest,
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Leases whose rows an operator deleted or gave away: whoever held one, or waited to begin with it, learns of that only later.
+//! Leases whose rows an operator deleted or gave away, or whose owner's name was given to a second process: whoever held one, or
+//! waited to begin with it, learns of that only later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,6 +33,12 @@ impl Tampered {
             What::RowDeletedByHand { shard } => {
                 self.rows.insert(shard.clone(), event.at);
                 self.edited.remove(shard);
+            }
+            What::NameTaken { shards, .. } => {
+                for shard in shards {
+                    self.rows.insert(shard.clone(), event.at);
+                    self.edited.insert(shard.clone());
+                }
             }
             What::RowEditedByHand { shard, edit, .. } if edit.is_about_the_owner() => {
                 self.rows.insert(shard.clone(), event.at);

@@ -7,6 +7,9 @@ use crate::history::{Event, Name, What};
 
 pub(super) const DEAR: &str = "a worker sends no more requests to DynamoDB than its work takes";
 
+/// Joining takes about as many requests as so many leases that change hands.
+const JOINING: u64 = 2;
+
 /// What one worker did since it was last counted.
 #[derive(Debug, Default)]
 struct Work {
@@ -77,6 +80,8 @@ impl Rule for Cost {
         match &event.what {
             What::Started { id } => {
                 self.ids.insert(event.who.clone(), id.clone());
+                // Whoever joins looks at the tables, their rows, and its own.
+                self.work.entry(event.who.clone()).or_default().changes += JOINING;
             }
             What::Row { shard, row } => {
                 let Some(owner) = row.actual_owner() else {

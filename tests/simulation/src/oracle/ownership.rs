@@ -45,6 +45,11 @@ impl Rule for Owners {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         self.tampered.see(event);
         match &event.what {
+            What::NameTaken { shards, .. } => {
+                let held = self.known.iter().filter(|(_, of)| shards.contains(&of.shard));
+                self.orphans.extend(held.cloned());
+                None
+            }
             What::Initialized { of } if self.tampered.is_recent(&of.shard, event.at) => {
                 self.orphans.insert((event.who.clone(), of.clone()));
                 None
@@ -222,6 +227,10 @@ impl Rule for Overlaps {
         match &event.what {
             What::Started { id } => {
                 self.ids.insert(event.who.clone(), id.clone());
+            }
+            What::NameTaken { shards, .. } => {
+                let held = self.known.iter().filter(|(_, of)| shards.contains(&of.shard));
+                self.orphans.extend(held.cloned());
             }
             What::Stopping { id } => {
                 self.stopping.insert(id.clone(), event.at);

@@ -99,6 +99,23 @@ impl Director {
         self.handles().insert(id.to_owned(), handle);
     }
 
+    /// Starts a worker with a fail-over time of its own.
+    pub fn start_with(&self, id: &str, failover: Duration) {
+        let handle = self.fleet.start_with(id, failover);
+        self.handles().insert(id.to_owned(), handle);
+    }
+
+    /// Starts another process of a worker that lives. What its status says is the first one's.
+    pub fn start_twin(&self, id: &str) {
+        let shards = self.leases_of(id);
+        self.note(What::NameTaken {
+            id: id.to_owned(),
+            shards,
+        });
+        let handle = self.fleet.start_twin(id);
+        self.handles().insert(format!("{id}'"), handle);
+    }
+
     /// Tells a worker to stop; it does so meanwhile.
     pub fn stop(&self, id: &str) {
         if let Some(member) = self.fleet.take(id) {

@@ -3,6 +3,7 @@
 //!
 //! The seed still makes the ids, the jitter and the records. What happens is judged by the same rules, and ends in the same way.
 
+mod deploying;
 mod director;
 mod handing_over;
 mod lagging;
@@ -40,6 +41,9 @@ pub const ALL: &[Script] = &[
     leaving::LOST_WHILE_LEAVING,
     leaving::LATE_HAND_OFF,
     leaving::SUCCESSOR_LEAVES,
+    deploying::NAMESAKES,
+    deploying::TWO_FAILOVER_TIMES,
+    deploying::STOPPED_AFTER_A_KILL,
     handing_over::TO_WHO_LEFT,
     handing_over::NOT_BEGUN,
     handing_over::PERHAPS_NOT_BEGUN,

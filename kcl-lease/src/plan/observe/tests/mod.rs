@@ -2,6 +2,7 @@
 
 mod claims;
 mod expiry;
+mod failover_times;
 mod hand_offs;
 mod history;
 mod java;
@@ -34,11 +35,8 @@ fn lease(key: &str, owner: &str, counter: u64) -> Lease {
 fn worker(id: &str, reported_at: u64) -> WorkerRow {
     let report_period = Some(Duration::from_secs(3));
     WorkerRow {
-        id: id.into(),
-        reported_at,
-        report_number: 0,
         report_period,
-        metrics: BTreeMap::new(),
+        ..WorkerRow::new(id, reported_at)
     }
 }
 

@@ -20,4 +20,5 @@ fn a_worker_that_asks_more_than_its_work_takes_is_found() {
     assert_eq!(judged(100, 0, 0), [cost::DEAR]);
     assert_eq!(judged(100, 10, 0), [""; 0]);
     assert_eq!(judged(100, 0, 10), [""; 0]);
+    assert_eq!(judged(85, 0, 0), [""; 0], "it has just joined");
 }

@@ -1,0 +1,143 @@
+//! Which records of an answer are new. Pure.
+
+use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
+
+use crate::record::Record;
+
+/// How far a shard's records are processed, or on their way to be.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    done: Option<ExtendedSequenceNumber>,
+    /// The position is a checkpoint's: it may lie inside the record that it names.
+    may_lie_inside: bool,
+    /// The last record that was left out, until it is taken.
+    front: Option<Record>,
+}
+
+impl Progress {
+    /// Everything up to a checkpoint is done.
+    pub(crate) fn behind(checkpoint: &Checkpoint) -> Self {
+        match checkpoint {
+            Checkpoint::At(position) => Self {
+                done: Some(position.clone()),
+                may_lie_inside: true,
+                front: None,
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// The last record that is done, or of which a part is.
+    pub(crate) fn done(&self) -> Option<&ExtendedSequenceNumber> {
+        self.done.as_ref()
+    }
+
+    /// The record in front of the new ones, if an answer held it and it is small enough to be kept.
+    pub(crate) fn take_front(&mut self) -> Option<Record> {
+        self.front.take()
+    }
+
+    /// Leaves the new ones of an answer's records, and goes on to their end.
+    ///
+    /// A record that the checkpoint covers in part is new as a whole: it is not taken apart. Its position is never less
+    /// than the checkpoint, so that it can be checkpointed in its turn.
+    pub(crate) fn advance(&mut self, records: &mut Vec<Record>) {
+        let Some(last) = records.last().map(|record| record.position().clone()) else {
+            return;
+        };
+        let mut reached = last;
+        if let Some(done) = self.done.take() {
+            // In the shard's order, so what is done comes first.
+            let mut old = records.partition_point(|record| record.position().sequence <= done.sequence);
+            if let Some(named) = old.checked_sub(1).and_then(|index| records.get_mut(index))
+                && self.may_lie_inside
+                && named.position().sequence == done.sequence
+                && named.sub_sequence_number() != done.sub_sequence
+            {
+                old -= 1;
+                named.raise_sub_sequence(done.sub_sequence);
+            }
+            let front = records.drain(..old).next_back();
+            self.front = front.filter(Record::is_small).or(self.front.take());
+            self.may_lie_inside &= reached.sequence < done.sequence;
+            reached = records.last().map_or(reached, |record| record.position().clone());
+            reached = reached.max(done);
+        }
+        self.done = Some(reached);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{aggregate, record};
+
+    fn behind(sequence: u64, sub: u64) -> Progress {
+        Progress::behind(&Checkpoint::parse(sequence.to_string(), sub).expect("valid"))
+    }
+
+    fn new_of(progress: &mut Progress, mut records: Vec<Record>) -> Vec<String> {
+        progress.advance(&mut records);
+        records
+            .iter()
+            .map(|record| record.position().to_string())
+            .collect()
+    }
+
+    #[test]
+    fn what_a_checkpoint_covers_is_left_out() {
+        let mut progress = behind(2, 0);
+        let new = new_of(&mut progress, vec![record(1), record(2), record(3), record(4)]);
+        assert_eq!(new, ["3", "4"]);
+        assert_eq!(new_of(&mut progress, vec![record(4), record(5)]), ["5"]);
+    }
+
+    #[test]
+    fn without_a_checkpoint_everything_is_new_once() {
+        for start in [
+            Checkpoint::TrimHorizon,
+            Checkpoint::Latest,
+            Checkpoint::AtTimestamp,
+        ] {
+            let mut progress = Progress::behind(&start);
+            assert_eq!(new_of(&mut progress, vec![record(1), record(2)]), ["1", "2"]);
+            assert_eq!(new_of(&mut progress, vec![record(2), record(3)]), ["3"]);
+        }
+    }
+
+    #[test]
+    fn an_aggregate_is_delivered_again_until_its_last_user_record_is_checkpointed() {
+        let answer = || vec![aggregate(7), record(8)];
+        for (sub, expected) in [(0, &["7:2", "8"][..]), (1, &["7:2", "8"]), (2, &["8"])] {
+            assert_eq!(
+                new_of(&mut behind(7, sub), answer()),
+                expected,
+                "sub-sequence {sub}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_that_somebody_else_took_apart_is_delivered_whole_and_can_be_checkpointed() {
+        let mut progress = behind(7, 5);
+        assert_eq!(new_of(&mut progress, vec![record(6), record(7)]), ["7:5"]);
+        assert_eq!(
+            new_of(&mut progress, vec![record(7), record(8)]),
+            ["8"],
+            "and only once"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_between_records_covers_those_before_it() {
+        let mut progress = behind(7, 1);
+        assert_eq!(new_of(&mut progress, vec![record(6), record(9)]), ["9"]);
+        let mut progress = behind(7, 1);
+        assert_eq!(new_of(&mut progress, vec![record(5), record(6)]), [""; 0]);
+        assert_eq!(
+            new_of(&mut progress, vec![record(7)]),
+            ["7:1"],
+            "it comes with the next answer"
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! Whether the leases are of the stream that this worker reads.
+//!
+//! A lease names its shard by a number that every stream has, so the leases of one stream look like those of another. What
+//! tells them apart is recorded in the table: the stream's name and when it was created. Where that is not recorded yet
+//! (a table of Java workers), or the service does not tell it, the leases themselves may show it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_lease::{Checkpoint, JoinError, Lease, LeaseStore, StoreError, StoreErrorKind, StreamIdentity};
+
+use tokio::time::{sleep, timeout};
+
+use super::graph::ShardGraph;
+use super::listing::StreamClient;
+use crate::aws::{CallError, ErrorClass};
+use crate::config::{OtherStream, ShardId};
+use crate::error::Error;
+use crate::retry::Retry;
+
+/// The leases are of another stream than the one that is read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the application's leases are of another stream than {ours}: {evidence}. Nothing was written. Start the worker on the \
+     stream that its application was made for, give it another application name, or let on_other_stream set the leases aside \
+     and begin this stream anew"
+)]
+pub(crate) struct LeasesOfAnother {
+    pub(crate) ours: String,
+    pub(crate) evidence: String,
+}
+
+impl LeasesOfAnother {
+    /// The stream that the leases were made for is gone, and another one has its name.
+    pub(crate) fn gone(was: &StreamIdentity, now: &StreamIdentity) -> Self {
+        Self {
+            ours: now.to_string(),
+            evidence: format!("they were made for {was}, which is gone"),
+        }
+    }
+}
+
+impl From<LeasesOfAnother> for Error {
+    fn from(leases: LeasesOfAnother) -> Self {
+        Self::OtherStream(leases.to_string())
+    }
+}
+
+/// A lease that others change faster than this is not set aside.
+const MAX_ATTEMPTS: usize = 4;
+/// A start waits no longer for the stream's description.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was recorded, against what is read.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// They are the same, and everything is recorded.
+    Same,
+    /// They may be the same; the leases have to be looked at.
+    Unproven,
+    /// They are not.
+    Other(String),
+}
+
+fn compare(recorded: Option<&StreamIdentity>, ours: &StreamIdentity) -> Verdict {
+    match recorded {
+        None => Verdict::Unproven,
+        Some(recorded) if !recorded.may_be(ours) => Verdict::Other(format!("they were made for {recorded}")),
+        Some(recorded) if recorded.created_at.is_none() || ours.created_at.is_none() => Verdict::Unproven,
+        Some(_) => Verdict::Same,
+    }
+}
+
+/// What shows that leases are not of the listed stream; `None` if they may be.
+///
+/// A stream counts its shards as they are opened, and each sequence number begins with the time at which its shard was
+/// opened. So a lease of a shard with a greater number than any that is listed, and a checkpoint before the beginning of its
+/// shard or behind its end, are of another stream.
+pub(crate) fn contradiction(leases: &[Lease], graph: &ShardGraph) -> Option<String> {
+    leases.iter().find_map(|lease| {
+        let id = ShardId::from(&lease.key);
+        if graph.is_foreign(&id) {
+            return Some(format!(
+                "there is a lease of {id}, and the stream never had so many shards"
+            ));
+        }
+        let shard = graph.get(&id)?;
+        match &lease.checkpoint {
+            Checkpoint::At(at) if !shard.may_hold(&at.sequence) => Some(format!(
+                "the checkpoint {} of {id} does not lie in that shard, which begins at {}",
+                at.sequence, shard.starts_at
+            )),
+            _ => None,
+        }
+    })
+}
+
+/// Knows the stream that a worker reads, and sees to it that the leases are of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recognition {
+    pub(crate) client: StreamClient,
+    pub(crate) policy: OtherStream,
+}
+
+impl Recognition {
+    /// Who the stream is. What the service does not tell, or does not let this worker know, stays unknown.
+    pub(crate) async fn identity(&self) -> Result<StreamIdentity, CallError> {
+        let created_at = match self.client.created_at().await {
+            Ok(created_at) => created_at,
+            Err(error)
+                if matches!(
+                    error.class,
+                    ErrorClass::AccessDenied | ErrorClass::InvalidArgument
+                ) =>
+            {
+                tracing::debug!(%error, "when the stream was created is not known");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(StreamIdentity {
+            name: self.client.stream().name().to_owned(),
+            created_at,
+        })
+    }
+
+    /// As [`identity`](Self::identity), for a start, which goes on without it when the service does not answer. (Its limit is 20
+    /// descriptions a second for an account, and many workers may start together.)
+    pub(crate) async fn identity_at_start(&self, mut pauses: Retry) -> StreamIdentity {
+        let asking = async {
+            loop {
+                match self.identity().await {
+                    Ok(identity) => return identity,
+                    Err(error) => tracing::debug!(%error, "when the stream was created is not known yet"),
+                }
+                sleep(pauses.pause()).await;
+            }
+        };
+        let unknown = || StreamIdentity {
+            name: self.client.stream().name().to_owned(),
+            created_at: None,
+        };
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| unknown())
+    }
+
+    /// Decides whether a worker that reads the stream `ours` joins those whose leases are in `store`; the stream to record.
+    pub(crate) async fn admit(
+        &self,
+        ours: &StreamIdentity,
+        store: Arc<dyn LeaseStore>,
+        recorded: Option<StreamIdentity>,
+    ) -> Result<Option<StreamIdentity>, JoinError> {
+        let evidence = match compare(recorded.as_ref(), ours) {
+            Verdict::Same => return Ok(None),
+            Verdict::Other(evidence) => Some(evidence),
+            Verdict::Unproven => match self.examine(&*store).await? {
+                Examined::Contradicted(evidence) => Some(evidence),
+                Examined::Consistent => None,
+                Examined::NotAtAll => return Ok(None),
+            },
+        };
+        let Some(evidence) = evidence else {
+            let is_news =
+                recorded.is_none_or(|recorded| recorded.created_at.is_none() && ours.created_at.is_some());
+            return Ok(is_news.then(|| ours.clone()));
+        };
+        let refusal = LeasesOfAnother {
+            ours: ours.to_string(),
+            evidence,
+        };
+        if self.policy == OtherStream::Refuse {
+            return Err(JoinError::Refused(Box::new(refusal)));
+        }
+        tracing::warn!(evidence = refusal.evidence, stream = %ours, "the leases are of another stream; they are set aside");
+        let unknown = StreamIdentity {
+            name: "unknown".to_owned(),
+            created_at: None,
+        };
+        set_aside(&*store, recorded.as_ref().unwrap_or(&unknown)).await?;
+        Ok(Some(ours.clone()))
+    }
+
+    /// Lays the leases beside the stream. Where the stream cannot be listed nothing is known; no shard can be read then either.
+    async fn examine(&self, store: &dyn LeaseStore) -> Result<Examined, StoreError> {
+        let leases = store.scan().await?.leases;
+        if leases.is_empty() {
+            return Ok(Examined::Consistent);
+        }
+        Ok(match timeout(PATIENCE, self.client.list_shards(None)).await {
+            Ok(Ok(graph)) => {
+                contradiction(&leases, &graph).map_or(Examined::Consistent, Examined::Contradicted)
+            }
+            Ok(Err(_)) | Err(_) => Examined::NotAtAll,
+        })
+    }
+}
+
+/// What the leases show about the stream that they are of.
+enum Examined {
+    Consistent,
+    Contradicted(String),
+    NotAtAll,
+}
+
+async fn set_aside(store: &dyn LeaseStore, stream: &StreamIdentity) -> Result<(), StoreError> {
+    for lease in store.scan().await?.leases {
+        let mut row = Some(lease);
+        let mut attempts = 0;
+        while let Some(lease) = row {
+            if store.set_aside(&lease, stream).await? {
+                break;
+            }
+            attempts += 1;
+            if attempts >= MAX_ATTEMPTS {
+                let problem = format!("row {} is written to by a worker all the time", lease.key);
+                let kind = StoreErrorKind::Unavailable;
+                return Err(StoreError::new(kind, "setting a lease aside", "", problem));
+            }
+            row = store.get(&lease.key).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::tests::{documented_example, id};
+    use super::*;
+
+    fn stream(name: &str, created_at: Option<u64>) -> StreamIdentity {
+        StreamIdentity {
+            name: name.to_owned(),
+            created_at,
+        }
+    }
+
+    #[test]
+    fn streams_are_told_apart_by_name_and_by_creation() {
+        let ours = stream("clicks", Some(100));
+        assert_eq!(compare(Some(&ours), &ours), Verdict::Same);
+        for other in [
+            stream("clicks", Some(99)),
+            stream("orders", Some(100)),
+            stream("orders", None),
+        ] {
+            assert!(
+                matches!(compare(Some(&other), &ours), Verdict::Other(_)),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_proves_nothing() {
+        let ours = stream("clicks", Some(100));
+        assert_eq!(compare(None, &ours), Verdict::Unproven);
+        assert_eq!(compare(Some(&stream("clicks", None)), &ours), Verdict::Unproven);
+        assert_eq!(compare(Some(&ours), &stream("clicks", None)), Verdict::Unproven);
+    }
+
+    fn lease(number: u32, checkpoint: &str) -> Lease {
+        let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
+        Lease::new(id(number).lease_key(), checkpoint)
+    }
+
+    #[test]
+    fn leases_of_a_larger_stream_and_checkpoints_of_another_time_show_it() {
+        let graph = documented_example();
+        let seen = |leases: &[Lease]| contradiction(leases, &graph);
+        let beyond = graph.iter().count() as u32 + 7;
+        assert!(seen(&[lease(beyond, "TRIM_HORIZON")]).is_some_and(|text| text.contains("so many shards")));
+        let shard = graph.get(&id(6)).expect("listed");
+        assert_eq!(
+            seen(&[lease(6, shard.starts_at.as_str()), lease(7, "LATEST")]),
+            None
+        );
+        assert!(seen(&[lease(6, "1")]).is_some_and(|text| text.contains("does not lie in that shard")));
+        assert_eq!(seen(&[]), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! The leases are of another stream: the application was started on the wrong one, or the stream was deleted and made anew.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::types::StreamStatus;
+use kcl_core::{Error, OtherStream, WorkerBuilder};
+use kcl_lease::{Lease, LeaseStore, StreamIdentity};
+use kcl_tests::{Behaviour, World, WorldOptions};
+use tokio::time::sleep;
+
+async fn world(shards: i32) -> World {
+    World::new(WorldOptions {
+        shards,
+        is_policed: false,
+        ..WorldOptions::default()
+    })
+    .await
+}
+
+/// A world whose application has processed and checkpointed records of each shard, and stopped.
+async fn with_progress(shards: i32) -> World {
+    let world = world(shards).await;
+    let worker = world.start("w1");
+    world.put(80, 800).await;
+    world.until_checkpointed(Duration::from_secs(20)).await;
+    worker.stop().await;
+    world
+}
+
+async fn make_stream(world: &World, name: &str, shards: i32) {
+    let creation = world.kinesis.create_stream().stream_name(name);
+    creation.shard_count(shards).send().await.unwrap();
+    loop {
+        let summary = world.kinesis.describe_stream_summary().stream_name(name);
+        let described = summary.send().await.unwrap().stream_description_summary.unwrap();
+        if *described.stream_status() == StreamStatus::Active {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Deletes the world's stream and makes another one under its name.
+async fn make_anew(world: &World, shards: i32) {
+    // Creation is told in whole seconds; at the service a stream takes longer than that to go and to come.
+    sleep(Duration::from_secs(5)).await;
+    let deletion = world.kinesis.delete_stream().stream_name("clicks");
+    deletion.send().await.unwrap();
+    let is_there = async || {
+        let summary = world.kinesis.describe_stream_summary().stream_name("clicks");
+        summary.send().await.is_ok()
+    };
+    while is_there().await {
+        sleep(Duration::from_secs(1)).await;
+    }
+    world.ledger.forget_puts();
+    make_stream(world, "clicks", shards).await;
+}
+
+fn anew(builder: WorkerBuilder) -> WorkerBuilder {
+    builder.on_other_stream(OtherStream::BeginAnew)
+}
+
+/// What a worker of the application says that is to read another stream.
+async fn refusal(world: &World, builder: WorkerBuilder) -> String {
+    match world.run("w2", builder).ended().await {
+        Err(error @ Error::OtherStream(_)) => error.to_string(),
+        other => panic!("it is not refused: {other:?}"),
+    }
+}
+
+fn reading(world: &World, stream: &str) -> WorkerBuilder {
+    let ledger = world.ledger.clone();
+    kcl_core::Worker::builder("app", stream, move |shard: &kcl_core::ShardContext| {
+        kcl_tests::LedgerProcessor::new(ledger.clone(), Behaviour::default(), "w2", shard)
+    })
+    .aws_config(&world.aws("w2"))
+    .worker_id("w2")
+    .environment(world.environment(7))
+}
+
+fn progress(leases: &[Lease]) -> Vec<(String, String)> {
+    let line = |lease: &Lease| (lease.key.to_string(), lease.checkpoint.to_string());
+    leases.iter().map(line).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_on_a_wrong_smaller_stream_is_refused_and_its_checkpoints_stay() {
+    let world = with_progress(8).await;
+    let before = world.store().scan().await.unwrap();
+    make_stream(&world, "small", 2).await;
+    let text = refusal(&world, reading(&world, "small")).await;
+    assert!(
+        text.contains("they were made for clicks") && text.contains("small"),
+        "{text}"
+    );
+    sleep(Duration::from_secs(300)).await;
+    let after = world.store().scan().await.unwrap();
+    assert_eq!((before.leases, before.workers), (after.leases, after.workers));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_the_leases_themselves_show_that_they_are_of_a_larger_stream() {
+    let world = world(2).await;
+    let store = world.store();
+    store.prepare().await.unwrap();
+    let java = kcl_lease::ClientVersion {
+        version: kcl_lease::ClientVersion::CURRENT.to_owned(),
+        modified_by: "java".to_owned(),
+        modified_at: 1,
+    };
+    store.agree_on_version(&java).await.unwrap();
+    let lease = |number: u32| {
+        Lease::new(
+            format!("shardId-{number:012}"),
+            kcl_lease::Checkpoint::parse("77", 0).unwrap(),
+        )
+    };
+    for number in 0..8 {
+        store.create(&lease(number)).await.unwrap();
+    }
+    let text = refusal(&world, reading(&world, "clicks")).await;
+    assert!(text.contains("another stream than clicks"), "{text}");
+    assert_eq!(progress(&world.leases().await).len(), 8);
+    assert!(
+        world.store().stream().await.unwrap().is_none(),
+        "nothing was written"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_made_anew_while_nobody_ran_is_refused() {
+    let world = with_progress(2).await;
+    let before = progress(&world.leases().await);
+    make_anew(&world, 4).await;
+    let text = refusal(&world, reading(&world, "clicks")).await;
+    assert!(text.contains("Nothing was written"), "{text}");
+    assert_eq!(progress(&world.leases().await), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_from_its_beginning_by_choice_and_the_old_leases_are_kept() {
+    let world = with_progress(2).await;
+    let before = progress(&world.leases().await);
+    let was = world.store().stream().await.unwrap().unwrap();
+    make_anew(&world, 4).await;
+    world.put(60, 600).await;
+    let delivered = world.ledger.unique();
+    let worker = world.run("w2", anew(reading(&world, "clicks")));
+    world
+        .until(
+            Duration::from_secs(30),
+            || (world.ledger.deliveries().len() >= delivered + 600).then_some(()),
+            || format!("{:?}", worker.handle.status()),
+        )
+        .await;
+    let (of, kept): (Vec<StreamIdentity>, Vec<Lease>) =
+        world.store().kept().await.unwrap().into_iter().unzip();
+    assert_eq!(progress(&kept), before);
+    assert!(of.iter().all(|of| *of == was));
+    assert_ne!(world.store().stream().await.unwrap().unwrap(), was);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_runs_notices_and_ends_with_an_error() {
+    let world = world(2).await;
+    let worker = world.start("w1");
+    world.put(80, 800).await;
+    world.until_checkpointed(Duration::from_secs(20)).await;
+    let before = progress(&world.leases().await);
+    make_anew(&world, 4).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), worker.ended());
+    match ended.await.expect("it ends") {
+        Err(error @ Error::OtherStream(_)) => {
+            assert!(error.to_string().contains("which is gone"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        progress(&world.leases().await),
+        before,
+        "nothing ended, nothing deleted"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_runs_begins_anew_by_choice() {
+    let world = world(2).await;
+    let workers: Vec<_> = ["w1", "w2"]
+        .map(|name| world.run(name, anew(world.builder(name, Behaviour::default()))))
+        .into();
+    world.put(80, 800).await;
+    world.until_checkpointed(Duration::from_secs(20)).await;
+    make_anew(&world, 4).await;
+    let delivered = world.ledger.deliveries().len();
+    world.put(60, 600).await;
+    world
+        .until(
+            Duration::from_secs(120),
+            || (world.ledger.deliveries().len() >= delivered + 600).then_some(()),
+            || {
+                let statuses: Vec<_> = workers.iter().map(|worker| worker.handle.status()).collect();
+                format!(
+                    "{} delivered, {statuses:?}",
+                    world.ledger.deliveries().len() - delivered
+                )
+            },
+        )
+        .await;
+    assert_eq!(world.leases().await.len(), 4);
+    for worker in workers {
+        worker.stop().await;
+    }
+}
