@@ -23,9 +23,11 @@ use crate::record::RecordBatch;
 /// An `Err` or a panic never skips records: the same call is repeated, with growing pauses, until it succeeds, the
 /// lease is lost, or the worker stops (see [`FailurePolicy`](crate::FailurePolicy) for other choices).
 ///
-/// A call is never cancelled, not even when the lease was lost meanwhile; checkpoints fail with
-/// [`CheckpointError::LeaseLost`](crate::CheckpointError::LeaseLost) from then on, and
-/// [`Checkpointer::is_lease_valid`] turns false. Only dropping the worker's future ends a call midway.
+/// A call is not cancelled, neither when the lease was lost meanwhile nor when the worker stops: a call that outlasts a hand-off
+/// or a stop goes on without the lease, until it returns or the runtime ends, as it does when `main` returns. Checkpoints fail
+/// with [`CheckpointError::LeaseLost`](crate::CheckpointError::LeaseLost) from then on, and [`Checkpointer::is_lease_valid`] turns
+/// false. Only dropping the future of a `run` method, or a second signal to
+/// [`run_until_signal`](crate::Worker::run_until_signal), ends a call midway.
 #[async_trait]
 pub trait RecordProcessor: Send + 'static {
     /// Called before the first batch. `shard` says where reading starts, and which checkpoint was prepared but not

@@ -100,6 +100,11 @@ impl Record {
         })
     }
 
+    /// Whether it may be kept beside the bytes that are counted, one for each shard.
+    pub(crate) fn is_small(&self) -> bool {
+        self.weight() <= 64 << 10
+    }
+
     /// What the record costs in memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
         self.size() + OVERHEAD
@@ -142,6 +147,8 @@ pub struct RecordBatch {
     is_last: bool,
     received_at: SystemTime,
     gap: Option<Gap>,
+    /// The record in front of these, if it was read with them.
+    front: Option<Record>,
 }
 
 /// Records may be missing between two places of a shard: Kinesis trimmed them, as the stream's retention period says,
@@ -171,7 +178,19 @@ impl RecordBatch {
             is_last,
             received_at,
             gap: None,
+            front: None,
         }
+    }
+
+    /// The same, with the record in front if that is small enough to be kept.
+    pub(crate) fn after(mut self, front: Option<Record>) -> Self {
+        self.front = front.filter(Record::is_small);
+        self
+    }
+
+    /// The record in front of these, if it was read with them: it was processed before.
+    pub(crate) fn front(&self) -> Option<&Record> {
+        self.front.as_ref()
     }
 
     pub(crate) fn behind(mut self, gap: Option<Gap>) -> Self {

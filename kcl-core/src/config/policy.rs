@@ -23,13 +23,13 @@ pub enum FailurePolicy {
 ///
 /// - as many times in a row,
 /// - for as long as [`time`](Self::new) says,
-/// - and once more after another record was processed. That is the record in front of it, which is delivered again for this;
-///   where this processor has not processed any (or only one of more than 64 KiB), it is a record of another shard of this
-///   worker.
+/// - and once more after the record in front of it was processed, which is delivered again for this: alone, in a batch of its
+///   own. (It is the nearest one that has no more than 64 KiB.)
 ///
-/// The last condition tells a bad record from a sink that is away: while nothing else is processed, nothing is skipped,
-/// however long it lasts, unless [`even_unproven_after`](Self::even_unproven_after) says so. When the record in front fails
-/// too, attempts and time are counted anew.
+/// The last condition tells a bad record from a sink that is away, for this shard or for all: nothing is skipped then, however
+/// long it lasts. When the record in front fails too, attempts and time are counted anew. A bad record that has none in front
+/// of it, such as the first one of a shard, is not skipped either, unless
+/// [`even_unproven_after`](Self::even_unproven_after) says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkipRule {
     attempts: NonZeroU32,
@@ -38,7 +38,7 @@ pub struct SkipRule {
 }
 
 impl SkipRule {
-    /// A record is skipped when it failed alone `attempts` times and for `time`, and others did not.
+    /// A record is skipped when it failed alone `attempts` times and for `time`, and the one in front of it does not.
     ///
     /// ```
     /// # use std::{num::NonZeroU32, time::Duration};
@@ -54,8 +54,8 @@ impl SkipRule {
         }
     }
 
-    /// Skips a record that failed alone for so long even if nothing else was processed meanwhile. For workers of one quiet
-    /// shard, where a bad record may have no others beside it. **An outage that lasts longer costs a record.** Default: never.
+    /// Skips a record that failed alone for so long even if none in front of it can be processed. **An outage that lasts
+    /// longer costs a record.** Default: never.
     #[must_use]
     pub fn even_unproven_after(mut self, time: Duration) -> Self {
         self.unproven = Some(time);
@@ -74,9 +74,11 @@ pub(crate) struct Failure {
     pub(crate) attempts: u32,
     /// Since the first of them.
     pub(crate) lasted: Duration,
-    /// Whether another record was processed between two of them.
+    /// The same, but for those before a record in front failed, too.
+    pub(crate) lasted_in_all: Duration,
+    /// Whether the record in front was processed again since.
     pub(crate) is_proven: bool,
-    /// Whether a record that was processed before can be delivered again, to see whether it still succeeds.
+    /// Whether there is one.
     pub(crate) has_probe: bool,
 }
 
@@ -109,9 +111,10 @@ impl FailurePolicy {
                 Reaction::Repeat
             };
         }
-        let is_hopeless = rule.unproven.is_some_and(|time| failure.lasted >= time);
+        let is_hopeless = rule.unproven.is_some_and(|time| failure.lasted_in_all >= time);
         match is_tried && failure.lasted >= rule.time {
-            true if failure.is_proven || is_hopeless => Reaction::Skip,
+            _ if is_hopeless => Reaction::Skip,
+            true if failure.is_proven => Reaction::Skip,
             true if failure.has_probe => Reaction::Probe,
             true => Reaction::AwaitProof,
             false => Reaction::Repeat,
@@ -149,8 +152,9 @@ mod tests {
         is_cut: true,
         attempts: 3,
         lasted: MINUTE,
+        lasted_in_all: MINUTE,
         is_proven: true,
-        has_probe: false,
+        has_probe: true,
     };
 
     #[test]
@@ -177,21 +181,15 @@ mod tests {
                     is_proven: false,
                     ..AT_FAULT
                 },
-                Reaction::AwaitProof,
-            ),
-            (
-                Failure {
-                    is_proven: false,
-                    has_probe: true,
-                    ..AT_FAULT
-                },
                 Reaction::Probe,
             ),
             (
                 Failure {
                     is_proven: false,
+                    has_probe: false,
                     attempts: 10_000,
                     lasted: MINUTE * 10_000,
+                    lasted_in_all: MINUTE * 10_000,
                     ..AT_FAULT
                 },
                 Reaction::AwaitProof,
@@ -216,6 +214,7 @@ mod tests {
             is_cut: false,
             attempts: 1,
             lasted: Duration::ZERO,
+            lasted_in_all: Duration::ZERO,
             is_proven: false,
             has_probe: true,
         };
@@ -245,11 +244,12 @@ mod tests {
         let policy = FailurePolicy::SkipAfter(three().even_unproven_after(MINUTE * 60));
         let unproven = Failure {
             is_proven: false,
+            has_probe: false,
             ..AT_FAULT
         };
         assert_eq!(policy.react(&unproven), Reaction::AwaitProof);
         let for_an_hour = Failure {
-            lasted: MINUTE * 60,
+            lasted_in_all: MINUTE * 60,
             ..unproven
         };
         assert_eq!(policy.react(&for_an_hour), Reaction::Skip);

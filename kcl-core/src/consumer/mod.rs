@@ -7,5 +7,4 @@ mod state;
 mod task;
 
 pub(crate) use self::monitor::ShardMonitor;
-pub(crate) use self::pieces::Outcomes;
 pub(crate) use self::task::{ConsumerParts, consume};

@@ -1,44 +1,11 @@
 //! The batch at hand and, once it was cut because it failed, what is left of it. No I/O.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use crate::config::{Failure, FailurePolicy, Reaction};
 use crate::record::{Record, RecordBatch};
-
-/// What came of the calls of a worker's processors, in the order in which it came. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Outcomes(Arc<Order>);
-
-#[derive(Debug, Default)]
-struct Order {
-    last: AtomicU64,
-    /// When records were processed last.
-    success: AtomicU64,
-}
-
-/// A place in the order of outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
-
-impl Outcomes {
-    pub(crate) fn now(&self) -> Moment {
-        Moment(self.0.last.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Records of some shard were processed.
-    pub(crate) fn processed(&self) {
-        let Moment(now) = self.now();
-        self.0.success.fetch_max(now, Ordering::Relaxed);
-    }
-
-    fn last_success(&self) -> Moment {
-        Moment(self.0.success.load(Ordering::Relaxed))
-    }
-}
 
 /// What is left of a batch, and how its first piece fails.
 #[derive(Debug, Default)]
@@ -46,7 +13,7 @@ pub(crate) struct Pieces {
     /// In order. Empty while the batch is whole.
     left: VecDeque<RecordBatch>,
     trouble: Trouble,
-    /// The last record that was processed, if it is small enough to be kept.
+    /// The last record that was processed and is small enough to be kept.
     probe: Option<Record>,
 }
 
@@ -55,11 +22,11 @@ pub(crate) struct Pieces {
 struct Trouble {
     attempts: u32,
     since: Option<Instant>,
-    failed_at: Option<Moment>,
+    /// Since when, even if the probe failed meanwhile.
+    since_ever: Option<Instant>,
     /// The probe comes next.
     is_probing: bool,
     /// The probe succeeded since.
-    is_probed: bool,
     is_proven: bool,
 }
 
@@ -69,7 +36,7 @@ pub(crate) enum Next<'a> {
     /// The first piece of what is left.
     Piece(&'a RecordBatch),
     /// A record that was processed before.
-    Probe(RecordBatch),
+    Probe(Box<RecordBatch>),
 }
 
 impl Next<'_> {
@@ -86,13 +53,10 @@ impl Next<'_> {
 }
 
 impl Pieces {
-    /// The largest record that is kept, one for each shard.
-    const LARGEST_PROBE: u64 = 64 << 10;
-
     /// What to deliver now; `whole` is the batch at hand.
     pub(crate) fn next<'a>(&'a self, whole: &'a RecordBatch) -> Next<'a> {
-        match &self.probe {
-            Some(probe) if self.trouble.is_probing => Next::Probe(whole.with_only(probe.clone())),
+        match self.probe.as_ref().or(whole.front()) {
+            Some(probe) if self.trouble.is_probing => Next::Probe(Box::new(whole.with_only(probe.clone()))),
             _ => Next::Piece(self.first(whole)),
         }
     }
@@ -103,8 +67,10 @@ impl Pieces {
 
     /// The first piece is done, processed or not; whether nothing is left.
     pub(crate) fn done(&mut self, whole: &RecordBatch, is_processed: bool) -> bool {
-        if is_processed && let Some(last) = self.first(whole).records().last() {
-            self.probe = (last.weight() <= Self::LARGEST_PROBE).then(|| last.clone());
+        if is_processed {
+            let mut backwards = self.first(whole).iter().rev();
+            let last = backwards.find(|record| record.is_small()).cloned();
+            self.probe = last.or_else(|| self.probe.take());
         }
         self.trouble = Trouble::default();
         self.left.pop_front();
@@ -115,38 +81,30 @@ impl Pieces {
     pub(crate) fn probed(&mut self, is_ok: bool) {
         if is_ok {
             self.trouble.is_probing = false;
-            self.trouble.is_probed = true;
+            self.trouble.is_proven = true;
         } else {
             // It is not the record: what happened up to now says nothing.
-            self.trouble = Trouble::default();
+            self.trouble = Trouble {
+                since_ever: self.trouble.since_ever,
+                ..Trouble::default()
+            };
         }
     }
 
-    /// A call with the first piece that began at a moment has failed now.
-    pub(crate) fn failed(
-        &mut self,
-        whole: &RecordBatch,
-        policy: FailurePolicy,
-        outcomes: &Outcomes,
-        began: Moment,
-    ) -> Reaction {
+    /// A call with the first piece failed now.
+    pub(crate) fn failed(&mut self, whole: &RecordBatch, policy: FailurePolicy) -> Reaction {
         let now = Instant::now();
         let records = self.first(whole).len();
-        let (is_cut, has_probe) = (!self.left.is_empty(), self.probe.is_some());
+        let is_cut = !self.left.is_empty();
+        let has_probe = self.probe.is_some() || whole.front().is_some();
         let trouble = &mut self.trouble;
-        let before = trouble.failed_at.replace(outcomes.now());
-        let success = outcomes.last_success();
-        // Failed, while others were processed, failed: the sink was not away.
-        trouble.is_proven |= match has_probe {
-            true => trouble.is_probed,
-            false => before.is_some_and(|before| before < success && success < began),
-        };
         trouble.attempts = trouble.attempts.saturating_add(1);
         let failure = Failure {
             records,
             is_cut,
             attempts: trouble.attempts,
             lasted: now.saturating_duration_since(*trouble.since.get_or_insert(now)),
+            lasted_in_all: now.saturating_duration_since(*trouble.since_ever.get_or_insert(now)),
             is_proven: trouble.is_proven,
             has_probe,
         };

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::latest::{needs_note, note_to_leave, noted_start};
 use super::monitor::ShardMonitor;
-use super::pieces::{Outcomes, Pieces};
+use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::aws::CallError;
 use crate::checkpointer::Checkpointer;
@@ -69,8 +69,6 @@ pub(crate) struct ConsumerParts {
     pub(crate) polling: PollingOptions,
     pub(crate) budget: Budget,
     pub(crate) failure_policy: FailurePolicy,
-    /// What came of the calls of all processors of the worker.
-    pub(crate) outcomes: Outcomes,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
     /// When the worker stops: until when it may.
@@ -404,22 +402,24 @@ impl Task {
         let (records, weight) = (batch.len(), batch.weight());
         let last = batch.records().last();
         self.checkpointer.rules().batch_begins(last.map(Record::position));
-        let (checkpointer, outcomes) = (self.checkpointer.clone(), self.parts.outcomes.clone());
-        let began = outcomes.now();
+        let checkpointer = self.checkpointer.clone();
         let result = self
             .supervise("process_records", processor.process_records(batch, &checkpointer))
             .await;
         self.processor = Some(processor);
-        if result.is_ok() && records > 0 {
-            outcomes.processed();
-        }
         let event = match result {
             result if is_probe => {
                 self.checkpointer.rules().batch_ends(false);
                 pieces.probed(result.is_ok());
                 match result {
                     Ok(()) => Event::Undecided,
-                    Err(error) => self.failed(PROCESSING, &error),
+                    Err(error) => {
+                        let text = format!(
+                            "{} (not skipped: the record in front of it fails now, too, so it is not the record)",
+                            error.chain()
+                        );
+                        self.failed(PROCESSING, &text.into())
+                    }
                 }
             }
             Ok(()) => {
@@ -432,8 +432,10 @@ impl Task {
                 }
             }
             Err(error) => {
-                let reaction = pieces.failed(whole, self.parts.failure_policy, &outcomes, began);
-                self.checkpointer.rules().batch_ends(reaction == Reaction::Skip);
+                let reaction = pieces.failed(whole, self.parts.failure_policy);
+                // Nor is a checkpoint implied at a record that is skipped: whoever reads on from there would have it as the
+                // one in front, and could not tell the next bad one from a sink that is away.
+                self.checkpointer.rules().batch_ends(false);
                 self.react(reaction, &error, &mut pieces, whole)
             }
         };
@@ -457,7 +459,7 @@ impl Task {
             Reaction::Repeat => self.failed(PROCESSING, error),
             Reaction::AwaitProof => {
                 let text = format!(
-                    "{} (not skipped: nothing else is processed since this record fails, so that it may be what processes them)",
+                    "{} (not skipped: no record in front of it is there to show that it is the record, and not the sink)",
                     error.chain()
                 );
                 self.failed(PROCESSING, &text.into())

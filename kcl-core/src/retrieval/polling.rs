@@ -128,7 +128,9 @@ impl Poller {
             let pause = pace.after(page.found);
             let next = (started + pause.after_asking).max(Instant::now() + pause.after_answer);
             if is_last || !page.records.is_empty() || self.options.wants_empty_batches {
-                let batch = RecordBatch::new(page.records, behind, is_last, self.env.now()).behind(page.gap);
+                let batch = RecordBatch::new(page.records, behind, is_last, self.env.now())
+                    .behind(page.gap)
+                    .after(self.reader.take_front());
                 if !self.inlet.send(batch, page.end.unwrap_or_default(), claim) {
                     return;
                 }

@@ -10,6 +10,8 @@ pub(crate) struct Progress {
     done: Option<ExtendedSequenceNumber>,
     /// The position is a checkpoint's: it may lie inside the record that it names.
     may_lie_inside: bool,
+    /// The last record that was left out, until it is taken.
+    front: Option<Record>,
 }
 
 impl Progress {
@@ -19,6 +21,7 @@ impl Progress {
             Checkpoint::At(position) => Self {
                 done: Some(position.clone()),
                 may_lie_inside: true,
+                front: None,
             },
             _ => Self::default(),
         }
@@ -27,6 +30,11 @@ impl Progress {
     /// The last record that is done, or of which a part is.
     pub(crate) fn done(&self) -> Option<&ExtendedSequenceNumber> {
         self.done.as_ref()
+    }
+
+    /// The record in front of the new ones, if an answer held it and it is small enough to be kept.
+    pub(crate) fn take_front(&mut self) -> Option<Record> {
+        self.front.take()
     }
 
     /// Leaves the new ones of an answer's records, and goes on to their end.
@@ -49,7 +57,8 @@ impl Progress {
                 old -= 1;
                 named.raise_sub_sequence(done.sub_sequence);
             }
-            records.drain(..old);
+            let front = records.drain(..old).next_back();
+            self.front = front.filter(Record::is_small).or(self.front.take());
             self.may_lie_inside &= reached.sequence < done.sequence;
             reached = records.last().map_or(reached, |record| record.position().clone());
             reached = reached.max(done);

@@ -130,6 +130,11 @@ impl ShardReader {
         self.appetite.per_record()
     }
 
+    /// The record in front of those that were read last, if an answer held it.
+    pub(crate) fn take_front(&mut self) -> Option<Record> {
+        self.progress.take_front()
+    }
+
     /// The next records, as many as fit into the memory claimed.
     pub(crate) async fn read(&mut self, claimed: u64, usual: Option<u64>) -> Result<Page, ReadError> {
         let limit = self.appetite.limit(claimed, usual);

@@ -20,7 +20,7 @@ use super::stop::StopTimes;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
 use crate::config::OtherStream;
-use crate::consumer::{ConsumerParts, Outcomes, ShardMonitor, consume};
+use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
@@ -342,7 +342,6 @@ impl Consumers {
             polling: worker.polling.clone(),
             budget: Budget::new(worker.prefetch_bytes),
             failure_policy: worker.failure_policy,
-            outcomes: Outcomes::default(),
             drain_timeout: worker.drain_timeout,
             stopping: stopping.subscribe(),
         };

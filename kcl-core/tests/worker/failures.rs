@@ -114,7 +114,10 @@ async fn an_outage_of_the_sink_skips_nothing() {
         let running = tokio::spawn(worker.run());
         sleep(Duration::from_secs(3600)).await;
         let told = handle.status().shards.remove(0).problem.expect("failing");
-        assert!(told.text.contains("not skipped"), "{told:?}");
+        assert!(
+            told.text.contains("not skipped") && told.since_ms > 3_000_000,
+            "{told:?}"
+        );
         failures.store(0, Ordering::Relaxed);
         world
             .eventually("everything is processed", 120, || world.delivered() >= 1000)
@@ -124,6 +127,117 @@ async fn an_outage_of_the_sink_skips_nothing() {
         assert_eq!(handle.status().shards.iter().map(skipped).sum::<u64>(), 0);
         running.abort();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_record_directly_behind_the_checkpoint_is_skipped_by_the_next_owner() {
+    let world = World::with_shards(1).await;
+    world.put(10).await;
+    world.react(|_, batch| match holds(batch, "order 10") {
+        true => Reaction::Fail,
+        false => Reaction::Process,
+    });
+    let one = world
+        .worker("one")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let handle = one.handle();
+    let running = tokio::spawn(one.run());
+    world
+        .eventually("the first ten are processed", 60, || world.delivered() == 10)
+        .await;
+    handle.shutdown().await;
+    running.await.expect("not panicked").expect("stopped");
+    world.put(10).await;
+    let two = world
+        .worker("two")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let handle = two.handle();
+    let running = tokio::spawn(two.run());
+    world
+        .eventually("those behind it are processed", 120, || holds_all(&world, 11..20))
+        .await;
+    assert_eq!(handle.status().shards[0].records_skipped, 1);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_bad_records_in_a_row_the_second_is_skipped_although_the_owner_changed_between_them() {
+    let world = World::with_shards(1).await;
+    world.put(10).await;
+    world.react(
+        |_, batch| match holds(batch, "order 4") || holds(batch, "order 5") {
+            true => Reaction::Fail,
+            false => Reaction::Process,
+        },
+    );
+    let one = world
+        .worker("one")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let handle = one.handle();
+    let running = tokio::spawn(one.run());
+    let skipped = || {
+        handle
+            .status()
+            .shards
+            .first()
+            .is_some_and(|shard| shard.records_skipped == 1)
+    };
+    world.eventually("the first one is skipped", 120, skipped).await;
+    handle.shutdown().await;
+    running.await.expect("not panicked").expect("stopped");
+    let two = world
+        .worker("two")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let running = tokio::spawn(two.run());
+    world
+        .eventually("those behind both are processed", 240, || {
+            holds_all(&world, 6..10)
+        })
+        .await;
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_for_one_shard_alone_skips_nothing() {
+    let world = World::with_shards(3).await;
+    world.put(300).await;
+    let failures = Arc::new(AtomicU32::new(1));
+    let away = failures.clone();
+    let victim = world.put_per_shard().into_values().next().expect("records");
+    world.react(move |_, batch| match away.load(Ordering::Relaxed) > 0 {
+        true if batch.iter().any(|record| victim.contains(&payload(record))) => Reaction::Fail,
+        _ => Reaction::Process,
+    });
+    let worker = world
+        .worker("one")
+        .failure_policy(skipping())
+        .build()
+        .expect("valid");
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    for _ in 0..60 {
+        sleep(Duration::from_secs(10)).await;
+        world.put(3).await;
+    }
+    failures.store(0, Ordering::Relaxed);
+    world
+        .eventually("everything is processed", 120, || world.is_complete())
+        .await;
+    let skipped = |shard: &kcl_core::ShardStatus| shard.records_skipped;
+    assert_eq!(handle.status().shards.iter().map(skipped).sum::<u64>(), 0);
+    running.abort();
+}
+
+fn payload(record: &kcl_core::Record) -> String {
+    String::from_utf8_lossy(record.data()).into_owned()
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod failures;
 mod fleets;
 mod resharding;
 mod stops;
+mod told;
 mod world;
 
 use std::time::Duration;

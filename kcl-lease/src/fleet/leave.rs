@@ -85,6 +85,9 @@ impl Fleet {
         if !is_superseded {
             self.leave_leases().await;
         }
+        // Its own row may be being deleted still.
+        let mut announcing = self.announcing.clone();
+        let _ = announcing.wait_for(|announces| !announces).await;
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;

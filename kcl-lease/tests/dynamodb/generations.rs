@@ -346,3 +346,39 @@ async fn a_table_of_workers_that_is_missing_is_told() {
     let refusal = store(&client).prepare().await.unwrap_err().to_string();
     assert!(refusal.contains("app-WorkerMetricStats"), "{refusal}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn tables_of_java_workers_with_names_of_their_own_are_used_once_they_are_named() {
+    let (_backend, client) = world();
+    for (table, key) in [
+        ("app", "leaseKey"),
+        ("state-of-app", "key"),
+        ("workers-of-app", "wid"),
+    ] {
+        create_table(&client, table, key).await;
+    }
+    put_old_lease(&client).await;
+    put_version(&client, ("state-of-app", "key"), "CLIENT_VERSION_3X").await;
+    let refusal = store(&client).prepare().await.unwrap_err().to_string();
+    for option in ["coordinator_state_table", "worker_metrics_table"] {
+        assert!(refusal.contains(option), "{refusal}");
+    }
+    assert!(
+        keys(&client, "state-of-app", "key").await == ["Migration3.0"],
+        "nothing was written"
+    );
+
+    let named = store_with(&client, |options| {
+        options.coordinator_state_table = Some("state-of-app".to_owned());
+        options.worker_metrics_table = Some("workers-of-app".to_owned());
+    });
+    named.prepare().await.unwrap();
+    named.report(&worker("rust")).await.unwrap();
+    assert!(named.take_leader(&lock("1"), None).await.unwrap());
+    assert_eq!(keys(&client, "app", "leaseKey").await, ["shardId-000000000000"]);
+    assert_eq!(
+        keys(&client, "state-of-app", "key").await,
+        ["Leader", "Migration3.0"]
+    );
+    assert_eq!(keys(&client, "workers-of-app", "wid").await, ["rust"]);
+}

@@ -17,6 +17,7 @@ use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
 use crate::processor::{Actor, Stage};
 use crate::seeds::Dice;
+use crate::sink::Sink;
 use crate::watcher::Watcher;
 use crate::workload::STREAM;
 
@@ -203,6 +204,11 @@ impl Fleet {
         .audit_interval(Duration::from_secs(15))
         .cleanup_interval(Duration::from_secs(20))
         .environment(environment);
+        if self.stage.sink.is_some() {
+            builder = builder
+                .failure_policy(Sink::policy())
+                .stop_timeout(self.times.stop);
+        }
         if let Some(machines) = &self.stage.machines {
             builder = builder
                 .load(machines.load_of(&who, &self.stage.processed))

@@ -92,6 +92,13 @@ pub enum What {
         /// The number of records.
         records: usize,
     },
+    /// A record that no processor can take is put next.
+    PutUnreadable {
+        /// The partition key.
+        key: Name,
+        /// The key's counter.
+        counter: u64,
+    },
     /// The processor took a record's effects.
     Delivered {
         /// Whose.

@@ -19,6 +19,7 @@ pub mod scale;
 pub mod scripts;
 pub mod seeds;
 pub mod settled;
+pub mod sink;
 pub mod stalls;
 pub mod summary;
 pub mod table;

@@ -16,6 +16,7 @@ use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::load::{Machines, Processed, Told};
 use crate::seeds::Dice;
+use crate::sink::Sink;
 
 /// What all processors of a world share.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Stage {
     pub told: Told,
     /// Which shards keep which of them busy.
     pub processed: Processed,
+    /// What they write to, where it has moods.
+    pub sink: Option<Sink>,
     shared: Arc<Shared>,
 }
 
@@ -127,6 +130,7 @@ impl Stage {
             machines,
             told: Told::default(),
             processed: Processed::default(),
+            sink: None,
             shared: Arc::new(shared),
         }
     }
@@ -244,10 +248,11 @@ impl Stage {
             5..=50 => dice.roll(100),
             _ => 0,
         };
-        let work = if self.shared.wanted.lacks("slow processor") {
-            0
-        } else {
-            work
+        let is_long = self.sink.is_some() && dice.happens(Sink::LONG_CALLS);
+        let work = match self.shared.wanted.lacks("slow processor") {
+            true => 0,
+            false if is_long => 20_000 + dice.roll(10_000),
+            false => work,
         };
         if manner != Manner::Good {
             self.network.count(manner.name());
@@ -333,6 +338,11 @@ impl Actor {
         }
         if matches!(manner, Manner::FailsFirst | Manner::Stubborn) {
             return Err("not today".into());
+        }
+        let sink = self.stage.sink.as_ref().filter(|_| !self.stage.is_calm());
+        if sink.is_some_and(Sink::is_away) {
+            self.stage.network.count("sink is away");
+            return Err("the sink is away".into());
         }
         if !time.is_zero() {
             sleep(time).await;

@@ -82,6 +82,9 @@ fn sentence(what: &What) -> String {
             shard,
             sequence,
         } => format!("{key}:{counter} put to {shard} at {sequence}"),
+        What::PutUnreadable { key, counter } => {
+            format!("{key}:{counter} is put, which no processor can take")
+        }
         What::Initialized { of } => format!("initialized {}", owner(of)),
         What::BatchBegan {
             of,

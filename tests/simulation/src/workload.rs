@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::history::{History, Name, What};
 use crate::load::Machines;
 use crate::seeds::Dice;
+use crate::sink::Sink;
 
 /// The stream's name.
 pub const STREAM: &str = "clicks";
@@ -34,6 +35,9 @@ pub struct Workload {
     /// Records per put that go to one key, so that its shard is hot; per mille.
     hot: u64,
     counters: BTreeMap<u64, u64>,
+    /// Where there are records that no processor can take: their dice.
+    unreadable: Option<Dice>,
+    spoiled: u64,
     /// How many keys had their turn, if they have turns.
     turns: Option<u64>,
     /// Hash keys that get no records, and until when.
@@ -64,11 +68,18 @@ impl Workload {
             keys,
             hot,
             counters: BTreeMap::new(),
+            unreadable: None,
+            spoiled: 0,
             turns: None,
             hushed: None,
             known: 0,
             most_shards,
         }
+    }
+
+    /// Some records are such as no processor can take.
+    pub fn spoil(&mut self, dice: Dice) {
+        self.unreadable = Some(dice);
     }
 
     /// Every shard gets records all the time.
@@ -105,8 +116,14 @@ impl Workload {
     pub async fn put(&mut self) {
         let mut entries = Vec::new();
         let mut names = Vec::new();
+        let mut last = None;
         for _ in 0..self.dice.between(1, 8) {
-            let (key, hash) = if self.turns.is_some() {
+            let repeats = |dice: &mut Dice| dice.happens(Sink::IN_ROW);
+            let (key, hash) = if let Some(last) = last
+                && self.unreadable.as_mut().is_some_and(repeats)
+            {
+                (last, None)
+            } else if self.turns.is_some() {
                 let Some((key, hash)) = self.turn() else {
                     continue;
                 };
@@ -116,12 +133,24 @@ impl Workload {
             } else {
                 (self.dice.roll(self.keys), None)
             };
+            last = Some(key);
             let counter = self.counters.entry(key).or_default();
             let name: Name = format!("user-{key}").into();
+            let mut data = counter.to_string();
+            let spoils = |dice: &mut Dice| dice.happens(Sink::BAD);
+            // Directly behind one that is put in the same breath: the first record of a shard has none in front of it.
+            let is_behind = names.last().is_some_and(|(last, _)| *last == name);
+            if is_behind && self.spoiled < Sink::MOST_BAD && self.unreadable.as_mut().is_some_and(spoils) {
+                self.spoiled += 1;
+                data = Sink::unreadable(*counter);
+                let (key, counter) = (name.clone(), *counter);
+                self.history
+                    .record(&self.world, What::PutUnreadable { key, counter });
+            }
             let entry = PutRecordsRequestEntry::builder()
                 .partition_key(&*name)
                 .set_explicit_hash_key(hash)
-                .data(Blob::new(counter.to_string()));
+                .data(Blob::new(data));
             entries.push(entry.build().expect("complete"));
             names.push((name, *counter));
             *counter += 1;

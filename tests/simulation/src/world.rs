@@ -21,6 +21,7 @@ use crate::processor::Stage;
 use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject};
+use crate::sink::Sink;
 use crate::watcher::Watcher;
 use crate::workload::{STREAM, Workload};
 
@@ -108,6 +109,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let script = size.wanted.script();
     let failover = Duration::from_secs(*dice.pick(&[2, 5, 10]).unwrap_or(&10));
     let failover = script.map_or(failover, |script| script.failover);
+    let sink = Sink::is_in(seed) && script.is_none() && !size.wanted.lacks("sink");
+    let sink = sink.then(|| Sink::drawn(seed, size.disturbed));
     let times = Times {
         failover,
         drain: DRAIN,
@@ -116,6 +119,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         } else {
             DRAIN
         },
+        // Where calls take long, less than a hand-off.
+        stop: Duration::from_secs(if sink.is_some() { 8 } else { 20 }),
     };
     let began = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let start = *dice
@@ -157,13 +162,14 @@ async fn live(seed: u64, size: &Size) -> Outcome {
 
     let machines = (size.wanted.loads || Machines::are_told_of(seed)) && !size.wanted.lacks("loads");
     let machines = (machines && script.is_none()).then(|| Machines::drawn(seed, size.workers));
-    let stage = Stage::new(
+    let mut stage = Stage::new(
         history.clone(),
         network.clone(),
         machines.clone(),
         Dice::of(seed, "processors"),
         size.wanted.clone(),
     );
+    stage.sink = sink.clone();
     let mut workload = Workload::new(
         kinesis,
         history.clone(),
@@ -173,6 +179,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     );
     if script.is_some() {
         workload.spread_evenly();
+    }
+    if sink.is_some() {
+        workload.spoil(Dice::of(seed, "unreadable"));
     }
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));

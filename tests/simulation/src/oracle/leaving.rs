@@ -3,21 +3,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Rule;
+use super::{Rule, Times};
 use crate::fleet::GRACE;
 use crate::history::{Event, Name, What};
 
 pub(super) const LEFT: &str = "a worker that stops leaves no lease and no row behind";
+pub(super) const IN_TIME: &str = "a worker that is told to stop has stopped within its stop time-out";
 pub(super) const ENDED: &str = "a worker ends only when it is told to";
 
 /// Whom the rows name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leaving {
     /// By shard: a worker that its row names, and since when.
     named: BTreeMap<Name, Vec<(String, Duration)>>,
+    stop: Duration,
+    /// Since when workers are told to stop.
+    stopping: BTreeMap<Name, Duration>,
 }
 
 impl Leaving {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            named: BTreeMap::new(),
+            stop: times.stop,
+            stopping: BTreeMap::new(),
+        }
+    }
+
+    /// How long the worker took to stop that this event is about.
+    fn took(&self, event: &Event) -> Duration {
+        let since = self.stopping.get(&event.who).copied().unwrap_or(event.at);
+        (event.at - since).saturating_sub(GRACE + Duration::from_millis(100))
+    }
+
     /// Whether a lease was given to this worker only after it had gone: then that was another one's doing.
     fn came_late(&self, shard: &str, id: &str, gone_at: Duration) -> bool {
         let names = self.named.get(shard).into_iter().flatten();
@@ -43,6 +61,14 @@ impl Rule for Leaving {
             What::RowGone { shard } | What::RowDeletedByHand { shard } => {
                 self.named.remove(shard);
                 None
+            }
+            What::Stopping { .. } => {
+                self.stopping.insert(event.who.clone(), event.at);
+                None
+            }
+            What::Stopped { .. } if self.took(event) > self.stop => {
+                let took = self.took(event).as_secs_f64();
+                Some((IN_TIME, format!("{} took {took:.1} s", event.who)))
             }
             What::Stopped {
                 id,

@@ -44,6 +44,8 @@ pub struct Times {
     pub drain: Duration,
     /// How long a call of a processor takes at most, if that is less than what it may.
     pub longest_call: Duration,
+    /// What a worker may take to stop.
+    pub stop: Duration,
 }
 
 /// Where reading starts in a new application.
@@ -96,7 +98,7 @@ impl Oracle {
                 Box::new(cleanup::Cleanup::default()),
                 Box::new(ownership::Owners::new(times)),
                 Box::new(ownership::Overlaps::new(times)),
-                Box::new(leaving::Leaving::default()),
+                Box::new(leaving::Leaving::new(times)),
                 Box::new(targets::Targets::new(times)),
                 Box::new(stuck::Stuck::new(times)),
                 Box::new(telling::Telling::new(times)),

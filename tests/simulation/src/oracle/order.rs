@@ -16,6 +16,10 @@ struct Progress {
     done: Option<SequenceNumber>,
     /// The last record delivered.
     last: Option<SequenceNumber>,
+    /// How many records the call under way, or the last one, was given.
+    records: usize,
+    /// Whether the last call was given one record, and failed: then the record in front may be delivered again.
+    fails_alone: bool,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +32,7 @@ pub(super) struct Order {
     start: Start,
     /// What was put, by shard, to know what is trimmed with one.
     put: BTreeMap<Name, Vec<(Name, u64)>>,
-    /// Records that nobody can read any more.
+    /// Records that nobody can read, or take, any more.
     trimmed: BTreeSet<(Name, u64)>,
 }
 
@@ -50,14 +54,22 @@ impl Rule for Order {
                 self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
                 None
             }
-            What::BatchBegan { of, .. } => {
+            What::BatchBegan { of, records, .. } => {
                 let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
                 progress.last = progress.done.clone();
+                progress.records = *records;
                 None
             }
-            What::BatchEnded { of, is_ok: true, .. } => {
+            What::BatchEnded { of, is_ok, .. } => {
                 let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
-                progress.done = progress.last.clone();
+                progress.fails_alone = !is_ok && progress.records == 1;
+                if *is_ok {
+                    progress.done = progress.last.clone();
+                }
+                None
+            }
+            What::PutUnreadable { key, counter } => {
+                self.trimmed.insert((key.clone(), *counter));
                 None
             }
             What::Delivered {
@@ -68,7 +80,9 @@ impl Rule for Order {
             } => {
                 let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
                 let last = progress.last.replace(sequence.clone());
-                if let Some(last) = last.filter(|last| last >= sequence) {
+                let is_probe =
+                    progress.fails_alone && progress.records == 1 && last.as_ref() == Some(sequence);
+                if let Some(last) = last.filter(|last| last >= sequence && !is_probe) {
                     return Some((
                         WITHIN,
                         format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),

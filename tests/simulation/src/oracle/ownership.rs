@@ -218,7 +218,7 @@ fn is_over(
     let since = |from: Option<Duration>| at.saturating_sub(from.unwrap_or(at)) + SLACK;
     since(Some(term.renewed)) >= times.failover
         || since(term.hand_off) >= times.drain
-        || since(stopping.get(owner).copied()) >= times.drain
+        || since(stopping.get(owner).copied()) >= times.drain.min(times.stop * 3 / 4)
 }
 
 impl Rule for Overlaps {

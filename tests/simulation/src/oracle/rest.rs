@@ -39,6 +39,7 @@ pub(super) struct Rest {
     start: Start,
     shards: BTreeMap<Name, Shard>,
     waiting: BTreeMap<(Name, u64), Record>,
+    /// Processed, or such as cannot be.
     delivered: BTreeSet<(Name, u64)>,
     /// Records that were trimmed before they were processed, and that nobody was told of yet.
     trimmed: BTreeMap<(Name, u64), Record>,
@@ -110,6 +111,10 @@ impl Rule for Rest {
                 self.waiting.remove(&name);
                 self.trimmed.remove(&name);
                 self.delivered.insert(name);
+                None
+            }
+            What::PutUnreadable { key, counter } => {
+                self.delivered.insert((key.clone(), *counter));
                 None
             }
             What::Row { shard, row } => {

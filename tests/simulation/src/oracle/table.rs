@@ -28,6 +28,8 @@ pub(super) struct Table {
     start: Start,
     rows: BTreeMap<Name, Row>,
     shards: BTreeMap<Name, Records>,
+    /// Records that no processor can take.
+    unreadable: BTreeSet<(Name, u64)>,
 }
 
 impl Table {
@@ -54,6 +56,11 @@ impl Table {
 impl Rule for Table {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
+            What::PutUnreadable { key, counter } => {
+                self.unreadable.insert((key.clone(), *counter));
+                None
+            }
+            What::Put { key, counter, .. } if self.unreadable.contains(&(key.clone(), *counter)) => None,
             What::Put { shard, sequence, .. } => {
                 if matches!(self.start, Start::At(start) if event.at < start) {
                     return None;

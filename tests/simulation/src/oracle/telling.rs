@@ -30,6 +30,8 @@ struct State {
     /// When its last call was over.
     idle_since: Duration,
     has_begun: bool,
+    /// Whether a call failed before it had begun: then the record in front may be delivered, to see whether that fails, too.
+    has_failed: bool,
     /// The checkpoint of its lease when it was initialized.
     start: Option<Checkpoint>,
 }
@@ -118,16 +120,18 @@ impl Rule for Telling {
             What::BatchBegan { of, .. } => {
                 self.processor(who, of)?.is_busy = true;
             }
-            What::BatchEnded { of, .. } => {
+            What::BatchEnded { of, is_ok, .. } => {
                 let at = event.at;
                 let state = self.processor(who, of)?;
                 (state.is_busy, state.idle_since) = (false, at);
+                state.has_failed |= !is_ok;
             }
             What::Delivered { of, sequence, .. } => {
                 let state = self.processor(who, of)?;
                 if !std::mem::replace(&mut state.has_begun, true)
                     && let Some(Checkpoint::At(done)) = &state.start
                     && *sequence <= done.sequence
+                    && !(state.has_failed && *sequence == done.sequence)
                 {
                     return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
                 }

@@ -26,6 +26,7 @@ const TIMES: Times = Times {
     failover: Duration::from_secs(10),
     drain: Duration::from_secs(20),
     longest_call: Duration::from_secs(2),
+    stop: Duration::from_secs(20),
 };
 
 /// The rules that a history breaks; each event is so many seconds after the beginning.
