@@ -1,14 +1,15 @@
 //! How often workers may ask DynamoDB.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Rule, Times};
 use crate::history::{Event, Name, What};
 
 pub(super) const DEAR: &str = "a worker sends no more requests to DynamoDB than its work takes";
 
-/// Joining takes about as many requests as so many leases that change hands.
-const JOINING: u64 = 2;
+/// As many requests joining takes at the most.
+const JOINING: f64 = 20.0;
 
 /// What one worker did since it was last counted.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ pub(super) struct Cost {
     times: Times,
     ids: BTreeMap<Name, String>,
     work: BTreeMap<Name, Work>,
+    started: BTreeMap<Name, Duration>,
     /// By shard: whom its row names.
     owners: BTreeMap<Name, String>,
     /// Per owner: the most leases at a time since it was last counted.
@@ -39,6 +41,7 @@ impl Cost {
             times,
             ids: BTreeMap::new(),
             work: BTreeMap::new(),
+            started: BTreeMap::new(),
             owners: BTreeMap::new(),
             most: BTreeMap::new(),
             moves: 0,
@@ -80,8 +83,7 @@ impl Rule for Cost {
         match &event.what {
             What::Started { id } => {
                 self.ids.insert(event.who.clone(), id.clone());
-                // Whoever joins looks at the tables, their rows, and its own.
-                self.work.entry(event.who.clone()).or_default().changes += JOINING;
+                self.started.insert(event.who.clone(), event.at);
             }
             What::Row { shard, row } => {
                 let Some(owner) = row.actual_owner() else {
@@ -116,6 +118,10 @@ impl Rule for Cost {
                 let allowed = self.allowance(&event.who, over.as_secs_f64());
                 // A request that failed is repeated, and looked into.
                 let allowed = allowed + 5.0 * *faults as f64;
+                // Whoever joins looks at the tables, their rows, and its own.
+                let started_at = self.started.get(&event.who).copied().unwrap_or_default();
+                let has_joined = started_at + *over >= event.at;
+                let allowed = if has_joined { allowed + JOINING } else { allowed };
                 self.work.remove(&event.who);
                 self.moves_before.insert(event.who.clone(), self.moves);
                 if let Some(id) = self.ids.get(&event.who).cloned() {
@@ -125,7 +131,10 @@ impl Rule for Cost {
                 if *requests as f64 > allowed {
                     return Some((
                         DEAR,
-                        format!("{requests} in {over:?}; its work takes {allowed:.0}"),
+                        format!(
+                            "{}: {requests} in {over:?}; its work takes {allowed:.0}",
+                            event.who
+                        ),
                     ));
                 }
             }
