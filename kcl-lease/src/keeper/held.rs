@@ -46,6 +46,8 @@ struct State {
     token: FencingToken,
     /// When the last write that is known to have succeeded was sent.
     renewed_at: Option<Moment>,
+    /// The counter with which the lease was given away. The next owner may have moved it by the time that it is read.
+    given_at: Option<u64>,
     /// From when on the next owner may have begun, whether or not we have heard of it.
     is_giving_up: bool,
 }
@@ -65,6 +67,7 @@ impl HeldLease {
                 lease,
                 token,
                 renewed_at: None,
+                given_at: None,
                 is_giving_up: false,
             }),
             standing: watch::Sender::new(Standing::Held),
@@ -193,8 +196,9 @@ impl HeldLease {
             .await?;
             let row = self.lease();
             if row.actual_owner() != Some(&self.inner.holder.worker) {
-                if let Some(next) = row.owner {
-                    self.inner.holder.leave(&self.inner.key, next, row.counter);
+                let given_at = self.state().given_at;
+                if let Some((next, counter)) = row.owner.zip(given_at) {
+                    self.inner.holder.leave(&self.inner.key, next, counter);
                 }
                 self.lose(LossReason::GivenUp);
                 return Ok(());
@@ -374,6 +378,7 @@ impl HeldLease {
             };
             let row = match store.write(&seen, &change).await {
                 Ok(WriteOutcome::Applied(row)) => {
+                    self.note_giving(&change, &seen);
                     self.applied(row, &seen, first_sent_at);
                     return Ok(());
                 }
@@ -387,6 +392,7 @@ impl HeldLease {
             };
             match resolve(&self.inner.holder, &seen, &change, row) {
                 Verdict::Applied(row) => {
+                    self.note_giving(&change, &seen);
                     self.applied(row, &seen, first_sent_at);
                     return Ok(());
                 }
@@ -398,6 +404,12 @@ impl HeldLease {
             }
         }
         Err(self.changes_too_fast().into())
+    }
+
+    fn note_giving(&self, change: &LeaseChange, seen: &Lease) {
+        if matches!(change, LeaseChange::Assign { .. }) {
+            self.state().given_at = Some(seen.counter + 1);
+        }
     }
 
     fn changes_too_fast(&self) -> StoreError {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::*;
 
 /// What happens to one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Mishap {
     /// Fails before it has any effect.
     RequestLost,
@@ -18,6 +18,8 @@ pub(crate) enum Mishap {
     AnswerLost,
     /// Takes effect, and is then repeated, as the SDK does: the caller sees the second answer.
     Repeated,
+    /// Takes effect, somebody else writes this to the row, and then it fails.
+    Overtaken(LeaseChange),
     /// Takes this long, then works.
     Slow(Duration),
 }
@@ -174,6 +176,13 @@ impl LeaseStore for FlakyStore {
             Some(Mishap::Repeated) => {
                 self.inner.write(seen, change).await?;
                 self.inner.write(seen, change).await
+            }
+            Some(Mishap::Overtaken(by)) => {
+                self.inner.write(seen, change).await?;
+                if let Some(row) = self.inner.get(&seen.key).await? {
+                    self.inner.write(&row, &by).await?;
+                }
+                Err(Self::failure(true))
             }
             Some(Mishap::Slow(time)) => {
                 tokio::time::sleep(time).await;

@@ -402,3 +402,22 @@ async fn a_lease_is_not_valid_after_the_machine_was_suspended_for_the_fail_over_
     );
     assert_eq!(loss(held.checkpoint(at("10")).await), LossReason::Expired);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_began_before_the_answer_came_is_seen_to_have_begun() {
+    let (store, held) = held_lease().await;
+    held.ask_to_leave(Some("b".into()));
+    let begin = LeaseChange::Begin {
+        process: ProcessId::of(&"b".into(), "p"),
+    };
+    store.suffer([Mishap::Overtaken(begin)]);
+    held.give_up().await.unwrap();
+    let left = held.inner.holder.take_left();
+    let legacy = &left[&"s".into()];
+    let row = row(&store).await;
+    assert_eq!(
+        (row.owner.as_ref(), row.counter),
+        (Some(&legacy.to), legacy.counter + 1)
+    );
+    assert!(legacy.is_begun_in(Some(&row)));
+}
