@@ -28,6 +28,8 @@ use crate::workload::{STREAM, Workload};
 /// How long the fleet may take to come to rest once nothing is disturbed any more, besides six fail-over times: for so long a
 /// worker that did not take leases up is given none.
 pub const SETTLE: Duration = Duration::from_secs(30);
+/// How much longer records take that a sink never takes, one after the other, and then the end of their shard.
+const SKIPPING: Duration = Duration::from_secs(60);
 /// So long records are put and nothing is disturbed, before it is looked how leases are spread by load: 50 report intervals.
 const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
@@ -244,7 +246,12 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         )
         .await
     };
-    let patience = SETTLE + failover * 6;
+    let skipping = if stage.sink.is_some() {
+        SKIPPING
+    } else {
+        Duration::ZERO
+    };
+    let patience = SETTLE + failover * 6 + skipping;
     network.heal_all();
     stage.calm();
     // Only a worker that starts makes a new lease table.
