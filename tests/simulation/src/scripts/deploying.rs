@@ -1,6 +1,7 @@
 //! What people do with a fleet: a name given twice, a setting changed in a rolling deploy, everybody stopped at once.
 
 use super::{Director, Played, Script, seconds, two_workers};
+use crate::processor::Direction;
 
 const ONE_OF_TWO: &str = "of two processes with one name the first ends within the fail-over time";
 const STAYS: &str = "no lease is taken from an owner that trusts it for longer than its leader does";
@@ -49,6 +50,10 @@ async fn two_failover_times(it: &Director) -> Played {
     it.until("a to have half of the leases", || it.leases_of("a").len() == 2)
         .await?;
     let its = it.leases_of("a");
+    // A checkpoint would be a sign of life.
+    for shard in &its {
+        it.direct("a", shard, Direction::Slow(seconds(30)));
+    }
     it.never(STAYS, seconds(40), || it.leases_of("a") != its).await;
     it.stop("a");
     it.until("a to have left", || it.has_stopped("a")).await
