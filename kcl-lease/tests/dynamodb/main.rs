@@ -7,13 +7,17 @@ mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_smithy_types::timeout::TimeoutConfig;
 use kcl_lease::{
     Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableOptions,
     WriteOutcome, conformance,
 };
 use kcl_local::Backend;
+use kcl_local::faults::{Fault, FaultScript, Loss, Rule};
+use tokio::time::Instant;
 
 use self::foreign::{replay, text};
 
@@ -36,6 +40,23 @@ async fn meets_the_contract_of_a_lease_store() {
         async move { Arc::new(store) as Arc<dyn LeaseStore> }
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_ends_although_its_client_has_no_time_outs_and_nobody_answers() {
+    let faults = FaultScript::new();
+    let backend = Backend::builder().faults(faults.clone()).build();
+    let config = aws_sdk_dynamodb::config::Builder::from(&backend.sdk_config());
+    let patient = Client::from_conf(config.timeout_config(TimeoutConfig::disabled()).build());
+    faults.add(Rule::any().fault(Fault::drop_request(Loss::Hang)));
+    let start = Instant::now();
+    let error = store(&patient).prepare().await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert!(
+        start.elapsed() <= Duration::from_secs(31),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod table;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -24,6 +25,7 @@ use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_types::timeout::TimeoutConfig;
 
 use self::attributes::*;
 use self::codec::Entity;
@@ -41,7 +43,8 @@ use crate::lease::{Lease, StreamIdentity};
 
 /// A [`LeaseStore`] on one DynamoDB table, or on the three of the Java KCL 3.0 to 3.4 where those exist.
 ///
-/// Give the client time-outs well below the fail-over time: a renewal that hangs is a lease that expires.
+/// Give the client time-outs well below the fail-over time: a renewal that hangs is a lease that expires. Whatever it was given, no
+/// call takes longer than 30 s.
 #[derive(Debug, Clone)]
 pub struct DynamoDbLeaseStore {
     client: Client,
@@ -55,7 +58,7 @@ impl DynamoDbLeaseStore {
     /// A store on the table that `options` names.
     pub fn new(client: Client, options: TableOptions) -> Self {
         Self {
-            client,
+            client: bounded(client),
             tables: Tables::of(&options),
             options,
             layout: Arc::default(),
@@ -193,6 +196,20 @@ impl DynamoDbLeaseStore {
             }
         }
     }
+}
+
+/// The longest that a call may take, with all of its attempts.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
+
+/// A client like this one, whose calls end.
+fn bounded(client: Client) -> Client {
+    let config = client.config();
+    let theirs = config.timeout_config();
+    let limit = theirs.and_then(TimeoutConfig::operation_timeout);
+    let limit = limit.map_or(LONGEST_CALL, |limit| limit.min(LONGEST_CALL));
+    let timeouts = theirs.map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let timeouts = timeouts.operation_timeout(limit).build();
+    Client::from_conf(config.to_builder().timeout_config(timeouts).build())
 }
 
 fn unless_refused<T, E, R>(
