@@ -91,8 +91,12 @@ impl Fleet {
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;
-        if !is_superseded && let Err(error) = self.see_begun().await {
-            tracing::warn!(%error, "whether the successors have begun is not known; leases of one that is gone will expire");
+        if !is_superseded {
+            if let Err(error) = self.see_begun().await {
+                tracing::warn!(%error, "whether the successors have begun is not known; leases of one that is gone will expire");
+            }
+            // A leader that had looked before may have given it something meanwhile.
+            self.decline(|_| true).await;
         }
         self.abandon();
     }

@@ -112,3 +112,23 @@ async fn what_a_successor_that_is_dead_was_left_is_the_leader_s_to_assign() {
     }
     until_held(&[&c], &[4], 2 * FAILOVER).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leaver_is_given_while_it_waits_for_its_successor_is_given_back() {
+    let store = table_of(4).await;
+    let (a, b) = (
+        TestWorker::join(&store, "a").await,
+        TestWorker::join(&store, "b").await,
+    );
+    until_held(&[&a, &b], &[2, 2], Duration::from_secs(5)).await;
+    let late = Lease::new("late", Checkpoint::TrimHorizon);
+    b.kill();
+    let leaving = tokio::spawn(a.stop());
+    sleep(Duration::from_secs(1)).await;
+    assert!(!leaving.is_finished(), "b does not begin");
+    store.create(&late).await.unwrap();
+    let given = LeaseChange::Assign { to: "a".into() };
+    store.write(&late, &given).await.unwrap();
+    leaving.await.unwrap();
+    assert_eq!(store.get(&late.key).await.unwrap().unwrap().owner, None);
+}
