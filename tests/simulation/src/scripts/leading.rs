@@ -51,7 +51,7 @@ async fn late_heartbeat(it: &Director) -> Played {
     two_workers(it).await?;
     let is_heartbeat = |asked: &Asked| asked.is("PutItem") && asked.is_of("Leader");
     let each = |fault| it.await_request(Cue::each_of("z", is_heartbeat).that(Fate::Meets(fault)));
-    for _ in 0..8 {
+    for _ in 0..24 {
         let lost = each(Fault::drop_request(Loss::Reset));
         it.met("a heartbeat", &lost).await?;
         it.pause(it.failover() / 4).await;
