@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 
@@ -58,7 +61,14 @@ impl StreamIdentity {
 impl fmt::Display for StreamIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.created_at {
-            Some(seconds) => write!(f, "{} (created {seconds} s after 1970)", self.name),
+            Some(seconds) => {
+                let at = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+                // A year that has no date is told as it is stored.
+                match at.fmt(Format::DateTime) {
+                    Ok(date) => write!(f, "{} (created {date})", self.name),
+                    Err(_) => write!(f, "{} (created {seconds} s after 1970)", self.name),
+                }
+            }
             None => f.write_str(&self.name),
         }
     }
@@ -165,5 +175,24 @@ impl Lease {
     /// Whether the shard has been processed to its end.
     pub fn has_ended(&self) -> bool {
         self.checkpoint.is_shard_end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_told_with_the_date_of_its_creation() {
+        let created = |created_at| {
+            let name = "clicks".to_owned();
+            StreamIdentity { name, created_at }.to_string()
+        };
+        assert_eq!(created(None), "clicks");
+        assert_eq!(
+            created(Some(1_800_000_000)),
+            "clicks (created 2027-01-15T08:00:00Z)"
+        );
+        assert!(created(Some(u64::MAX)).starts_with("clicks (created "));
     }
 }

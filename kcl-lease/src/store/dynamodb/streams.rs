@@ -9,7 +9,7 @@ use super::codec;
 use super::layout::Place;
 use super::{DynamoDbLeaseStore, unless_refused};
 use crate::lease::{Lease, StreamIdentity};
-use crate::store::StoreError;
+use crate::store::{LeaseStore, StoreError};
 
 const READING: &str = "reading the stream's identity";
 const RECORDING: &str = "recording the stream's identity";
@@ -99,13 +99,7 @@ impl DynamoDbLeaseStore {
         let key = format!("{}:{since}:{}", stream.name, seen.key);
         // First the copy: whoever is interrupted does both again.
         self.put_if(KEEPING, self.put(place, &key, item)).await?;
-        let delete = self
-            .delete_row(self.tables.leases(), seen.key.as_str())
-            .condition_expression("attribute_not_exists(#key) OR #counter = :counter")
-            .expression_attribute_names("#key", LEASE_KEY)
-            .expression_attribute_names("#counter", LEASE_COUNTER)
-            .expression_attribute_values(":counter", number(seen.counter));
-        self.delete_if(KEEPING, delete).await
+        self.delete(seen).await
     }
 
     pub(super) async fn kept_leases(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
