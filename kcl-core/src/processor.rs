@@ -118,7 +118,7 @@ pub struct ShardContext {
     /// A checkpoint that was prepared but not committed, with the application's state.
     pub pending_checkpoint: Option<PendingCheckpoint>,
     /// Grows with every change of the shard's owner: a sink that refuses smaller tokens cannot be written to by a
-    /// stale owner.
+    /// stale owner. It goes on to grow when the lease table is made anew or restored from a backup.
     pub fencing_token: FencingToken,
 }
 

@@ -87,6 +87,10 @@ impl ProcessId {
 ///
 /// It is the lease counter at the moment of acquisition. A sink that remembers the greatest token seen for a shard
 /// and refuses smaller ones cannot be written to by a stale owner.
+///
+/// An owner lifts the counter to the present time, in milliseconds since the Unix epoch, if it was below. So tokens go on to
+/// grow when the lease table is made anew or restored from a backup, as far as the owners' clocks agree: within one table they
+/// grow whatever the clocks say. A token is at most some 2.5 · 10¹⁴ (the year 9999), which JSON and doubles hold exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::{LeaseChange, LeaseStore};
-use kcl_tests::{Behaviour, Running, World, eventually, scenarios};
+use kcl_tests::{Behaviour, Running, Servers as _, World, eventually, scenarios};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -251,6 +251,39 @@ async fn a_lease_stolen_in_the_middle_of_a_batch_refuses_the_old_owner_s_checkpo
     );
     assert_eq!(lease.owner, Some("thief".into()));
     victim.kill().await;
+}
+
+/// Runs a worker until it has processed all of some new records, and stops it; its fencing token.
+async fn token_of(world: &World, name: &str) -> u64 {
+    let worker = world.start(name);
+    world.put(3, 30).await;
+    world.until_drained(Duration::from_secs(5)).await;
+    worker.stop().await;
+    world.ledger.deliveries().last().expect("delivered").token
+}
+
+#[tokio::test(start_paused = true)]
+async fn fencing_tokens_go_on_to_grow_when_the_table_is_restored_or_made_anew() {
+    let world = World::with_shards(1).await;
+    let client = aws_sdk_dynamodb::Client::new(&world.servers.aws(""));
+    let first = token_of(&world, "w1").await;
+    let backup = client.scan().table_name("app").send().await.expect("scanned");
+    let second = token_of(&world, "w2").await;
+    assert!(second > first);
+    for row in backup.items() {
+        let restored = client.put_item().table_name("app").set_item(Some(row.clone()));
+        restored.send().await.expect("restored");
+    }
+    let third = token_of(&world, "w3").await;
+    assert!(third > second, "{third} after {second}");
+    client
+        .delete_table()
+        .table_name("app")
+        .send()
+        .await
+        .expect("deleted");
+    let fourth = token_of(&world, "w4").await;
+    assert!(fourth > third, "{fourth} after {third}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,9 @@ struct State {
     is_giving_up: bool,
 }
 
+/// A clock that is beyond the year 9999 says nothing: in milliseconds since the Unix epoch. Counters stay whole numbers in JSON.
+const LATEST: u64 = 253_402_300_799_999;
+
 /// Rows that change under a writer this often in a row are left to the next attempt.
 const MAX_ATTEMPTS: usize = 4;
 
@@ -265,9 +268,13 @@ impl HeldLease {
     /// The first write: from now on the lease is this process's, and its token is the counter after it.
     pub(super) async fn begin(&self) -> Result<(), LeaseWriteError> {
         let process = self.inner.holder.process.clone();
+        // One time for all attempts: the counter shows which of them was applied.
+        let at = self.inner.holder.env.since_epoch().as_millis();
+        let at = u64::try_from(at).unwrap_or(LATEST).min(LATEST);
         self.write(move |_| {
             Some(LeaseChange::Begin {
                 process: process.clone(),
+                at,
             })
         })
         .await?;

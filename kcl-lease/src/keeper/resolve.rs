@@ -18,9 +18,10 @@ pub(super) enum Verdict {
 
 /// Judges by the row that a strongly consistent read or the refusal itself showed.
 ///
-/// Only the owner writes `counter + 1` under the condition `counter`, and all its writes go through one writer. So a row
-/// that is one ahead and still ours shows either the effect of the write in question or that of an earlier one whose
-/// outcome was unknown; in both cases the lease never left us. (Whoever begins or cancels a hand-off leaves the counter.)
+/// Only the owner moves the counter under the condition of what it was, by one after its first write, and all its writes go
+/// through one writer. So a row that is one ahead and still ours shows either the effect of the write in question or that of an
+/// earlier one whose outcome was unknown; in both cases the lease never left us. (Whoever begins or cancels a hand-off leaves
+/// the counter.)
 pub(super) fn resolve(me: &Holder, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
     let Some(row) = row else {
         return Verdict::Lost(LossReason::Deleted);
@@ -36,11 +37,15 @@ pub(super) fn resolve(me: &Holder, seen: &Lease, change: &LeaseChange, row: Opti
     if is_of_another_process(me, seen, change, &row) {
         return Verdict::Lost(LossReason::Superseded);
     }
-    match row.counter.checked_sub(seen.counter) {
-        Some(0) => Verdict::Retry(row),
-        Some(1) if effects_are_visible(change, seen, &row) => Verdict::Applied(row),
-        Some(1) => Verdict::Retry(row),
-        _ => Verdict::Lost(LossReason::TakenBy(me.worker.clone())),
+    let written = change.applied_to(seen, seen).counter;
+    if row.counter == seen.counter {
+        Verdict::Retry(row)
+    } else if row.counter == written && effects_are_visible(change, seen, &row) {
+        Verdict::Applied(row)
+    } else if row.counter == seen.counter + 1 {
+        Verdict::Retry(row)
+    } else {
+        Verdict::Lost(LossReason::TakenBy(me.worker.clone()))
     }
 }
 
@@ -150,6 +155,7 @@ mod tests {
     fn a_lease_that_others_held_before_is_begun_with() {
         let begin = LeaseChange::Begin {
             process: ProcessId::of(&"me".into(), "p"),
+            at: 1_800_000_000_000,
         };
         for before in [None, process("me", "earlier"), process("b", "p")] {
             let seen = Lease {

@@ -19,9 +19,14 @@ pub enum LeaseChange {
         throughput_kbps: Option<f64>,
     },
     /// The owner's first write: which of the processes that may have its name holds the lease. A heartbeat, too.
+    ///
+    /// It lifts the counter to the present time, if it was below: a row that was made anew, or restored from a backup, has a
+    /// lower counter than its former self. (The Java KCL adds one. It takes counters as they come.)
     Begin {
         /// The process.
         process: ProcessId,
+        /// The time by the owner's clock, in milliseconds since the Unix epoch.
+        at: u64,
     },
     /// Gives the lease to a worker at once; also the last step of a hand-off. (Narrower than the Java KCL: the counter must be
     /// as it was seen. A renewal since then wins, and a request that arrives late changes nothing in a later term of the
@@ -151,8 +156,8 @@ impl LeaseChange {
                 all.extend(throughput_kbps.map(Effect::Throughput));
                 all
             }
-            Self::Begin { process } => vec![
-                Effect::SetCounter(seen.counter + 1),
+            Self::Begin { process, at } => vec![
+                Effect::SetCounter((seen.counter + 1).max(*at)),
                 Effect::Process(process.clone()),
             ],
             Self::Assign { to } => {
@@ -292,6 +297,16 @@ mod tests {
         assert_eq!(done.checkpoint_owner, None);
         assert_eq!(done.counter, 8);
         assert_eq!(done.owner_switches_since_checkpoint, 0);
+    }
+
+    #[test]
+    fn an_owner_lifts_a_counter_that_is_behind_the_time_and_never_lowers_one() {
+        let begun_at = |at: u64| {
+            let process = "p1".into();
+            after(&LeaseChange::Begin { process, at }, &owned_by("a")).counter
+        };
+        assert_eq!(begun_at(1_800_000_000_000), 1_800_000_000_000);
+        assert_eq!(begun_at(7), 8, "a clock that stands says nothing");
     }
 
     #[test]

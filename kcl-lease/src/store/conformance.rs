@@ -130,7 +130,10 @@ async fn a_lease_is_created_once(store: &dyn LeaseStore) {
 
 fn changes() -> Vec<LeaseChange> {
     vec![
-        LeaseChange::Begin { process: "p1".into() },
+        LeaseChange::Begin {
+            process: "p1".into(),
+            at: 1_800_000_000_000,
+        },
         LeaseChange::Renew {
             throughput_kbps: None,
         },

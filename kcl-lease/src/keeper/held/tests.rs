@@ -409,6 +409,7 @@ async fn a_successor_that_began_before_the_answer_came_is_seen_to_have_begun() {
     held.ask_to_leave(Some("b".into()));
     let begin = LeaseChange::Begin {
         process: ProcessId::of(&"b".into(), "p"),
+        at: 0,
     };
     store.suffer([Mishap::Overtaken(begin)]);
     held.give_up().await.unwrap();

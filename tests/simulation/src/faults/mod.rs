@@ -344,6 +344,14 @@ impl State {
     }
 }
 
+/// A creation that arrives after the lease was ended and deleted brings it back, and its shard is processed again: no condition can
+/// prevent that. The shards of a history live for so short a time that one must not be later than this.
+const LATEST_CREATION: Duration = Duration::from_secs(5);
+
+fn is_creation(call: &Call<'_>) -> bool {
+    call.operation == "PutItem"
+}
+
 /// Whether a request may change the lease table.
 fn is_write(call: &Call<'_>) -> bool {
     matches!(call.operation, "UpdateItem" | "PutItem" | "DeleteItem")
@@ -368,8 +376,13 @@ impl FaultInjector for Network {
         } else if let Some(until) = condition.frozen.filter(|until| *until > now) {
             if is_write(call) {
                 // It was under way when the process stood still, and arrives when it goes on.
+                let delay = if is_creation(call) {
+                    (until - now).min(LATEST_CREATION)
+                } else {
+                    until - now
+                };
                 drop(state);
-                self.send_late(call, until - now);
+                self.send_late(call, delay);
                 state = self.state();
                 Fault::drop_request(Loss::Hang)
             } else {
@@ -389,12 +402,14 @@ impl FaultInjector for Network {
         } else if let Some((kind, fault)) = single {
             *state.counts.entry(kind).or_default() += 1;
             if kind == "late" && is_write(call) {
-                // Some so late that somebody else owns what they were to change. But a creation that arrives after the lease
-                // was ended and deleted brings it back, and its shard is processed again: no condition can prevent that.
-                let is_creation = call.operation == "PutItem";
-                let is_very_late = state.dice.happens(300) && !is_creation;
-                let most = if is_very_late { 30_000 } else { 5_000 };
+                // Some so late that somebody else owns what they were to change.
+                let most = if state.dice.happens(300) { 30_000 } else { 5_000 };
                 let delay = Duration::from_millis(state.dice.between(200, most));
+                let delay = if is_creation(call) {
+                    delay.min(LATEST_CREATION)
+                } else {
+                    delay
+                };
                 drop(state);
                 self.send_late(call, delay);
                 state = self.state();

@@ -51,6 +51,18 @@ fn throughput_has_at_most_six_decimals() {
 }
 
 #[test]
+fn a_lease_whose_throughput_is_no_number_is_a_lease_all_the_same() {
+    let mut item = encode(&full_lease());
+    item.insert(THROUGHPUT.into(), string("fast"));
+    let read = decode(&item).unwrap();
+    let unmeasured = Lease {
+        throughput_kbps: None,
+        ..full_lease()
+    };
+    assert_eq!(read, unmeasured);
+}
+
+#[test]
 fn a_row_that_is_no_lease_says_what_is_wrong() {
     let broken = |name: &str, value: Option<AttributeValue>| {
         let mut item = encode(&full_lease());
