@@ -33,6 +33,7 @@ use crate::store::LeaseChange;
 /// - A lease that came from another worker rests for five minutes, and does not return within an hour to any from which the
 ///   leader took it because that had too much to do. These times go with the
 ///   [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
+///   They rest also when there is little to do by then.
 /// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
 ///   never does it for workers on one machine, whose loads are equal. One that gave its last
 ///   lease away waits until reports say that it has little to do.
@@ -137,11 +138,12 @@ impl Balancer {
         movable.retain(|view| !rescued.contains(&view.lease.key));
         moves.extend(rescues);
         self.memory.let_return(&moves);
+        let times = variance::Times::of(self.limits.report_interval);
         if self.is_busy {
-            let times = variance::Times::of(self.limits.report_interval);
             let memory = &mut self.memory;
             variance::even_out(&mut assignment, view, &movable, times, memory, &mut moves);
         } else {
+            self.memory.retain_rested(&mut movable, times);
             let by_count = count::even_out(&mut assignment, &movable);
             self.memory.forget_the_relieved();
             self.memory.let_return(&by_count);

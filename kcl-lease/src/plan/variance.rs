@@ -74,6 +74,13 @@ impl Memory {
         }
     }
 
+    /// Leaves out what was taken from a worker that had too much to do, and rests: the loads that told of it may be about to
+    /// return.
+    pub(super) fn retain_rested(&self, movable: &mut Vec<&LeaseView>, times: Times) {
+        let taken: BTreeSet<_> = self.taken.iter().map(|(key, _)| key).collect();
+        movable.retain(|view| times.is_rested(view) || !taken.contains(&view.lease.key));
+    }
+
     /// When there is little to do nobody is relieved.
     pub(super) fn forget_the_relieved(&mut self) {
         self.relieved.clear();

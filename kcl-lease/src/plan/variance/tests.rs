@@ -440,6 +440,18 @@ fn a_lease_that_was_taken_from_a_worker_does_not_return_for_an_hour() {
 }
 
 #[test]
+fn a_lease_that_was_moved_for_its_load_rests_also_when_there_is_little_to_do_by_then() {
+    let plans = |later: &str| {
+        let mut balancer = balancer(Balancing::Utilization, usize::MAX);
+        let too_much = fleet("a 50: 4@100 | b 90: 7@1 2@97");
+        assert_eq!(text_of(&balancer.plan(&too_much)), "7>a");
+        text_of(&balancer.plan(&fleet(later)))
+    };
+    assert_eq!(plans("a 5: 4@1 7@1<b299 | b 5:"), "4>b");
+    assert_eq!(plans("a 5: 4@1 7@1<b300 | b 5:"), "7>b");
+}
+
+#[test]
 fn what_was_given_by_number_alone_may_return_when_the_loads_are_known() {
     let mut balancer = balancer(Balancing::Utilization, usize::MAX);
     assert_eq!(
