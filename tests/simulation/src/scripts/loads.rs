@@ -8,6 +8,7 @@ const LAST_STAYS: &str = "the only lease of a worker whose machine is idle witho
 const RELIEVED: &str =
     "a worker that gave its last lease away is given none while it is as busy as the others";
 
+const RESTS: &str = "a lease that was moved for its load rests also when there is little to do by then";
 const RETURNS: &str = "a lease does not return soon to a worker from which it was taken for its load";
 
 /// So long after its first change of owner what a lease needs is known: ten report intervals, and some.
@@ -122,6 +123,39 @@ async fn by_way_of_a_third(it: &Director) -> Played {
     it.load("b", 100.0);
     it.load("a", 5.0);
     it.never(RETURNS, seconds(60), || has("a") > 0).await;
+    Ok(())
+}
+
+pub(super) const QUIET_FLEET: Script = Script {
+    name: "quiet-fleet",
+    shows: &["A lease that was moved for its load is moved again at once when the fleet has little to do."],
+    shards: 4,
+    failover: seconds(10),
+    play: |it| Box::pin(quiet_fleet(it)),
+};
+
+/// One of two workers is so busy that it gives a lease away. A moment later nobody is busy, and by count the lease would return.
+async fn quiet_fleet(it: &Director) -> Played {
+    even_fleet(it, &["z", "a"]).await?;
+    let its = it.leases_of("z");
+    it.load("z", 100.0);
+    it.load("a", 10.0);
+    let given = || {
+        its.iter()
+            .find(|shard| it.leases_of("a").contains(shard))
+            .cloned()
+    };
+    it.until("z to give a lease away", || given().is_some()).await?;
+    let given = it.find("the lease", given).await?;
+    it.load("z", 1.0);
+    it.load("a", 1.0);
+    // It rests for ten report intervals.
+    it.never(RESTS, seconds(26), || {
+        it.rows()
+            .get(&given)
+            .is_some_and(|row| row.owner.as_deref() == Some("z"))
+    })
+    .await;
     Ok(())
 }
 

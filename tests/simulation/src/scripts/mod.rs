@@ -57,6 +57,7 @@ pub const ALL: &[Script] = &[
     leading::ONE_OF_MANY_DIES,
     loads::QUIET_LEASE,
     loads::ONLY_LEASE,
+    loads::QUIET_FLEET,
     loads::RELIEVED_WORKER,
     loads::BY_WAY_OF_A_THIRD,
     owning::BUSY_LEASE,
