@@ -199,6 +199,11 @@ pub enum What {
         /// The row as it is now.
         row: Row,
     },
+    /// A closed shard has left the stream, and its records with it.
+    ShardGone {
+        /// The shard.
+        shard: Name,
+    },
     /// Every record that a shard held was trimmed.
     Trimmed {
         /// The shard.

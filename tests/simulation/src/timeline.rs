@@ -117,6 +117,7 @@ fn sentence(what: &What) -> String {
             let (after, before) = (place(after, "the beginning"), place(before, "the end"));
             format!("hears of a gap between {after} and {before} of {}", owner(of))
         }
+        What::ShardGone { shard } => format!("{shard} has left the stream"),
         What::Trimmed { shard } => format!("{shard} is trimmed"),
         What::Impaired => "is in trouble".to_owned(),
         What::Recovered => "is out of one trouble".to_owned(),

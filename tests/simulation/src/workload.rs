@@ -40,6 +40,8 @@ pub struct Workload {
     spoiled: u64,
     /// How many keys had their turn, if they have turns.
     turns: Option<u64>,
+    /// Nothing is put.
+    rests: bool,
     /// Hash keys that get no records, and until when.
     hushed: Option<((u128, u128), Instant)>,
     known: usize,
@@ -71,6 +73,7 @@ impl Workload {
             unreadable: None,
             spoiled: 0,
             turns: None,
+            rests: false,
             hushed: None,
             known: 0,
             most_shards,
@@ -91,6 +94,11 @@ impl Workload {
     /// equally far from each other.
     pub fn spread_in_turn(&mut self) {
         self.turns = Some(0);
+    }
+
+    /// From now on nothing is put, or again something.
+    pub fn rest(&mut self, rests: bool) {
+        self.rests = rests;
     }
 
     /// Records that a shard would get in its turn are left out for some time.
@@ -114,6 +122,9 @@ impl Workload {
 
     /// Puts a few records, each with its key's next counter.
     pub async fn put(&mut self) {
+        if self.rests {
+            return;
+        }
         let mut entries = Vec::new();
         let mut names = Vec::new();
         let mut last = None;
@@ -235,6 +246,14 @@ impl Workload {
             shard.shard_id(),
             if twice { " and its children" } else { "" }
         )
+    }
+
+    /// Splits the shard with this id in the middle.
+    pub async fn split_this(&mut self, id: &str) {
+        let open = self.open_shards().await;
+        let shard = open.iter().find(|shard| shard.shard_id() == id);
+        self.split_one(shard.expect("an open shard")).await;
+        self.shards().await;
     }
 
     async fn split_one(&self, shard: &Shard) {

@@ -5,6 +5,7 @@ mod by_hand;
 mod cleanup;
 mod cost;
 mod family;
+mod gap;
 mod leaving;
 mod order;
 mod ownership;
@@ -104,6 +105,7 @@ impl Oracle {
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
+                Box::new(gap::Gaps::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

@@ -4,6 +4,7 @@ mod balance;
 mod cleanup;
 mod cost;
 mod family;
+mod gap;
 mod leaving;
 mod order;
 mod overlaps;
