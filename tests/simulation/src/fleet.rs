@@ -218,6 +218,11 @@ impl Fleet {
                 .failure_policy(Sink::policy())
                 .stop_timeout(self.times.stop);
         }
+        if let Some(memory) = &self.stage.memory {
+            builder = builder.prefetch_bytes_per_worker(memory.bound);
+            let bytes = memory.bound;
+            self.stage.history.record(&who, What::Bounded { bytes });
+        }
         if let Some(machines) = &self.stage.machines {
             builder = builder
                 .load(machines.load_of(&who, &self.stage.processed))

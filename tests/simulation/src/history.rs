@@ -76,6 +76,16 @@ pub enum What {
         /// Its place in the shard.
         sequence: SequenceNumber,
     },
+    /// Records have arrived at a worker, with their bytes.
+    Read {
+        /// Their numbers.
+        records: Vec<(SequenceNumber, u64)>,
+    },
+    /// A worker may hold so much of its stream.
+    Bounded {
+        /// In bytes.
+        bytes: u64,
+    },
     /// A processor was initialized.
     Initialized {
         /// Whose.

@@ -105,6 +105,11 @@ fn sentence(what: &What) -> String {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
         }
+        What::Read { records } => {
+            let bytes: u64 = records.iter().map(|(_, bytes)| bytes).sum();
+            format!("was given {} records of {bytes} bytes", records.len())
+        }
+        What::Bounded { bytes } => format!("may hold {bytes} bytes of its stream"),
         What::Checkpointed { of, to } => format!("checkpointed {} at {to}", owner(of)),
         What::Mistaken { shard, owner } => {
             let owner = owner.as_deref().unwrap_or("nobody");

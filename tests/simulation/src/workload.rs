@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::history::{History, Name, What};
 use crate::load::Machines;
+use crate::memory::Memory;
 use crate::seeds::Dice;
 use crate::sink::Sink;
 
@@ -35,6 +36,8 @@ pub struct Workload {
     /// Records per put that go to one key, so that its shard is hot; per mille.
     hot: u64,
     counters: BTreeMap<u64, u64>,
+    /// What records take, where that is much.
+    memory: Option<Memory>,
     /// Where there are records that no processor can take: their dice.
     unreadable: Option<Dice>,
     spoiled: u64,
@@ -70,6 +73,7 @@ impl Workload {
             keys,
             hot,
             counters: BTreeMap::new(),
+            memory: None,
             unreadable: None,
             spoiled: 0,
             turns: None,
@@ -78,6 +82,11 @@ impl Workload {
             known: 0,
             most_shards,
         }
+    }
+
+    /// Records take so much.
+    pub fn fatten(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     /// Some records are such as no processor can take.
@@ -148,6 +157,9 @@ impl Workload {
             let counter = self.counters.entry(key).or_default();
             let name: Name = format!("user-{key}").into();
             let mut data = counter.to_string();
+            if let Some(memory) = &self.memory {
+                data = memory.filled(&data);
+            }
             let spoils = |dice: &mut Dice| dice.happens(Sink::BAD);
             // Directly behind one that is put in the same breath: the first record of a shard has none in front of it.
             let is_behind = names.last().is_some_and(|(last, _)| *last == name);

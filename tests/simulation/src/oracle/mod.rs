@@ -7,6 +7,7 @@ mod cost;
 mod family;
 mod gap;
 mod leaving;
+mod memory;
 mod order;
 mod ownership;
 mod rest;
@@ -106,6 +107,7 @@ impl Oracle {
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
                 Box::new(gap::Gaps::default()),
+                Box::new(memory::Memory::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

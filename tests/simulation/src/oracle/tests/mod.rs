@@ -6,6 +6,7 @@ mod cost;
 mod family;
 mod gap;
 mod leaving;
+mod memory;
 mod order;
 mod overlaps;
 mod ownership;
