@@ -7,9 +7,12 @@ use kcl_tests::{Producer, Weather};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faults::{self, Fault};
-use crate::fleet::{FAILOVER, Fleet, Member, Service};
+use crate::fleet::{Fleet, Member, Service};
 use crate::report::Report;
 use crate::timeline::note;
+
+/// How long a silent worker keeps its leases.
+const FAILOVER: Duration = Duration::from_secs(3);
 
 /// Time between two faults, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 500..2400;
@@ -53,7 +56,7 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
         "KCL_CHAOS_SEED={seed}, faults for {duration:?}, fail-over time {FAILOVER:?}"
     ));
     let start = Instant::now();
-    let fleet = Fleet::new(&format!("seed-{seed}")).await;
+    let fleet = Fleet::new(&format!("seed-{seed}"), "w", FAILOVER).await;
     let producer = Producer::start(&fleet.world, BURST);
     let mut chaos = Chaos {
         fleet,
@@ -76,6 +79,7 @@ pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, dur
     let (world, witness) = chaos.fleet.close().await;
     let report = Report {
         seed,
+        failover: FAILOVER,
         took: start.elapsed(),
         processes,
         met: &chaos.met,

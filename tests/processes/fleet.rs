@@ -17,9 +17,6 @@ use crate::timeline::note;
 use crate::witness::Witness;
 use crate::worker;
 
-/// How long a silent worker keeps its leases.
-pub(crate) const FAILOVER: Duration = Duration::from_secs(3);
-
 /// A worker that was told to leave, and then is disturbed no more, does so in this time.
 const LEAVING: Duration = Duration::from_secs(60);
 
@@ -45,8 +42,10 @@ pub(crate) struct Fleet {
     pub(crate) members: Vec<Member>,
     /// Processes so far.
     pub(crate) processes: usize,
+    prefix: String,
     names: usize,
     server: Server,
+    failover: Duration,
     tells: PipeWriter,
     listening: JoinHandle<()>,
     logs: PathBuf,
@@ -74,10 +73,11 @@ impl Member {
 }
 
 impl Fleet {
-    pub(crate) async fn new(logs: &str) -> Self {
+    /// No workers yet. Their names will begin with `prefix`, and a silent one will keep its leases for `failover`.
+    pub(crate) async fn new(logs: &str, prefix: &str, failover: Duration) -> Self {
         let world = World::new(WorldOptions {
             shards: 4,
-            failover_time: FAILOVER,
+            failover_time: failover,
             machine_time: true,
             ..WorldOptions::default()
         })
@@ -101,20 +101,20 @@ impl Fleet {
             witness,
             members: Vec::new(),
             processes: 0,
+            prefix: prefix.to_owned(),
             names: 0,
             server,
+            failover,
             tells,
             listening,
-            logs: Path::new(env!("CARGO_TARGET_TMPDIR"))
-                .join("processes")
-                .join(logs),
+            logs,
         }
     }
 
     /// Starts a worker of a new name.
     pub(crate) async fn start(&mut self) {
         self.names += 1;
-        self.start_named(&format!("w{}", self.names)).await;
+        self.start_named(&format!("{}{}", self.prefix, self.names)).await;
     }
 
     async fn start_named(&mut self, name: &str) {
@@ -125,7 +125,7 @@ impl Fleet {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command
             .env(worker::NAME, name)
-            .env(worker::FAILOVER_MILLIS, FAILOVER.as_millis().to_string())
+            .env(worker::FAILOVER_MILLIS, self.failover.as_millis().to_string())
             .envs([
                 ("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint_url()),
                 ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url()),

@@ -2,8 +2,8 @@
 //! started anew, cut off from one service or the other, while shards are split and merged.
 //!
 //! Half a minute of it runs in the ordinary test command. `KCL_CHAOS_MINUTES=10` goes on for longer, `KCL_CHAOS_SEED=7` picks
-//! another history; time is real, so a history is repeated only roughly. A report is printed at the end. What the workers
-//! logged: `target/tmp/processes/seed-*`.
+//! another history; time is real, so a history is repeated only roughly. A report is printed at the end. What is done
+//! deliberately has a scenario of its own. What the workers logged: `target/tmp/processes`.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod chaos;
@@ -11,6 +11,7 @@ mod faults;
 mod fleet;
 mod protocol;
 mod report;
+mod stopped_together;
 mod takeovers;
 mod timeline;
 mod witness;
@@ -33,17 +34,27 @@ fn seed() -> u64 {
     std::env::var("KCL_CHAOS_SEED").map_or(1, |seed| seed.parse().expect("a number"))
 }
 
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "whatever_happens_to_processes_nothing_is_lost",
-    is_short: true,
-    prepare: || Ok(()),
-    run: || {
-        Box::pin(chaos::whatever_happens_to_processes_nothing_is_lost(
-            seed(),
-            duration(),
-        ))
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "whatever_happens_to_processes_nothing_is_lost",
+        is_short: true,
+        prepare: || Ok(()),
+        run: || {
+            Box::pin(chaos::whatever_happens_to_processes_nothing_is_lost(
+                seed(),
+                duration(),
+            ))
+        },
     },
-}];
+    Scenario {
+        name: "a_fleet_stopped_after_a_kill_flows_at_once_when_it_is_started_again",
+        is_short: true,
+        prepare: || Ok(()),
+        run: || {
+            Box::pin(stopped_together::a_fleet_stopped_after_a_kill_flows_at_once_when_it_is_started_again())
+        },
+    },
+];
 
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var(worker::NAME) {

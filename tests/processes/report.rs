@@ -7,12 +7,12 @@ use std::time::Duration;
 use kcl_tests::Tally;
 
 use crate::faults::Fault;
-use crate::fleet::FAILOVER;
 use crate::takeovers::Cause;
 use crate::witness::Books;
 
 pub(crate) struct Report<'a> {
     pub(crate) seed: u64,
+    pub(crate) failover: Duration,
     pub(crate) took: Duration,
     pub(crate) processes: usize,
     pub(crate) met: &'a BTreeMap<Fault, usize>,
@@ -22,14 +22,19 @@ pub(crate) struct Report<'a> {
     pub(crate) books: &'a Books,
 }
 
+/// What must hold of records and owners whatever happened, where it does not, as sentences.
+pub(crate) fn broken_promises(tally: &Tally, books: &Books) -> Vec<String> {
+    let mut broken = books.fencing.violations();
+    broken.extend(tally.lost.iter().map(|record| format!("{record} was lost")));
+    broken.extend(tally.disorder.iter().cloned());
+    broken
+}
+
 impl Report<'_> {
     /// Promises that were not kept, as sentences.
     pub(crate) fn broken(&self) -> Vec<String> {
-        let (tally, fencing) = (&self.tally, &self.books.fencing);
-        let mut broken = fencing.violations();
-        broken.extend(tally.lost.iter().map(|record| format!("{record} was lost")));
-        broken.extend(tally.disorder.iter().cloned());
-        let expired = fencing.expired();
+        let mut broken = broken_promises(&self.tally, self.books);
+        let expired = self.books.fencing.expired();
         if expired > self.excusable() {
             broken.push(format!(
                 "{expired} batches were begun on expired leases after a successor had begun"
@@ -52,10 +57,11 @@ impl fmt::Display for Report<'_> {
         let (tally, books) = (&self.tally, self.books);
         writeln!(
             f,
-            "\nseed {}, {} processes in {:.0} s, fail-over time {FAILOVER:?}",
+            "\nseed {}, {} processes in {:.0} s, fail-over time {:?}",
             self.seed,
             self.processes,
-            self.took.as_secs_f64()
+            self.took.as_secs_f64(),
+            self.failover
         )?;
         writeln!(f, "faults")?;
         for (fault, count) in self.met {

@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 
 pub(crate) use past::{Past, eventually_consistent};
 pub use script::{FaultScript, Rule, RuleId};
@@ -47,6 +47,11 @@ impl<'a> Call<'a> {
 pub trait FaultInjector: fmt::Debug + Send + Sync {
     /// The fate of `call`. Called once per attempt, so a client's retry is decided anew.
     fn decide(&self, call: &Call<'_>) -> Fault;
+
+    /// An answer, or a refusal, has come back to a client. Its request asked for `operation`.
+    fn answered(&self, client: &str, operation: &str, answer: &Response<Bytes>) {
+        let _ = (client, operation, answer);
+    }
 
     /// Whether answers are to be kept for [`Outcome::Stale`]. Asked with each read.
     fn needs_past(&self) -> bool {

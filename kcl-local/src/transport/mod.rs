@@ -25,6 +25,7 @@ async fn deliver(
         delay_after,
         bytes_per_second,
     } = faults.decide(&call);
+    let operation = call.operation.to_owned();
     let read = eventually_consistent(&call).filter(|_| faults.needs_past());
     pause(delay_before).await;
     let stale = match (&read, &outcome) {
@@ -65,6 +66,9 @@ async fn deliver(
         _ => Duration::ZERO,
     };
     pause(delay_after + carried).await;
+    if let Ok(answer) = &answer {
+        faults.answered(client, &operation, answer);
+    }
     answer
 }
 

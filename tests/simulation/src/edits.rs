@@ -17,6 +17,8 @@ pub enum Edit {
     Rewound,
     /// The counter is another one, and there is an attribute that no library knows.
     Touched,
+    /// The checkpoint is this text, with this sub-sequence number.
+    Set(String, u64),
 }
 
 impl Edit {
@@ -37,7 +39,13 @@ impl Edit {
     /// Whether it changes who may process the shard, or what an owner knows of its lease.
     #[must_use]
     pub fn is_about_the_owner(&self) -> bool {
-        *self != Self::Rewound
+        !self.is_about_progress()
+    }
+
+    /// Whether it changes what is said to be done.
+    #[must_use]
+    pub fn is_about_progress(&self) -> bool {
+        matches!(self, Self::Rewound | Self::Set(..))
     }
 
     /// The parts of an `UpdateItem` that make it, for a shard that has not ended.
@@ -52,6 +60,10 @@ impl Edit {
             Self::Rewound => (
                 "SET #checkpoint = :start, checkpointSubSequenceNumber = :zero",
                 json!({ ":start": { "S": "TRIM_HORIZON" }, ":zero": { "N": "0" } }),
+            ),
+            Self::Set(checkpoint, sub_sequence) => (
+                "SET #checkpoint = :start, checkpointSubSequenceNumber = :sub",
+                json!({ ":start": { "S": checkpoint }, ":sub": { "N": sub_sequence.to_string() } }),
             ),
             Self::Touched => (
                 "SET leaseCounter = leaseCounter + :one, remark = :remark",
@@ -75,6 +87,7 @@ impl fmt::Display for Edit {
             Self::Given(to) => write!(f, "given to {to}"),
             Self::Rewound => f.write_str("rewound to its beginning"),
             Self::Touched => f.write_str("touched"),
+            Self::Set(checkpoint, sub_sequence) => write!(f, "set to {checkpoint:?}, {sub_sequence}"),
         }
     }
 }

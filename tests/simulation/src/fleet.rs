@@ -163,6 +163,15 @@ impl Fleet {
         self.live_with(id, id.to_owned(), failover)
     }
 
+    /// Starts a worker whose configuration says where a new application begins; what shows its status.
+    pub fn start_from(&self, id: &str, start: InitialPosition) -> WorkerHandle {
+        let other = Self {
+            start,
+            ..self.clone()
+        };
+        other.live(id, id.to_owned())
+    }
+
     /// Starts another process of a worker that lives.
     pub fn start_twin(&self, id: &str) -> WorkerHandle {
         self.state().twins.insert(id.to_owned());
@@ -208,6 +217,11 @@ impl Fleet {
             builder = builder
                 .failure_policy(Sink::policy())
                 .stop_timeout(self.times.stop);
+        }
+        if let Some(memory) = &self.stage.memory {
+            builder = builder.prefetch_bytes_per_worker(memory.bound);
+            let bytes = memory.bound;
+            self.stage.history.record(&who, What::Bounded { bytes });
         }
         if let Some(machines) = &self.stage.machines {
             builder = builder

@@ -76,6 +76,16 @@ pub enum What {
         /// Its place in the shard.
         sequence: SequenceNumber,
     },
+    /// Records have arrived at a worker, with their bytes.
+    Read {
+        /// Their numbers.
+        records: Vec<(SequenceNumber, u64)>,
+    },
+    /// A worker may hold so much of its stream.
+    Bounded {
+        /// In bytes.
+        bytes: u64,
+    },
     /// A processor was initialized.
     Initialized {
         /// Whose.
@@ -198,6 +208,11 @@ pub enum What {
         edit: Edit,
         /// The row as it is now.
         row: Row,
+    },
+    /// A closed shard has left the stream, and its records with it.
+    ShardGone {
+        /// The shard.
+        shard: Name,
     },
     /// Every record that a shard held was trimmed.
     Trimmed {

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod fleet;
 pub mod history;
 pub mod load;
+pub mod memory;
 pub mod oracle;
 pub mod processor;
 pub mod scale;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::faults::{Network, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::load::{Machines, Processed, Told};
+use crate::memory::Memory;
 use crate::seeds::Dice;
 use crate::sink::Sink;
 
@@ -33,6 +34,8 @@ pub struct Stage {
     pub processed: Processed,
     /// What they write to, where it has moods.
     pub sink: Option<Sink>,
+    /// What they have for records, where that is little.
+    pub memory: Option<Memory>,
     shared: Arc<Shared>,
 }
 
@@ -131,6 +134,7 @@ impl Stage {
             told: Told::default(),
             processed: Processed::default(),
             sink: None,
+            memory: None,
             shared: Arc::new(shared),
         }
     }

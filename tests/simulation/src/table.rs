@@ -95,9 +95,16 @@ impl Item {
         self.throughput.as_ref()?.digits.parse().ok()
     }
 
-    /// The lease, if it is one.
+    /// Whether somebody made it such that no library can read it.
+    fn is_spoiled(&self) -> bool {
+        self.checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.text.is_empty())
+    }
+
+    /// The lease, if it is one that can be read.
     pub fn into_lease(self) -> Option<Row> {
-        if self.entity().is_some_and(|entity| entity != "LEASE") {
+        if self.entity().is_some_and(|entity| entity != "LEASE") || self.is_spoiled() {
             return None;
         }
         let number = |number: Option<Number>| number.map_or(0, |it| it.digits.parse().expect("a number"));
@@ -197,7 +204,12 @@ impl Leases {
         match self.table.touched.take() {
             Touched::Rows(keys) => {
                 for key in keys {
-                    let row = self.table.item(&key).and_then(Item::into_lease);
+                    let item = self.table.item(&key);
+                    // Nothing is known of it that is new.
+                    if item.as_ref().is_some_and(Item::is_spoiled) {
+                        continue;
+                    }
+                    let row = item.and_then(Item::into_lease);
                     found.push((key.into(), row));
                 }
             }
@@ -227,7 +239,7 @@ impl Leases {
         std::mem::take(&mut self.rows).into_keys().collect()
     }
 
-    /// Changes a row by hand, unless its shard has ended; the row as it is then. The next look does not tell of it.
+    /// Changes a row by hand, unless its shard has ended; the row as it is then, if it can be read. The next look does not tell of it.
     pub fn edit(&mut self, shard: &Name, edit: &Edit) -> Option<Row> {
         let mut request = edit.update();
         request["TableName"] = json!(self.table.name);

@@ -105,6 +105,11 @@ fn sentence(what: &What) -> String {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
         }
+        What::Read { records } => {
+            let bytes: u64 = records.iter().map(|(_, bytes)| bytes).sum();
+            format!("was given {} records of {bytes} bytes", records.len())
+        }
+        What::Bounded { bytes } => format!("may hold {bytes} bytes of its stream"),
         What::Checkpointed { of, to } => format!("checkpointed {} at {to}", owner(of)),
         What::Mistaken { shard, owner } => {
             let owner = owner.as_deref().unwrap_or("nobody");
@@ -117,6 +122,7 @@ fn sentence(what: &What) -> String {
             let (after, before) = (place(after, "the beginning"), place(before, "the end"));
             format!("hears of a gap between {after} and {before} of {}", owner(of))
         }
+        What::ShardGone { shard } => format!("{shard} has left the stream"),
         What::Trimmed { shard } => format!("{shard} is trimmed"),
         What::Impaired => "is in trouble".to_owned(),
         What::Recovered => "is out of one trouble".to_owned(),

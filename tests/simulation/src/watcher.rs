@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::workload::{STREAM, Workload};
 /// How often it is counted what workers ask of DynamoDB.
 const ACCOUNTS: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_millis(100);
+const RARELY: Duration = Duration::from_secs(60);
 
 /// The outsider. Clones are the same one.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub struct Watcher {
     kinesis: Kinesis,
     to_delete: Arc<AtomicU64>,
     to_edit: Arc<AtomicU64>,
+    rests: Arc<AtomicBool>,
     world: Name,
 }
 
@@ -46,6 +48,7 @@ impl Watcher {
             kinesis: backend.kinesis().clone(),
             to_delete: Arc::default(),
             to_edit: Arc::default(),
+            rests: Arc::default(),
             world: "world".into(),
         }
     }
@@ -67,6 +70,11 @@ impl Watcher {
     /// Has a lease's row changed by hand soon.
     pub fn edit_some_row(&self) {
         self.to_edit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Looks rarely from now on, or again as often as ever: nobody is there to do anything.
+    pub fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
     }
 
     /// Deletes the whole table.
@@ -144,7 +152,8 @@ impl Watcher {
                 self.note(What::SeveralValid { shard, holders });
             }
             fleet.look_for_the_dead();
-            sleep(PERIOD).await;
+            let rests = self.rests.load(Ordering::Relaxed);
+            sleep(if rests { RARELY } else { PERIOD }).await;
         }
     }
 
@@ -205,10 +214,16 @@ impl Watcher {
             return;
         };
         let edit = Edit::drawn(dice, workers);
+        self.edit_this(&shard, edit);
+    }
+
+    /// Changes a lease's row by hand.
+    pub fn edit_this(&self, shard: &Name, edit: Edit) {
         // What was written until now is told first.
         self.look();
-        let row = self.leases().edit(&shard, &edit);
+        let row = self.leases().edit(shard, &edit);
         if let Some(row) = row {
+            let shard = shard.clone();
             self.note(What::RowEditedByHand { shard, edit, row });
         }
     }

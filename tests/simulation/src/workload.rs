@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::history::{History, Name, What};
 use crate::load::Machines;
+use crate::memory::Memory;
 use crate::seeds::Dice;
 use crate::sink::Sink;
 
@@ -35,11 +36,15 @@ pub struct Workload {
     /// Records per put that go to one key, so that its shard is hot; per mille.
     hot: u64,
     counters: BTreeMap<u64, u64>,
+    /// What records take, where that is much.
+    memory: Option<Memory>,
     /// Where there are records that no processor can take: their dice.
     unreadable: Option<Dice>,
     spoiled: u64,
     /// How many keys had their turn, if they have turns.
     turns: Option<u64>,
+    /// Nothing is put.
+    rests: bool,
     /// Hash keys that get no records, and until when.
     hushed: Option<((u128, u128), Instant)>,
     known: usize,
@@ -68,13 +73,20 @@ impl Workload {
             keys,
             hot,
             counters: BTreeMap::new(),
+            memory: None,
             unreadable: None,
             spoiled: 0,
             turns: None,
+            rests: false,
             hushed: None,
             known: 0,
             most_shards,
         }
+    }
+
+    /// Records take so much.
+    pub fn fatten(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     /// Some records are such as no processor can take.
@@ -91,6 +103,11 @@ impl Workload {
     /// equally far from each other.
     pub fn spread_in_turn(&mut self) {
         self.turns = Some(0);
+    }
+
+    /// From now on nothing is put, or again something.
+    pub fn rest(&mut self, rests: bool) {
+        self.rests = rests;
     }
 
     /// Records that a shard would get in its turn are left out for some time.
@@ -114,6 +131,9 @@ impl Workload {
 
     /// Puts a few records, each with its key's next counter.
     pub async fn put(&mut self) {
+        if self.rests {
+            return;
+        }
         let mut entries = Vec::new();
         let mut names = Vec::new();
         let mut last = None;
@@ -137,6 +157,9 @@ impl Workload {
             let counter = self.counters.entry(key).or_default();
             let name: Name = format!("user-{key}").into();
             let mut data = counter.to_string();
+            if let Some(memory) = &self.memory {
+                data = memory.filled(&data);
+            }
             let spoils = |dice: &mut Dice| dice.happens(Sink::BAD);
             // Directly behind one that is put in the same breath: the first record of a shard has none in front of it.
             let is_behind = names.last().is_some_and(|(last, _)| *last == name);
@@ -235,6 +258,14 @@ impl Workload {
             shard.shard_id(),
             if twice { " and its children" } else { "" }
         )
+    }
+
+    /// Splits the shard with this id in the middle.
+    pub async fn split_this(&mut self, id: &str) {
+        let open = self.open_shards().await;
+        let shard = open.iter().find(|shard| shard.shard_id() == id);
+        self.split_one(shard.expect("an open shard")).await;
+        self.shards().await;
     }
 
     async fn split_one(&self, shard: &Shard) {

@@ -16,6 +16,7 @@ use crate::faults::{Network, Rates, Reading, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
+use crate::memory::{Answers, Memory};
 use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::processor::Stage;
 use crate::scripts::Director;
@@ -30,6 +31,8 @@ use crate::workload::{STREAM, Workload};
 pub const SETTLE: Duration = Duration::from_secs(30);
 /// How much longer records take that a sink never takes, one after the other, and then the end of their shard.
 const SKIPPING: Duration = Duration::from_secs(60);
+/// How much longer it takes to catch up where memory is little: a read brings one record.
+const ONE_BY_ONE: Duration = Duration::from_secs(120);
 /// So long records are put and nothing is disturbed, before it is looked how leases are spread by load: 50 report intervals.
 const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
@@ -147,13 +150,14 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
     let history = History::new(oracle);
     let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone()).with_reading(reading);
+    let memory = Memory::drawn(seed).filter(|_| script.is_none() && !size.wanted.lacks("little memory"));
     let backend = Backend::builder()
         .clock(Clock::starting_at(began))
         .kinesis(KinesisOptions {
             enforce_limits: dice.happens(500),
             ..KinesisOptions::default()
         })
-        .faults(network.clone())
+        .faults(Answers::new(network.clone(), memory.map(|_| history.clone())))
         .build();
     network.connect(backend.handler().clone());
     let aws = backend.sdk_config();
@@ -172,6 +176,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         size.wanted.clone(),
     );
     stage.sink = sink.clone();
+    stage.memory = memory;
     let mut workload = Workload::new(
         kinesis,
         history.clone(),
@@ -184,6 +189,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
     if sink.is_some() {
         workload.spoil(Dice::of(seed, "unreadable"));
+    }
+    if let Some(memory) = memory {
+        workload.fatten(memory);
     }
     workload.shards().await;
     let workload = Arc::new(Mutex::new(workload));
@@ -251,7 +259,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     } else {
         Duration::ZERO
     };
-    let patience = SETTLE + failover * 6 + skipping;
+    let one_by_one = memory.map_or(Duration::ZERO, |_| ONE_BY_ONE);
+    let patience = SETTLE + failover * 6 + skipping + one_by_one;
     network.heal_all();
     stage.calm();
     // Only a worker that starts makes a new lease table.

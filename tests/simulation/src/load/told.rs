@@ -1,6 +1,6 @@
 //! Loads that a script makes up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +19,8 @@ pub struct Told {
 struct State {
     /// By life: its load without any shard.
     bases: BTreeMap<Name, f64>,
+    /// Lives whose first look shows nothing: it takes two to measure a machine.
+    blank: BTreeSet<Name>,
     /// What a shard adds.
     weights: BTreeMap<Name, f64>,
 }
@@ -36,6 +38,11 @@ impl Told {
     /// From now on a worker's life is so busy without any shard.
     pub fn set_base(&self, who: &str, percent: f64) {
         self.state().bases.insert(who.into(), percent);
+    }
+
+    /// The first look at the load of a worker's life will show nothing.
+    pub fn set_blank_at_first(&self, who: &str) {
+        self.state().blank.insert(who.into());
     }
 
     /// From now on whoever processes a shard is so much busier; nothing, as long as nothing is said.
@@ -56,7 +63,10 @@ impl Told {
     }
 
     fn percent(&self, who: &Name, shards: &[Name]) -> f64 {
-        let state = self.state();
+        let mut state = self.state();
+        if state.blank.remove(who) {
+            return 0.0;
+        }
         let base = state.bases.get(who).copied().unwrap_or(0.0);
         let weights = shards.iter().filter_map(|shard| state.weights.get(shard));
         (base + weights.sum::<f64>()).min(100.0)

@@ -60,6 +60,10 @@ impl Rule for Cleanup {
                     self.begun.insert(shard.clone());
                 }
             }
+            // Nobody can begin it any more.
+            What::ShardGone { shard } => {
+                self.begun.insert(shard.clone());
+            }
             What::RowGone { shard } => {
                 self.rows.remove(shard);
                 self.gone.push((event.at, shard.clone()));

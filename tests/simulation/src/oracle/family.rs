@@ -33,6 +33,11 @@ impl Rule for Family {
                 self.ended.insert(of.shard.clone());
                 return None;
             }
+            // Nobody can read it, nor waits for somebody who does.
+            What::ShardGone { shard } if !self.leased.contains(shard) => {
+                self.ended.insert(shard.clone());
+                return None;
+            }
             What::Initialized { of } => {
                 if !self.parents.contains_key(&of.shard) {
                     // Begun before the world has heard of it: judged when it has.

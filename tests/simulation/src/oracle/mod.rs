@@ -5,7 +5,9 @@ mod by_hand;
 mod cleanup;
 mod cost;
 mod family;
+mod gap;
 mod leaving;
+mod memory;
 mod order;
 mod ownership;
 mod rest;
@@ -104,6 +106,8 @@ impl Oracle {
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
+                Box::new(gap::Gaps::default()),
+                Box::new(memory::Memory::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, SequenceNumber};
 
 use super::{Rule, Start};
-use crate::edits::Edit;
 use crate::history::{Event, Name, What};
 
 pub(super) const RESTS: &str = "once nothing is disturbed any more, the fleet comes to rest";
@@ -166,7 +165,7 @@ impl Rule for Rest {
             }
             What::RowEditedByHand { shard, edit, row } => {
                 self.shards.entry(shard.clone()).or_default().checkpoint = Some(row.checkpoint.clone());
-                if *edit == Edit::Rewound {
+                if edit.is_about_progress() {
                     self.trimmed.retain(|_, record| record.shard != *shard);
                 }
                 None

@@ -7,7 +7,6 @@ use kcl_core::Checkpoint;
 
 use super::by_hand::Tampered;
 use super::{Rule, Times};
-use crate::edits::Edit;
 use crate::history::{Event, Name, Ownership, What};
 
 pub(super) const UNTOLD: &str = "a processor whose shard is somebody else's was told so, if its worker lives";
@@ -131,6 +130,8 @@ impl Rule for Telling {
                 if !std::mem::replace(&mut state.has_begun, true)
                     && let Some(Checkpoint::At(done)) = &state.start
                     && *sequence <= done.sequence
+                    // Of that record only a part is.
+                    && !(done.sub_sequence > 0 && *sequence == done.sequence)
                     && !(state.has_failed && *sequence == done.sequence)
                 {
                     return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
@@ -163,7 +164,7 @@ impl Rule for Telling {
             }
             What::RowEditedByHand { shard, row, edit } => {
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
-                if *edit == Edit::Rewound {
+                if edit.is_about_progress() {
                     self.acknowledged.retain(|(_, of, _)| of != shard);
                     self.rewound.insert(shard.clone(), event.at);
                 }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_core::{WorkerHandle, WorkerPhase, WorkerStatus};
+use kcl_core::{InitialPosition, SequenceNumber, WorkerHandle, WorkerPhase, WorkerStatus};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Script;
+use crate::edits::Edit;
 use crate::faults::{Cue, Met, Trouble};
 use crate::fleet::Fleet;
 use crate::history::{Event, Name, Row, What};
@@ -105,6 +106,12 @@ impl Director {
         self.handles().insert(id.to_owned(), handle);
     }
 
+    /// Starts a worker that is configured to begin a new application with the latest record.
+    pub fn start_at_latest(&self, id: &str) {
+        let handle = self.fleet.start_from(id, InitialPosition::Latest);
+        self.handles().insert(id.to_owned(), handle);
+    }
+
     /// Starts another process of a worker that lives. What its status says is the first one's.
     pub fn start_twin(&self, id: &str) {
         let shards = self.leases_of(id);
@@ -155,6 +162,11 @@ impl Director {
         self.stage.told.set_base(id, percent);
     }
 
+    /// A worker's first look at its load will show nothing. It must be said before it starts.
+    pub fn blank_at_first(&self, id: &str) {
+        self.stage.told.set_blank_at_first(id);
+    }
+
     /// From now on whoever processes a shard says that it is so much busier.
     pub fn weigh(&self, shard: &Name, percent: f64) {
         self.note(What::Disturbed(format!("{shard} takes {percent} %")));
@@ -172,10 +184,55 @@ impl Director {
         self.workload.lock().await.hush(shard, time).await;
     }
 
+    /// Nothing is put from now on; waits until all that was put is processed.
+    pub async fn come_to_the_end(&self) -> Played {
+        self.note(What::Disturbed("nothing more is put".to_owned()));
+        self.workload.lock().await.rest(true);
+        self.until("everything to be processed", || {
+            self.stage.history.unprocessed() == 0
+        })
+        .await
+    }
+
+    /// Records are put again.
+    pub async fn go_on(&self) {
+        self.note(What::Disturbed("records are put again".to_owned()));
+        self.workload.lock().await.rest(false);
+    }
+
+    /// Changes a lease's row by hand.
+    pub fn edit(&self, shard: &Name, edit: Edit) {
+        self.note(What::Disturbed(format!("the row of {shard} is {edit}")));
+        self.watcher.edit_this(shard, edit);
+    }
+
+    /// Lets so much time go by that shards leave the stream. Nobody is there meanwhile.
+    pub async fn age(&self, time: Duration) {
+        let before = self.workload.lock().await.shards().await;
+        self.watcher.rest(true);
+        sleep(time).await;
+        self.watcher.rest(false);
+        let after = self.workload.lock().await.shards().await;
+        for gone in before.iter().filter(|shard| !after.contains(shard)) {
+            let shard = gone.shard_id().into();
+            self.note(What::ShardGone { shard });
+        }
+    }
+
     /// Deletes the whole lease table.
     pub fn delete_table(&self) {
         self.note(What::Disturbed("the lease table is deleted".to_owned()));
         self.watcher.delete_table();
+    }
+
+    /// Splits a shard; the shards that follow it, in the order of their hash keys.
+    pub async fn split(&self, shard: &Name) -> Vec<Name> {
+        self.note(What::Disturbed(format!("split {shard}")));
+        let mut workload = self.workload.lock().await;
+        workload.split_this(shard).await;
+        let open = workload.open_shards().await;
+        let children = open.iter().filter(|child| child.parent_shard_id() == Some(shard));
+        children.map(|child| child.shard_id().into()).collect()
     }
 
     /// Merges two shards that are neighbours; the shard that follows them.
@@ -281,6 +338,40 @@ impl Director {
             time,
             |event| matches!(&event.what, What::BatchBegan { of, .. } if of.shard == *shard),
         )
+    }
+
+    /// Whether a record has been given to a processor at this time or later.
+    pub fn is_delivered_since(&self, time: Duration, record: &SequenceNumber) -> bool {
+        self.stage.history.has_since(
+            time,
+            |event| matches!(&event.what, What::Delivered { sequence, .. } if sequence == record),
+        )
+    }
+
+    /// The numbers of the records of a shard.
+    pub fn records_of(&self, of: &Name) -> Vec<SequenceNumber> {
+        let its = |event: &Event| match &event.what {
+            What::Put { shard, sequence, .. } if shard == of => Some(sequence.clone()),
+            _ => None,
+        };
+        self.stage
+            .history
+            .look(|events| events.iter().filter_map(its).collect())
+    }
+
+    /// The number with which a shard begins.
+    pub async fn first_number_of(&self, of: &Name) -> Played<String> {
+        let shards = self.workload.lock().await.shards().await;
+        let shard = shards.iter().find(|shard| shard.shard_id() == &**of);
+        let range = shard.and_then(|shard| shard.sequence_number_range());
+        let first = range.map(|range| range.starting_sequence_number().to_owned());
+        first.ok_or_else(|| Unplayable(format!("the first number of {of}")))
+    }
+
+    /// Whether a worker's status names a problem by this code.
+    pub fn tells_of(&self, id: &str, code: &str) -> bool {
+        let problems = self.status(id).map(|status| status.problems);
+        problems.iter().flatten().any(|problem| problem.code == code)
     }
 
     /// Whether a processor is in the middle of a call.

@@ -11,6 +11,9 @@ const RELIEVED: &str =
 const RESTS: &str = "a lease that was moved for its load rests also when there is little to do by then";
 const RETURNS: &str = "a lease does not return soon to a worker from which it was taken for its load";
 
+const NOT_ALL: &str = "a worker that has just joined is not given most of what those leave that leave";
+const EVEN: &str = "equally busy workers have equally many leases soon after others have left";
+
 /// So long after its first change of owner what a lease needs is known: ten report intervals, and some.
 const KNOWN: u64 = 36;
 /// Then a new load is most of what is reported: four report intervals.
@@ -156,6 +159,31 @@ async fn quiet_fleet(it: &Director) -> Played {
             .is_some_and(|row| row.owner.as_deref() == Some("z"))
     })
     .await;
+    Ok(())
+}
+
+pub(super) const NEWCOMER: Script = Script {
+    name: "newcomer-before-it-is-measured",
+    shows: &["The first look at a worker's load counts as a measurement."],
+    shards: 6,
+    failover: seconds(10),
+    play: |it| Box::pin(newcomer(it)),
+};
+
+/// A worker joins on a machine that is as busy as the others, and soon the leader and another worker leave.
+async fn newcomer(it: &Director) -> Played {
+    even_fleet(it, &["z", "a", "b"]).await?;
+    it.load("c", 40.0);
+    it.blank_at_first("c");
+    it.start("c");
+    it.until("c to be announced", || it.is_announced("c")).await?;
+    it.pause(seconds(2)).await;
+    it.stop("z");
+    it.stop("a");
+    let has_most = || it.leases_of("c").len() > it.leases_of("b").len().max(3);
+    it.never(NOT_ALL, seconds(30), has_most).await;
+    let is_even = || ["b", "c"].iter().all(|id| it.leases_of(id).len() == 3);
+    it.expect(EVEN, seconds(1), is_even).await;
     Ok(())
 }
 

@@ -11,6 +11,8 @@ mod leading;
 mod leaving;
 mod loads;
 mod owning;
+mod paces;
+mod positions;
 mod table;
 mod troubled;
 
@@ -60,8 +62,16 @@ pub const ALL: &[Script] = &[
     loads::QUIET_FLEET,
     loads::RELIEVED_WORKER,
     loads::BY_WAY_OF_A_THIRD,
+    loads::NEWCOMER,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
+    paces::NEVER_AT_THE_TIP,
+    paces::EMPTY_STRETCH,
+    paces::THROTTLED_SCANS,
+    positions::INSIDE_A_RECORD,
+    positions::FIRST_NUMBER,
+    positions::AGED_OUT,
+    positions::UNREADABLE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
     troubled::CUT_OFF,

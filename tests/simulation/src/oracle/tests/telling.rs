@@ -97,3 +97,27 @@ fn an_owner_that_begins_with_what_is_done_is_found() {
     assert_eq!(begins_with(1), [""; 0]);
     assert_eq!(begins_with(0), [telling::AGAIN]);
 }
+
+#[test]
+fn a_record_of_which_a_part_is_done_may_be_begun_with() {
+    let start = |sub_sequence| {
+        Checkpoint::At(ExtendedSequenceNumber {
+            sequence: sequence(1),
+            sub_sequence,
+        })
+    };
+    let begins_with = |sub_sequence, counter| {
+        broken(vec![
+            (1, "world", put(0, 0)),
+            (1, "world", put(0, 1)),
+            (1, "a", took(0, 2, 0)),
+            (1, "a", took(0, 2, 1)),
+            (2, "world", row(0, "b", None, 5, start(sub_sequence))),
+            (3, "b", initialized(0, 6)),
+            (4, "b", took(0, 6, counter)),
+        ])
+    };
+    assert_eq!(begins_with(3, 1), [""; 0]);
+    assert_eq!(begins_with(3, 0), [telling::AGAIN]);
+    assert_eq!(begins_with(0, 1), [telling::AGAIN]);
+}

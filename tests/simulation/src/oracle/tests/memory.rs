@@ -1,0 +1,49 @@
+//! What a worker may hold.
+
+use super::*;
+use crate::oracle::memory;
+
+fn read(counters: &[u64]) -> What {
+    let records = counters.iter().map(|counter| (sequence(*counter), 100));
+    What::Read {
+        records: records.collect(),
+    }
+}
+
+/// A worker that may hold 250 bytes reads two records of 100 bytes, then something happens, and it reads a third one.
+fn reads_a_third(before: Vec<What>) -> Vec<&'static str> {
+    let mut events = vec![
+        (0, "a", What::Bounded { bytes: 250 }),
+        (1, "world", put(0, 0)),
+        (1, "world", put(0, 1)),
+        (1, "world", put(0, 2)),
+        (2, "a", initialized(0, 2)),
+        (3, "a", read(&[0, 1])),
+        (4, "a", began(0, 2, 0)),
+        (4, "a", took(0, 2, 0)),
+    ];
+    events.extend(before.into_iter().map(|what| (5, "a", what)));
+    events.push((6, "a", read(&[1, 2])));
+    broken(events)
+}
+
+#[test]
+fn a_worker_that_holds_too_much_is_found() {
+    assert_eq!(
+        reads_a_third(vec![]),
+        [memory::TOO_MUCH],
+        "the first is still at work"
+    );
+    assert_eq!(
+        reads_a_third(vec![ended(0, 2, 0, false)]),
+        [memory::TOO_MUCH],
+        "it failed"
+    );
+}
+
+#[test]
+fn what_is_processed_or_somebody_elses_is_not_held() {
+    assert_eq!(reads_a_third(vec![ended(0, 2, 0, true)]), [""; 0]);
+    assert_eq!(reads_a_third(vec![What::LeaseLost { of: of(0, 2) }]), [""; 0]);
+    assert_eq!(reads_a_third(vec![initialized(0, 4)]), [""; 0]);
+}
