@@ -4,10 +4,14 @@ mod balance;
 mod by_hand;
 mod cleanup;
 mod cost;
+mod denied;
 mod family;
 mod leaving;
+mod lives;
+mod namesakes;
 mod order;
 mod ownership;
+mod renewals;
 mod rest;
 mod script;
 mod stuck;
@@ -38,7 +42,7 @@ pub struct Violation {
 /// The times that the fleet was configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// How long a silent worker keeps its leases.
+    /// How long a silent worker keeps its leases; where workers differ, the one that keeps them longest.
     pub failover: Duration,
     /// How long a call of a processor may delay a hand-off.
     pub drain: Duration,
@@ -46,6 +50,16 @@ pub struct Times {
     pub longest_call: Duration,
     /// What a worker may take to stop.
     pub stop: Duration,
+}
+
+impl Times {
+    /// The same of a worker with a fail-over time of its own.
+    fn of(self, failover: Option<Duration>) -> Self {
+        Self {
+            failover: failover.unwrap_or(self.failover),
+            ..self
+        }
+    }
 }
 
 /// Where reading starts in a new application.
@@ -104,6 +118,9 @@ impl Oracle {
                 Box::new(telling::Telling::new(times)),
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
+                Box::new(namesakes::Namesakes::new(times)),
+                Box::new(renewals::Renewals::new(times)),
+                Box::new(denied::Denied::new(times)),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),
