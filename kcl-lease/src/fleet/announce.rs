@@ -45,15 +45,17 @@ pub(super) async fn report(shared: &Shared) -> Result<bool, StoreError> {
 }
 
 /// Reports often while the worker holds nothing whose renewals would show that it lives, and every report interval otherwise;
-/// at once when it is first known how busy it is, and when its trouble changes.
+/// at once when it is first known how busy it is, when its trouble changes, and when it is in doubt whether its name is still its.
 /// Ends when the worker leaves, after deleting the row.
 pub(super) async fn keep_announced(shared: &Shared) {
     let idle_period = shared.options.idle_report_period();
     let (mut reported_at, mut told) = (Instant::now(), shared.declared.trouble());
+    let mut is_doubted = false;
     loop {
         tokio::select! {
             biased;
             () = shared.leaving.cancelled() => break,
+            () = shared.keeper.doubted() => is_doubted = true,
             () = sleep(idle_period / LOOKS_PER_REPORT) => {}
         }
         let (trouble, is_blocked) = shared.declared.look();
@@ -64,7 +66,7 @@ pub(super) async fn keep_announced(shared: &Shared) {
         } else {
             shared.health.settle(BLOCKED);
         }
-        let is_news = trouble != told || shared.meter.is_due();
+        let is_news = is_doubted || trouble != told || shared.meter.is_due();
         let is_idle = shared.keeper.held().is_empty();
         let busy_period = shared.options.report_interval;
         let period = if is_idle { idle_period } else { busy_period };
@@ -73,7 +75,7 @@ pub(super) async fn keep_announced(shared: &Shared) {
         }
         match report(shared).await {
             Ok(_) => {
-                (reported_at, told) = (Instant::now(), trouble);
+                (reported_at, told, is_doubted) = (Instant::now(), trouble, false);
                 shared.health.succeeded(ACTIVITY);
             }
             Err(error) => shared.health.failed(ACTIVITY, &error),

@@ -131,18 +131,23 @@ impl Fleet {
             }
             sleep(look / 5).await;
         }
+        let mut unreadable = None;
         for (key, legacy) in left {
             tracing::info!(lease = %key, successor = %legacy.to, "the successor has not begun; the leader finds another one");
             let release = |lease: &Lease| (!legacy.is_begun_in(Some(lease))).then_some(LeaseChange::Release);
-            self.change(&key, release).await?;
+            pass_over(self.change(&key, release).await, &mut unreadable)?;
         }
-        Ok(())
+        unreadable.map_or(Ok(()), Err)
     }
 
     async fn forget_begun(&self, left: &mut BTreeMap<LeaseKey, Legacy>) -> Result<(), StoreError> {
         if left.len() <= FEW {
             for key in left.keys().cloned().collect::<Vec<_>>() {
-                let row = self.shared.store.get(&key).await?;
+                let row = match self.shared.store.get(&key).await {
+                    // Nobody begins with it, and nobody can release it.
+                    Err(error) if is_unreadable(&error) => None,
+                    row => row?,
+                };
                 if left[&key].is_begun_in(row.as_ref()) {
                     left.remove(&key);
                 }
@@ -173,12 +178,13 @@ impl Fleet {
             let mut knowledge = self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut knowledge.unfinished)
         };
+        let mut unreadable = None;
         for key in keys {
             let is_mine = |lease: &Lease| lease.checkpoint_owner.as_ref() == me;
             let release = |lease: &Lease| is_mine(lease).then_some(LeaseChange::Release);
-            self.change(&key, release).await?;
+            pass_over(self.change(&key, release).await, &mut unreadable)?;
         }
-        Ok(())
+        unreadable.map_or(Ok(()), Err)
     }
 
     /// Changes a row that this worker does not hold, relative to what it is now; others may write to it meanwhile.
@@ -212,6 +218,7 @@ impl Fleet {
         let me = self.shared.me();
         let mut mine: BTreeSet<_> = self.shared.created().iter().cloned().collect();
         mine.extend(assigned_now(&self.shared).await?);
+        let mut unreadable = None;
         for key in mine {
             if self.shared.keeper.holds(&key) || !is_free(&key) {
                 continue;
@@ -225,8 +232,24 @@ impl Fleet {
                     }
                 })
             };
-            self.change(&key, decline).await?;
+            pass_over(self.change(&key, decline).await, &mut unreadable)?;
         }
-        Ok(())
+        unreadable.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether this is about one row, which nobody can read.
+fn is_unreadable(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::Invalid
+}
+
+/// One row that cannot be read keeps no other one from being given up; it is told at the end.
+fn pass_over(changed: Result<(), StoreError>, unreadable: &mut Option<StoreError>) -> Result<(), StoreError> {
+    match changed {
+        Err(error) if is_unreadable(&error) => {
+            unreadable.get_or_insert(error);
+            Ok(())
+        }
+        changed => changed,
     }
 }

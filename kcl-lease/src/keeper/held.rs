@@ -326,7 +326,7 @@ impl HeldLease {
 
     pub(crate) fn lose(&self, reason: LossReason) {
         if reason == LossReason::Superseded {
-            self.inner.holder.superseded.cancel();
+            self.inner.holder.doubted.notify_one();
         }
         self.inner.standing.send_if_modified(|standing| {
             let was_held = !matches!(standing, Standing::Lost(_));

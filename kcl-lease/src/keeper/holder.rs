@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::term::Moment;
@@ -25,6 +26,8 @@ pub(crate) struct Holder {
     pub(super) seat: Seat,
     /// Another process has taken this worker's name.
     pub(super) superseded: CancellationToken,
+    /// Another process of this worker's name began with a lease of this one: one of them has lost the name.
+    pub(super) doubted: Notify,
     /// The leases that this worker gave to a worker of its choice, as they were left.
     left: Mutex<BTreeMap<LeaseKey, Legacy>>,
 }
@@ -61,6 +64,7 @@ impl Holder {
             env,
             seat,
             superseded: CancellationToken::new(),
+            doubted: Notify::new(),
             left: Mutex::default(),
         }
     }

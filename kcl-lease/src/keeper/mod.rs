@@ -137,6 +137,12 @@ impl Keeper {
         self.holder.superseded.cancelled().await;
     }
 
+    /// Completes when another process of this worker's name began with a lease of this one. The worker's row tells whose the name
+    /// is: the other one may not have learnt yet that it has lost it.
+    pub(crate) async fn doubted(&self) {
+        self.holder.doubted.notified().await;
+    }
+
     pub(crate) fn is_superseded(&self) -> bool {
         self.holder.superseded.is_cancelled()
     }

@@ -143,6 +143,11 @@ impl LeaseStore for FlakyStore {
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.reach()?;
+        let unreadable = self.unreadable.lock().unwrap().clone();
+        if let Some(row) = unreadable.iter().find(|row| row.key == key.as_str()) {
+            let problem = row.problem.clone();
+            return Err(StoreError::new(StoreErrorKind::Invalid, "testing", "t", problem));
+        }
         self.inner.get(key).await
     }
 

@@ -1,5 +1,7 @@
 //! Does what the schedule says.
 
+mod rare;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -172,6 +174,12 @@ impl Chaos {
                     self.later(schedule, 5_000, |chaos| async move { chaos.fleet.start() });
                 }
             }
+            Deed::Twin => self.start_twin(schedule),
+            Deed::DenyReads => self.deny_reads(schedule),
+            Deed::DenyIndex => self.deny_index(schedule),
+            Deed::LoseIndex => self.lose_index(schedule),
+            Deed::Block => self.block(schedule),
+            Deed::Damage => self.damage(schedule),
         }
     }
 

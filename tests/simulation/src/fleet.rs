@@ -12,6 +12,7 @@ use kcl_local::Backend;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::failovers::Failovers;
 use crate::history::{Name, What};
 use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
@@ -33,6 +34,8 @@ pub struct Member {
     pub id: String,
     /// The name of its life.
     pub who: Name,
+    /// How long it keeps its leases when it is silent.
+    pub failover: Duration,
     /// Its status.
     pub handle: WorkerHandle,
     task: JoinHandle<Result<Stopped, Error>>,
@@ -54,6 +57,7 @@ pub struct Fleet {
     backend: Backend,
     watcher: Watcher,
     times: Times,
+    failovers: Failovers,
     start: InitialPosition,
     state: Arc<Mutex<State>>,
 }
@@ -63,7 +67,8 @@ struct State {
     members: Vec<Member>,
     started: usize,
     lives: usize,
-    stopping: usize,
+    /// The ids of those that are stopping.
+    leaving: Vec<String>,
     ids: BTreeMap<Name, String>,
     /// Ids that were given to a second process while the first one lived.
     twins: BTreeSet<String>,
@@ -76,6 +81,7 @@ impl Fleet {
         backend: Backend,
         watcher: Watcher,
         times: Times,
+        failovers: Failovers,
         start: InitialPosition,
         dice: Dice,
     ) -> Self {
@@ -84,7 +90,7 @@ impl Fleet {
             members: Vec::new(),
             started: 0,
             lives: 0,
-            stopping: 0,
+            leaving: Vec::new(),
             ids: BTreeMap::new(),
             twins: BTreeSet::new(),
         };
@@ -93,6 +99,7 @@ impl Fleet {
             backend,
             watcher,
             times,
+            failovers,
             start,
             state: Arc::new(Mutex::new(state)),
         }
@@ -119,7 +126,7 @@ impl Fleet {
 
     /// The number of workers that are stopping.
     pub fn stopping(&self) -> usize {
-        self.state().stopping
+        self.state().leaving.len()
     }
 
     /// The ids of all lives, by their names.
@@ -174,8 +181,34 @@ impl Fleet {
 
     /// Starts another process of a worker that lives.
     pub fn start_twin(&self, id: &str) -> WorkerHandle {
+        let ids = self.ids();
+        let mut who = format!("{id}'");
+        while ids.contains_key(who.as_str()) {
+            who.push('\'');
+        }
+        self.live(&who, id.to_owned())
+    }
+
+    /// Whether a process with this id lives.
+    fn lives(&self, id: &str) -> bool {
+        let state = self.state();
+        state.members.iter().any(|member| member.id == id) || state.leaving.iter().any(|other| other == id)
+    }
+
+    /// A second process gets this id.
+    fn take_name(&self, id: &str) {
         self.state().twins.insert(id.to_owned());
-        self.live(&format!("{id}'"), id.to_owned())
+        let rows = self.watcher.rows().into_iter();
+        let its = rows.filter(|(_, row)| row.actual_owner() == Some(id));
+        let what = What::NameTaken {
+            id: id.to_owned(),
+            shards: its.map(|(shard, _)| shard).collect(),
+        };
+        self.stage.history.record(&"world".into(), what);
+    }
+
+    fn is_twin(&self, id: &str) -> bool {
+        self.state().twins.contains(id)
     }
 
     /// Takes the worker of this id out of the list.
@@ -186,7 +219,8 @@ impl Fleet {
     }
 
     fn live(&self, who: &str, id: String) -> WorkerHandle {
-        self.live_with(who, id, self.times.failover)
+        let failover = self.failovers.draw();
+        self.live_with(who, id, failover)
     }
 
     fn live_with(&self, who: &str, id: String, failover: Duration) -> WorkerHandle {
@@ -233,12 +267,20 @@ impl Fleet {
             builder = builder.load(load).report_interval(REPORT_INTERVAL);
         }
         let worker = builder.build().expect("a valid configuration");
-        self.stage.history.record(&who, What::Started { id: id.clone() });
+        if self.lives(&id) {
+            self.take_name(&id);
+        }
+        let started = What::Started {
+            id: id.clone(),
+            failover,
+        };
+        self.stage.history.record(&who, started);
         self.state().ids.insert(who.clone(), id.clone());
         let handle = worker.handle();
         let member = Member {
             id,
             who,
+            failover,
             handle: handle.clone(),
             task: tokio::spawn(worker.run()),
             skew,
@@ -295,24 +337,33 @@ impl Fleet {
         let (network, history) = (&self.stage.network, &self.stage.history);
         let id = member.id.clone();
         history.record(&member.who, What::Stopping { id: id.clone() });
-        self.state().stopping += 1;
+        self.state().leaving.push(id.clone());
         let had_joined = member.handle.status().phase != WorkerPhase::Starting;
         // What a former life of this worker sent may be on its way still.
         let lives = self.ids().into_iter().filter(|(_, its)| *its == id);
         let had_late = lives.into_iter().any(|(who, _)| network.has_late(&who));
         let before = network.faults_of(&member.who);
         member.handle.shutdown().await;
-        if let Err(error) = member
-            .task
-            .await
-            .map_err(|error| error.to_string())
-            .and_then(|ended| ended.map_err(|error| error.to_string()))
+        let ended = member.task.await;
+        let is_superseded = self.is_twin(&id) && matches!(ended, Ok(Err(Error::Superseded { .. })));
+        let ended = ended.map_err(|error| error.to_string());
+        let reason = ended.and_then(|ended| ended.map_err(|error| error.to_string()));
+        if let Err(reason) = reason
+            && !is_superseded
         {
-            history.record(&member.who, What::Ended { reason: error });
+            history.record(&member.who, What::Ended { reason });
         }
         let faults = network.faults_of(&member.who) - before + u64::from(had_late);
         sleep(GRACE).await;
         let (owned, has_row) = self.watcher.left_by(&id);
+        let index = self.state().leaving.iter().position(|other| *other == id);
+        if let Some(index) = index {
+            self.state().leaving.remove(index);
+        }
+        if is_superseded {
+            history.record(&member.who, What::GaveWay { id });
+            return;
+        }
         let what = What::Stopped {
             id,
             owned,
@@ -321,7 +372,6 @@ impl Fleet {
             faults,
         };
         history.record(&member.who, what);
-        self.state().stopping -= 1;
     }
 
     /// Writes down which workers have ended although nobody told them to.
@@ -332,7 +382,7 @@ impl Fleet {
             let member = state.members.remove(index);
             let reason = match member.task.now_or_never() {
                 Some(Ok(Err(Error::Superseded { .. }))) if state.twins.contains(&member.id) => {
-                    let what = What::Disturbed("ends, since another process has its name".to_owned());
+                    let what = What::GaveWay { id: member.id };
                     self.stage.history.record(&member.who, what);
                     continue;
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, SequenceNumber};
 use tokio::time::Instant;
 
+use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::load::Machine;
 use crate::oracle::{Oracle, Violation};
@@ -214,6 +215,18 @@ pub enum What {
         /// The shard.
         shard: Name,
     },
+    /// The operator made a row unreadable.
+    RowDamaged {
+        /// The shard.
+        shard: Name,
+        /// How.
+        damage: Damage,
+    },
+    /// The operator brought back what the row was, unless its owner had mended it.
+    RowMended {
+        /// The shard.
+        shard: Name,
+    },
     /// Every record that a shard held was trimmed.
     Trimmed {
         /// The shard.
@@ -223,6 +236,14 @@ pub enum What {
     Impaired,
     /// One such trouble of it is over.
     Recovered,
+    /// A worker that is in trouble may not read shards from now on.
+    Denied,
+    /// It may again.
+    Allowed,
+    /// A worker is in trouble only in that its processors, and its reads, stand still; it can reach the table.
+    StandsStill,
+    /// They go on.
+    MovesOn,
     /// What a worker asked of DynamoDB lately.
     Spent {
         /// For how long.
@@ -236,6 +257,8 @@ pub enum What {
     Started {
         /// Under this id.
         id: String,
+        /// How long it keeps its leases when it is silent.
+        failover: Duration,
     },
     /// A worker was killed without warning.
     Killed {
@@ -259,6 +282,11 @@ pub enum What {
         had_joined: bool,
         /// Requests of it that met a fault since it was told to stop.
         faults: u64,
+    },
+    /// A process ended because another one was started under its id.
+    GaveWay {
+        /// The id.
+        id: String,
     },
     /// A worker ended and nobody asked it to.
     Ended {

@@ -8,7 +8,9 @@
 
 pub mod chaos;
 pub mod crew;
+pub mod damage;
 pub mod edits;
+pub mod failovers;
 pub mod faults;
 pub mod fleet;
 pub mod history;

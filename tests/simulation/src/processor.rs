@@ -212,7 +212,8 @@ impl Stage {
         self.shared.wanted.script.is_some()
     }
 
-    fn is_calm(&self) -> bool {
+    /// Whether every processor behaves.
+    pub fn is_calm(&self) -> bool {
         self.shared.is_calm.load(Ordering::Relaxed)
     }
 
@@ -305,9 +306,9 @@ impl Actor {
         (self.of.shard.clone(), self.of.token, self.who.clone())
     }
 
-    /// A frozen process does nothing.
+    /// The processors of a frozen process, or of a runtime that is blocked, do nothing.
     async fn thawed(&self) {
-        while let Some(until) = self.stage.network.frozen_until(&self.who) {
+        while let Some(until) = self.stage.network.stands_until(&self.who) {
             // Not for all of it: everything may be healed earlier.
             sleep_until(until.min(Instant::now() + Duration::from_millis(250))).await;
         }

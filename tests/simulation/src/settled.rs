@@ -1,6 +1,6 @@
 //! When a fleet has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_kinesis::types::Shard;
 use kcl_core::Checkpoint;
@@ -21,6 +21,9 @@ pub enum Subject {
     /// Records are put meanwhile.
     AllButRecords,
 }
+
+/// What workers say where not all of them have the same fail-over time.
+const DIFFER: &str = "failover-times-differ";
 
 /// Everything that is not as it should be in an undisturbed world, as sentences.
 pub async fn what_is_wrong(
@@ -100,9 +103,20 @@ pub async fn what_is_wrong(
             .map(|_| member.id.clone())
     });
     let is_mute = |id: &str| mute.iter().flatten().any(|mute| mute == id);
+    let times: BTreeSet<_> = fleet.each(|member| member.failover).into_iter().collect();
     let statuses = fleet.each(|member| member.handle.status());
-    for status in statuses {
+    let says = |code: &str| {
+        let mut problems = statuses.iter().flat_map(|status| &status.problems);
+        problems.any(|problem| problem.code == code)
+    };
+    if times.len() > 1 && !says(DIFFER) {
+        wrong.push("nobody says that the fail-over times differ".to_owned());
+    }
+    for status in statuses.iter().cloned() {
         for problem in &status.problems {
+            if times.len() > 1 && problem.code == DIFFER {
+                continue;
+            }
             if is_mute(&status.worker_id) && problem.code == "load-unmeasured" {
                 continue;
             }

@@ -9,6 +9,7 @@ use kcl_local::dynamodb::{DynamoDb, Touched, TouchedRows};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::history::{Name, Row};
 
@@ -51,8 +52,17 @@ struct Text {
 
 #[derive(Debug, Deserialize)]
 struct Number {
+    /// Nothing where it is something else.
     #[serde(rename = "N")]
-    digits: String,
+    digits: Option<String>,
+}
+
+/// What an item is to the leases.
+enum Kind {
+    Lease(Row),
+    /// A lease that cannot be read.
+    Unreadable,
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -92,30 +102,32 @@ impl Item {
 
     /// What the row says of its lease's throughput, in KB/s.
     pub fn throughput(&self) -> Option<f64> {
-        self.throughput.as_ref()?.digits.parse().ok()
-    }
-
-    /// Whether somebody made it such that no library can read it.
-    fn is_spoiled(&self) -> bool {
-        self.checkpoint
-            .as_ref()
-            .is_some_and(|checkpoint| checkpoint.text.is_empty())
+        self.throughput.as_ref()?.digits.as_ref()?.parse().ok()
     }
 
     /// The lease, if it is one that can be read.
     pub fn into_lease(self) -> Option<Row> {
-        if self.entity().is_some_and(|entity| entity != "LEASE") || self.is_spoiled() {
-            return None;
+        match self.into_kind() {
+            Kind::Lease(row) => Some(row),
+            Kind::Unreadable | Kind::Other => None,
         }
-        let number = |number: Option<Number>| number.map_or(0, |it| it.digits.parse().expect("a number"));
-        let checkpoint = self.checkpoint.expect("every lease has a checkpoint").text;
-        let sub_sequence = number(self.checkpoint_sub_sequence_number);
-        Some(Row {
-            owner: self.lease_owner.map(|owner| owner.text),
-            checkpoint_owner: self.checkpoint_owner.map(|owner| owner.text),
-            counter: number(self.lease_counter),
-            checkpoint: Checkpoint::parse(&checkpoint, sub_sequence).expect("a checkpoint"),
-        })
+    }
+
+    fn into_kind(self) -> Kind {
+        if self.entity().is_some_and(|entity| entity != "LEASE") {
+            return Kind::Other;
+        }
+        let number = |number: Option<Number>| number.map_or(Some(0), |it| it.digits?.parse().ok());
+        let read = || {
+            let sub_sequence = number(self.checkpoint_sub_sequence_number)?;
+            Some(Row {
+                owner: self.lease_owner.map(|owner| owner.text),
+                checkpoint_owner: self.checkpoint_owner.map(|owner| owner.text),
+                counter: number(self.lease_counter)?,
+                checkpoint: Checkpoint::parse(&self.checkpoint?.text, sub_sequence).ok()?,
+            })
+        };
+        read().map_or(Kind::Unreadable, Kind::Lease)
     }
 }
 
@@ -199,25 +211,26 @@ impl Leases {
 
     /// Reads what was written since the last look; the leases that changed, `None` for those that are gone.
     pub fn look(&mut self) -> Vec<(Name, Option<Row>)> {
-        let lease = |item: Item| Some((Name::from(item.key()), item.into_lease()?));
         let mut found = Vec::new();
+        let mut tell = |key: Name, item: Option<Item>| match item.map(Item::into_kind) {
+            Some(Kind::Lease(row)) => found.push((key, Some(row))),
+            // It is as it was last seen, as far as is known.
+            Some(Kind::Unreadable) => {}
+            Some(Kind::Other) | None => found.push((key, None)),
+        };
         match self.table.touched.take() {
             Touched::Rows(keys) => {
                 for key in keys {
                     let item = self.table.item(&key);
-                    // Nothing is known of it that is new.
-                    if item.as_ref().is_some_and(Item::is_spoiled) {
-                        continue;
-                    }
-                    let row = item.and_then(Item::into_lease);
-                    found.push((key.into(), row));
+                    tell(key.into(), item);
                 }
             }
             Touched::Any => {
-                let rows: BTreeMap<_, _> = self.table.items().into_iter().filter_map(lease).collect();
-                let gone = self.rows.keys().filter(|shard| !rows.contains_key(*shard));
-                found.extend(gone.map(|shard| (shard.clone(), None)));
-                found.extend(rows.into_iter().map(|(shard, row)| (shard, Some(row))));
+                let items = self.table.items();
+                let items: BTreeMap<_, _> = items.into_iter().map(|it| (Name::from(it.key()), it)).collect();
+                let gone = self.rows.keys().filter(|shard| !items.contains_key(*shard));
+                gone.for_each(|shard| tell(shard.clone(), None));
+                items.into_iter().for_each(|(key, item)| tell(key, Some(item)));
             }
         }
         found.retain(|(shard, row)| self.rows.get(shard) != row.as_ref());
@@ -241,13 +254,37 @@ impl Leases {
 
     /// Changes a row by hand, unless its shard has ended; the row as it is then, if it can be read. The next look does not tell of it.
     pub fn edit(&mut self, shard: &Name, edit: &Edit) -> Option<Row> {
-        let mut request = edit.update();
-        request["TableName"] = json!(self.table.name);
-        request["Key"] = json!({ KEY: { "S": &**shard } });
-        self.table.ask("UpdateItem", &request)?;
+        self.update(shard, edit.update())?;
         let row = self.table.item(shard).and_then(Item::into_lease)?;
         self.rows.insert(shard.clone(), row.clone());
         Some(row)
+    }
+
+    /// Makes a row unreadable, unless its shard has ended; what it was before.
+    pub fn damage(&mut self, shard: &Name, damage: Damage) -> Option<serde_json::Value> {
+        let key = json!({ KEY: { "S": &**shard } });
+        let request = json!({ "TableName": self.table.name, "Key": key, "ConsistentRead": true });
+        let answer = self.table.ask("GetItem", &request)?;
+        let before: serde_json::Value = serde_json::from_slice(&answer).ok()?;
+        self.update(shard, damage.update())?;
+        Some(before["Item"].clone())
+    }
+
+    /// Mends a row, unless its owner has done so; whether it was mended.
+    pub fn mend(&mut self, shard: &Name, damage: Damage, before: &serde_json::Value) -> bool {
+        self.update(shard, damage.repair(before)).is_some()
+    }
+
+    /// Whether there is a row that cannot be read.
+    pub fn is_unreadable(&self, shard: &Name) -> bool {
+        let kind = self.table.item(shard).map(Item::into_kind);
+        matches!(kind, Some(Kind::Unreadable))
+    }
+
+    fn update(&self, shard: &Name, mut request: serde_json::Value) -> Option<Bytes> {
+        request["TableName"] = json!(self.table.name);
+        request["Key"] = json!({ KEY: { "S": &**shard } });
+        self.table.ask("UpdateItem", &request)
     }
 
     /// Deletes a row by hand; the next look does not tell of it.

@@ -125,6 +125,11 @@ fn sentence(what: &What) -> String {
         What::ShardGone { shard } => format!("{shard} has left the stream"),
         What::Trimmed { shard } => format!("{shard} is trimmed"),
         What::Impaired => "is in trouble".to_owned(),
+        What::Denied => "may not read shards".to_owned(),
+        What::Allowed => "may read shards again".to_owned(),
+        What::StandsStill => "stands still, but for its leases".to_owned(),
+        What::MovesOn => "goes on".to_owned(),
+        What::GaveWay { id } => format!("ends, since another process is {id}"),
         What::Recovered => "is out of one trouble".to_owned(),
         What::Spent {
             over,
@@ -145,7 +150,9 @@ fn sentence(what: &What) -> String {
         ),
         What::RowDeletedByHand { shard } => format!("row {shard}: deleted by hand"),
         What::RowEditedByHand { shard, edit, row } => format!("row {shard}: {edit} by hand; {}", lease(row)),
-        What::Started { id } => format!("starts as {id}"),
+        What::RowDamaged { shard, damage } => format!("row {shard} cannot be read any more: {damage}"),
+        What::RowMended { shard } => format!("row {shard} can be read again"),
+        What::Started { id, failover } => format!("starts as {id}, with {failover:?}"),
         What::Killed { id } => format!("{id} is killed"),
         What::Stopping { id } => format!("{id} is told to stop"),
         What::Stopped {

@@ -11,6 +11,7 @@ use kcl_local::Backend;
 use kcl_local::kinesis::Kinesis;
 use tokio::time::{Instant, sleep};
 
+use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
@@ -33,7 +34,16 @@ pub struct Watcher {
     to_delete: Arc<AtomicU64>,
     to_edit: Arc<AtomicU64>,
     rests: Arc<AtomicBool>,
+    damaged: Arc<Mutex<Vec<Damaged>>>,
     world: Name,
+}
+
+/// A row that was made unreadable.
+struct Damaged {
+    shard: Name,
+    damage: Damage,
+    before: serde_json::Value,
+    mended_at: Instant,
 }
 
 impl Watcher {
@@ -49,6 +59,7 @@ impl Watcher {
             to_delete: Arc::default(),
             to_edit: Arc::default(),
             rests: Arc::default(),
+            damaged: Arc::default(),
             world: "world".into(),
         }
     }
@@ -147,6 +158,7 @@ impl Watcher {
                 let open = workload.lock().await.open_shards().await;
                 self.edit(&open, &fleet.each(|member| member.id.clone()), &mut dice);
             }
+            self.mend_what_is_due();
             self.look_for_the_mistaken(&fleet);
             for (shard, holders) in self.stage.contested() {
                 self.note(What::SeveralValid { shard, holders });
@@ -225,6 +237,51 @@ impl Watcher {
         if let Some(row) = row {
             let shard = shard.clone();
             self.note(What::RowEditedByHand { shard, edit, row });
+        }
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, Vec<Damaged>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the row of some shard unreadable for a time, unless that has ended; the shard.
+    pub fn damage_some_row(&self, dice: &mut Dice, time: Duration) -> Option<Name> {
+        // What was written until now is told first.
+        self.look();
+        let rows = self.rows().into_iter();
+        let rows = rows.filter(|(shard, row)| !row.checkpoint.is_shard_end() && !self.is_unreadable(shard));
+        let shards: Vec<_> = rows.map(|(shard, _)| shard).collect();
+        let (shard, damage) = (dice.pick(&shards).cloned()?, Damage::drawn(dice));
+        let before = self.leases().damage(&shard, damage)?;
+        // Its owner may have mended it before.
+        self.damaged().retain(|it| it.shard != shard);
+        self.damaged().push(Damaged {
+            shard: shard.clone(),
+            damage,
+            before,
+            mended_at: Instant::now() + time,
+        });
+        let what = What::RowDamaged {
+            shard: shard.clone(),
+            damage,
+        };
+        self.note(what);
+        Some(shard)
+    }
+
+    /// Whether the row of a shard cannot be read.
+    pub fn is_unreadable(&self, shard: &Name) -> bool {
+        self.leases().is_unreadable(shard)
+    }
+
+    /// Mends rows whose time has come, and all when the world is calm.
+    fn mend_what_is_due(&self) {
+        let is_calm = self.stage.is_calm();
+        let is_due = |it: &mut Damaged| is_calm || it.mended_at <= Instant::now();
+        let due: Vec<_> = self.damaged().extract_if(.., is_due).collect();
+        for it in due {
+            self.leases().mend(&it.shard, it.damage, &it.before);
+            self.note(What::RowMended { shard: it.shard });
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::chaos::Chaos;
+use crate::failovers::Failovers;
 use crate::faults::{Network, Rates, Reading, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
@@ -114,6 +115,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let script = size.wanted.script();
     let failover = Duration::from_secs(*dice.pick(&[2, 5, 10]).unwrap_or(&10));
     let failover = script.map_or(failover, |script| script.failover);
+    let failovers = Failovers::drawn(seed, &size.wanted, failover);
+    // Whatever is promised within a fail-over time is promised within the longest one only.
+    let failover = failovers.longest();
     let sink = Sink::is_in(seed) && script.is_none() && !size.wanted.lacks("sink");
     let sink = sink.then(|| Sink::drawn(seed, size.disturbed));
     let times = Times {
@@ -202,6 +206,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         backend.clone(),
         watcher.clone(),
         times,
+        failovers,
         start,
         workers,
     );

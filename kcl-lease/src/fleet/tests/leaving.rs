@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::keeper::LossReason;
-use crate::store::{LeaseChange, WriteOutcome};
+use crate::store::flaky::FlakyStore;
+use crate::store::{LeaseChange, UnreadableRow, WriteOutcome};
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_stops_hands_its_leases_over_within_two_seconds() {
@@ -76,6 +77,39 @@ async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has
     assert_eq!(owner().await, Some("a".into()), "it is still at work");
     fleet.leave().await;
     assert_eq!(owner().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_keeps_no_other_one_from_being_freed() {
+    let flaky = FlakyStore::new();
+    let store: Arc<dyn LeaseStore> = flaky.clone();
+    for key in ["a", "b", "c"] {
+        store
+            .create(&Lease::new(key, Checkpoint::TrimHorizon))
+            .await
+            .unwrap();
+    }
+    let a = TestWorker::join(&store, "a").await;
+    until_held(&[&a], &[3], Duration::from_secs(5)).await;
+    a.processor.abort();
+    for held in a.fleet.held() {
+        held.lose(LossReason::Expired);
+    }
+    // The first one in the order in which they are given back.
+    flaky.set_unreadable(vec![UnreadableRow {
+        key: "a".to_owned(),
+        problem: "leaseCounter is not a number".to_owned(),
+    }]);
+    a.fleet.prepare_to_leave(Duration::from_secs(4)).await;
+    a.fleet.leave().await;
+    flaky.set_unreadable(Vec::new());
+    for (key, owner) in [("a", Some("a".into())), ("b", None), ("c", None)] {
+        assert_eq!(
+            store.get(&key.into()).await.unwrap().unwrap().owner,
+            owner,
+            "{key}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

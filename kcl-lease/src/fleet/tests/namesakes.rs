@@ -72,6 +72,26 @@ async fn who_comes_back_from_a_long_standstill_does_not_take_the_leases_of_its_r
     assert_eq!((first.count(), second.count()), (0, 4));
 }
 
+/// The first process, which does not know yet that its name was taken, begins with a lease that is new.
+#[tokio::test(start_paused = true)]
+async fn the_second_process_stays_although_the_first_one_began_with_leases_of_its() {
+    let store = table_of(4).await;
+    let first = TestWorker::join(&store, "a").await;
+    until_held(&[&first], &[4], Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(5)).await;
+    let second = TestWorker::join(&store, "a").await;
+    until_held(&[&second], &[4], Duration::from_secs(4)).await;
+    let key = LeaseKey::from("s00");
+    first.fleet.held().iter().for_each(HeldLease::forsake);
+    let begun = first.fleet.shared.keeper.acquire(&key, true).await.unwrap();
+    assert!(begun.held().is_some());
+    until_superseded(&first, FAILOVER).await;
+    until_held(&[&first, &second], &[0, 4], FAILOVER).await;
+    sleep(6 * FAILOVER).await;
+    assert_eq!(problems(&second), [""; 0]);
+    assert_eq!((first.count(), second.count()), (0, 4));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_restarts_under_its_name_has_its_leases_at_once() {
     let store = table_of(4).await;

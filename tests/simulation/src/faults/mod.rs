@@ -1,6 +1,8 @@
 //! What goes wrong: single requests by chance, and the condition that each worker's network is in.
 
+mod condition;
 mod cue;
+mod index;
 mod late;
 mod reading;
 mod schedule;
@@ -16,11 +18,13 @@ use kcl_local::handler::Handler;
 use kcl_local::wire::Service;
 use tokio::time::Instant;
 
+use self::condition::Condition;
+pub use self::condition::Trouble;
 use self::cue::Cues;
 pub use self::cue::{Asked, Cue, Fate, Met};
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
-pub use self::wanted::{Rate, Wanted};
+pub use self::wanted::{Rate, TWO_FAILOVER_TIMES, Wanted};
 use crate::seeds::Dice;
 
 /// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests
@@ -72,33 +76,14 @@ impl Rates {
     }
 }
 
-/// The condition of one worker's network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Condition {
-    /// The whole process stands still until then.
-    frozen: Option<Instant>,
-    /// No request reaches DynamoDB.
-    no_dynamodb: bool,
-    /// No request reaches Kinesis.
-    no_kinesis: bool,
-    /// No answer comes back.
-    no_answers: bool,
-    /// Every request takes this long.
-    slow: Duration,
-    /// Every request is throttled.
-    throttled: bool,
-    /// Its reads of the lease table are answered by replicas and indexes that lag by this.
-    lag: Duration,
-    /// The process was killed: nothing of it may reach anything.
-    dead: bool,
-}
-
 #[derive(Debug)]
 struct State {
     dice: Dice,
     rates: Rates,
     /// What reads of records meet.
     reading: Option<Reading>,
+    /// What queries of the owner index meet.
+    index: index::Index,
     wanted: Wanted,
     clients: BTreeMap<String, Condition>,
     /// The fault that the client's next request meets again.
@@ -120,25 +105,6 @@ pub struct Network {
     handler: Arc<OnceLock<Handler>>,
 }
 
-/// A change of one worker's network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// Cut off from the lease table.
-    NoDynamoDb,
-    /// Cut off from the stream.
-    NoKinesis,
-    /// Cut off from both.
-    Neither,
-    /// Requests arrive and take effect, answers are lost.
-    OneWay,
-    /// Every request takes this long.
-    Slow(Duration),
-    /// Every request is throttled.
-    Throttled,
-    /// Reads of the lease table that need not be consistent lag by this.
-    Lagging(Duration),
-}
-
 impl Network {
     /// A network on which single requests fail at these rates.
     pub fn new(dice: Dice, rates: Rates, wanted: Wanted) -> Self {
@@ -146,6 +112,7 @@ impl Network {
             dice,
             rates,
             reading: None,
+            index: index::Index::default(),
             wanted,
             clients: BTreeMap::new(),
             repeated: BTreeMap::new(),
@@ -188,29 +155,12 @@ impl Network {
 
     /// Brings trouble over a worker.
     pub fn trouble(&self, client: &str, trouble: Trouble) {
-        self.change(client, |condition| match trouble {
-            Trouble::NoDynamoDb => condition.no_dynamodb = true,
-            Trouble::NoKinesis => condition.no_kinesis = true,
-            Trouble::Neither => {
-                condition.no_dynamodb = true;
-                condition.no_kinesis = true;
-            }
-            Trouble::OneWay => condition.no_answers = true,
-            Trouble::Slow(delay) => condition.slow = delay,
-            Trouble::Throttled => condition.throttled = true,
-            Trouble::Lagging(lag) => condition.lag = lag,
-        });
+        self.change(client, |condition| condition.suffer(trouble));
     }
 
-    /// Ends all trouble of a worker but a freeze.
+    /// Ends all trouble of a worker but that which ends by itself.
     pub fn heal(&self, client: &str) {
-        self.change(client, |condition| {
-            *condition = Condition {
-                frozen: condition.frozen,
-                dead: condition.dead,
-                ..Condition::default()
-            };
-        });
+        self.change(client, Condition::heal);
     }
 
     /// Lets a worker stand still.
@@ -218,10 +168,21 @@ impl Network {
         self.change(client, |condition| condition.frozen = Some(until));
     }
 
-    /// Until when a worker stands still, if it does.
-    pub fn frozen_until(&self, client: &str) -> Option<Instant> {
-        let until = self.state().clients.get(client)?.frozen?;
-        (until > Instant::now()).then_some(until)
+    /// Until when a worker's processors stand still, if they do.
+    pub fn stands_until(&self, client: &str) -> Option<Instant> {
+        self.state().clients.get(client)?.stands_until()
+    }
+
+    /// Whether a worker may not read shards, as far as its role goes.
+    pub fn may_not_read(&self, client: &str) -> bool {
+        let state = self.state();
+        let condition = state.clients.get(client);
+        condition.is_some_and(Condition::may_not_read)
+    }
+
+    /// Takes the owner index away for a time.
+    pub fn lose_index(&self, until: Instant, is_being_built: bool) {
+        self.state().index.lose(until, is_being_built);
     }
 
     /// A killed worker sends nothing any more.
@@ -234,14 +195,10 @@ impl Network {
         let mut state = self.state();
         state.rates = Rates::default();
         state.reading = None;
+        state.index = index::Index::default();
         state.repeated.clear();
         state.cues = Cues::default();
-        for condition in state.clients.values_mut() {
-            *condition = Condition {
-                dead: condition.dead,
-                ..Condition::default()
-            };
-        }
+        state.clients.values_mut().for_each(Condition::heal_wholly);
     }
 
     /// How many requests of a client met a fault so far.
@@ -388,17 +345,10 @@ impl FaultInjector for Network {
             } else {
                 Fault::none().after(until - now)
             }
-        } else if match call.service {
-            Some(Service::Kinesis) => condition.no_kinesis,
-            _ => condition.no_dynamodb,
-        } {
-            Fault::unreachable()
-        } else if condition.no_answers {
-            Fault::drop_answer(Loss::Hang)
-        } else if condition.throttled {
-            Fault::throttled()
-        } else if !condition.lag.is_zero() && call.service == Some(Service::DynamoDb) {
-            Fault::stale(condition.lag)
+        } else if let Some(fault) = condition.meets(call) {
+            fault
+        } else if let Some(fault) = state.index.meets(call) {
+            fault
         } else if let Some((kind, fault)) = single {
             *state.counts.entry(kind).or_default() += 1;
             if kind == "late" && is_write(call) {

@@ -50,11 +50,23 @@ pub enum Deed {
     Lag,
     /// A worker is killed, and whatever its shards hold is trimmed before the next one comes to it.
     Outage,
+    /// A second process is started under the id of a worker that lives.
+    Twin,
+    /// A worker may not read its shards.
+    DenyReads,
+    /// A worker may not query the owner index.
+    DenyIndex,
+    /// The owner index is missing, or being built.
+    LoseIndex,
+    /// A worker's processors keep their runtime from everything else; leases are renewed on another thread.
+    Block,
+    /// A lease's row is made unreadable by mistake, and mended later.
+    Damage,
 }
 
 impl Deed {
     /// All deeds, each with its weight when all are possible.
-    const ALL: [(Self, u64); 21] = [
+    const ALL: [(Self, u64); 27] = [
         (Self::Kill, 10),
         (Self::KillAndReturn, 5),
         (Self::Freeze, 8),
@@ -76,6 +88,12 @@ impl Deed {
         (Self::Lag, 6),
         (Self::Outage, 2),
         (Self::EditRow, 12),
+        (Self::Twin, 12),
+        (Self::DenyReads, 10),
+        (Self::DenyIndex, 6),
+        (Self::LoseIndex, 6),
+        (Self::Block, 10),
+        (Self::Damage, 14),
     ];
 
     /// The names of all.
@@ -107,14 +125,26 @@ impl Deed {
             Self::DeleteTable => "table deleted",
             Self::Lag => "lagging reads",
             Self::Outage => "outage beyond retention",
+            Self::Twin => "twin",
+            Self::DenyReads => "reads denied",
+            Self::DenyIndex => "index denied",
+            Self::LoseIndex => "index missing",
+            Self::Block => "runtime blocked",
+            Self::Damage => "row unreadable",
         }
     }
-}
 
-/// Whether rows are changed by hand in a seed's history: in one of ten they are, and the others are what they would be if
-/// nobody ever did that.
-fn has_edits(seed: u64) -> bool {
-    seed % 10 == 6
+    /// The last digit of the seeds in whose histories alone this is done: those of the others are what they would be if nobody
+    /// ever did that.
+    fn only_in(self) -> Option<u64> {
+        match self {
+            Self::Twin => Some(1),
+            Self::DenyReads | Self::DenyIndex | Self::LoseIndex | Self::Block => Some(5),
+            Self::EditRow => Some(6),
+            Self::Damage => Some(7),
+            _ => None,
+        }
+    }
 }
 
 /// The deeds of one history, as they come.
@@ -136,10 +166,12 @@ impl Schedule {
         let mut deeds: Vec<_> = Deed::ALL
             .into_iter()
             .filter(|(deed, _)| {
-                if *deed == Deed::EditRow && !has_edits(seed) {
-                    return wanted.is_among_the_only(deed.name()) == Some(true);
-                }
-                let is_drawn = has_all || dice.happens(350);
+                let is_drawn = match deed.only_in() {
+                    Some(digit) if seed % 10 != digit => false,
+                    None | Some(6) => has_all || dice.happens(350),
+                    // Without it the history is what it was before there was such a thing.
+                    Some(_) => true,
+                };
                 wanted.is_among_the_only(deed.name()).unwrap_or(is_drawn)
             })
             .filter(|(deed, _)| !wanted.lacks(deed.name()))
@@ -179,8 +211,62 @@ impl Schedule {
         Duration::from_millis(self.dice.between(50, longest.max(51)))
     }
 
+    /// How long a worker is denied something: at times for so long that others take its leases, and it comes back.
+    pub fn denial(&mut self, failover: Duration) -> Duration {
+        let longest = u64::try_from((failover * 8).as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.dice.between(1_000, longest + 45_000))
+    }
+
     /// Chance, for the details of a deed.
     pub fn dice(&mut self) -> &mut Dice {
         &mut self.dice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deeds(seed: u64, wanted: &Wanted) -> Vec<Deed> {
+        let schedule = Schedule::drawn(seed, wanted, false);
+        schedule.deeds.into_iter().map(|(deed, _)| deed).collect()
+    }
+
+    #[test]
+    fn what_is_in_one_history_of_ten_is_in_no_other_one_unless_it_is_wanted() {
+        let usual = Wanted::default();
+        for (deed, _) in Deed::ALL.into_iter().filter(|(deed, _)| deed.only_in().is_some()) {
+            let digit = deed.only_in().unwrap();
+            let with: Vec<_> = (0..300)
+                .filter(|seed| deeds(*seed, &usual).contains(&deed))
+                .collect();
+            assert!(with.len() > 10, "{deed:?}: {with:?}");
+            assert!(with.iter().all(|seed| seed % 10 == digit), "{deed:?}: {with:?}");
+            let only = Wanted {
+                only: vec![deed.name().to_owned()],
+                ..Wanted::default()
+            };
+            assert_eq!(deeds(digit + 1, &only), [deed]);
+            let without = Wanted {
+                without: vec![deed.name().to_owned()],
+                ..Wanted::default()
+            };
+            assert!(!deeds(digit, &without).contains(&deed));
+        }
+    }
+
+    #[test]
+    fn a_history_without_what_is_new_in_it_is_what_it_was_before() {
+        for (seed, new) in [(1, "twin"), (7, "row unreadable")] {
+            let without = Wanted {
+                without: vec![new.to_owned()],
+                ..Wanted::default()
+            };
+            let mut schedule = Schedule::drawn(seed, &Wanted::default(), false);
+            let mut before = Schedule::drawn(seed, &without, false);
+            schedule.deeds.retain(|(deed, _)| deed.name() != new);
+            assert_eq!(schedule.deeds, before.deeds);
+            assert_eq!(schedule.dice.next(), before.dice.next());
+        }
     }
 }

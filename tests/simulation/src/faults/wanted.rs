@@ -18,7 +18,7 @@ pub struct Wanted {
     /// Leaves out a kind of fault, by its name in the summary, the `loads`, or the look at the `status`; may be repeated.
     #[arg(long, value_name = "KIND")]
     pub without: Vec<String>,
-    /// Disturbs the fleet and the stream in this way and no other; may be repeated.
+    /// Disturbs the fleet and the stream in this way and no other, in every history; may be repeated.
     #[arg(long, value_name = "KIND", value_parser = deed)]
     pub only: Vec<String>,
     /// Sets how often a fault of single requests happens, per thousand requests, instead of drawing it; `all` stands for
@@ -31,6 +31,9 @@ pub struct Wanted {
     pub script: Option<String>,
 }
 
+/// Some workers have another fail-over time than the others: by its name in what is wanted.
+pub const TWO_FAILOVER_TIMES: &str = "two fail-over times";
+
 /// How often a kind of fault happens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
@@ -41,7 +44,7 @@ pub struct Rate {
 
 /// The name of something that can be done to the fleet or to the stream.
 fn deed(name: &str) -> Result<String, String> {
-    let names = Deed::names();
+    let names = Deed::names().chain([TWO_FAILOVER_TIMES]);
     if names.clone().any(|known| known == name) {
         return Ok(name.to_owned());
     }
@@ -72,6 +75,11 @@ impl Wanted {
     /// Whether this kind is among the only ones. Nothing is said when none are named.
     pub(super) fn is_among_the_only(&self, kind: &str) -> Option<bool> {
         (!self.only.is_empty()).then(|| self.only.iter().any(|name| name == kind))
+    }
+
+    /// Whether a history has something of this kind that is to be in it.
+    pub fn has(&self, kind: &str, is_in: bool) -> bool {
+        !self.lacks(kind) && self.script.is_none() && self.is_among_the_only(kind).unwrap_or(is_in)
     }
 
     pub(super) fn rate(&self, kind: &str) -> Option<u64> {
@@ -156,7 +164,7 @@ mod tests {
         let wanted = Wanted {
             loads: true,
             without: vec!["status".to_owned()],
-            only: vec!["kill and return".to_owned(), "freeze".to_owned()],
+            only: vec!["kill and return".to_owned(), TWO_FAILOVER_TIMES.to_owned()],
             rate: vec!["answer lost=50".parse().unwrap()],
             script: None,
         };
@@ -165,7 +173,7 @@ mod tests {
         assert_eq!(read.wanted, wanted);
         assert_eq!(
             wanted.to_string(),
-            r#" --loads --without status --only "kill and return" --only freeze --rate "answer lost=50""#
+            r#" --loads --without status --only "kill and return" --only "two fail-over times" --rate "answer lost=50""#
         );
     }
 

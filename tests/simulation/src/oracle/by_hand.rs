@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Times;
+use super::lives::Lives;
 use crate::history::{Event, Name, What};
 
 /// Renewals that fail are tried again for a moment.
@@ -17,6 +18,7 @@ pub(super) struct Tampered {
     rows: BTreeMap<Name, Duration>,
     /// Those that are there still.
     edited: BTreeSet<Name>,
+    lives: Lives,
 }
 
 impl Tampered {
@@ -25,11 +27,23 @@ impl Tampered {
             failover: times.failover,
             rows: BTreeMap::new(),
             edited: BTreeSet::new(),
+            lives: Lives::default(),
         }
     }
 
     pub(super) fn see(&mut self, event: &Event) {
+        self.lives.see(event);
         match &event.what {
+            // What one of two processes begins with the other may still trust.
+            What::Initialized { of }
+                if self
+                    .lives
+                    .of(&event.who)
+                    .is_some_and(|life| self.lives.is_shared(&life.id)) =>
+            {
+                self.rows.insert(of.shard.clone(), event.at);
+                self.edited.insert(of.shard.clone());
+            }
             What::RowDeletedByHand { shard } => {
                 self.rows.insert(shard.clone(), event.at);
                 self.edited.remove(shard);

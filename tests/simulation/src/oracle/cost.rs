@@ -22,7 +22,9 @@ struct Work {
 /// Compares what workers ask with what they have to do.
 #[derive(Debug)]
 pub(super) struct Cost {
+    /// Whoever is not known has this fail-over time.
     times: Times,
+    failovers: BTreeMap<Name, Duration>,
     ids: BTreeMap<Name, String>,
     work: BTreeMap<Name, Work>,
     started: BTreeMap<Name, Duration>,
@@ -39,6 +41,7 @@ impl Cost {
     pub(super) fn new(times: Times) -> Self {
         Self {
             times,
+            failovers: BTreeMap::new(),
             ids: BTreeMap::new(),
             work: BTreeMap::new(),
             started: BTreeMap::new(),
@@ -66,7 +69,11 @@ impl Cost {
             .copied()
             .unwrap_or(0);
         let moves = self.moves - self.moves_before.get(who).copied().unwrap_or(0);
-        let failover = self.times.failover.as_secs_f64();
+        let failover = self
+            .failovers
+            .get(who)
+            .unwrap_or(&self.times.failover)
+            .as_secs_f64();
         // Ten looks at the lock and at most as many scans in a fail-over time; the leader may look four times as often
         // when leases are about to expire. It looks once a second at least.
         let standing = seconds * 50.0 / failover.min(10.0);
@@ -81,7 +88,8 @@ impl Cost {
 impl Rule for Cost {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
-            What::Started { id } => {
+            What::Started { id, failover } => {
+                self.failovers.insert(event.who.clone(), *failover);
                 self.ids.insert(event.who.clone(), id.clone());
                 self.started.insert(event.who.clone(), event.at);
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::lives::Lives;
 use super::{Rule, Times};
 use crate::fleet::GRACE;
 use crate::history::{Event, Name, What};
@@ -19,6 +20,7 @@ pub(super) struct Leaving {
     stop: Duration,
     /// Since when workers are told to stop.
     stopping: BTreeMap<Name, Duration>,
+    lives: Lives,
 }
 
 impl Leaving {
@@ -27,6 +29,7 @@ impl Leaving {
             named: BTreeMap::new(),
             stop: times.stop,
             stopping: BTreeMap::new(),
+            lives: Lives::default(),
         }
     }
 
@@ -34,6 +37,12 @@ impl Leaving {
     fn took(&self, event: &Event) -> Duration {
         let since = self.stopping.get(&event.who).copied().unwrap_or(event.at);
         (event.at - since).saturating_sub(GRACE + Duration::from_millis(100))
+    }
+
+    /// Whether what bears the name of a worker that stopped may be another process's.
+    fn had_namesake(&self, event: &Event, id: &str) -> bool {
+        let since = self.stopping.get(&event.who).copied().unwrap_or(event.at);
+        self.lives.is_alive(id) || self.lives.was_shared_since(id, since)
     }
 
     /// Whether a lease was given to this worker only after it had gone: then that was another one's doing.
@@ -47,6 +56,7 @@ impl Leaving {
 
 impl Rule for Leaving {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        self.lives.see(event);
         match &event.what {
             What::Row { shard, row } | What::RowEditedByHand { shard, row, .. } => {
                 let before = self.named.remove(shard).unwrap_or_default();
@@ -76,7 +86,7 @@ impl Rule for Leaving {
                 has_row,
                 had_joined: true,
                 faults: 0,
-            } => {
+            } if !self.had_namesake(event, id) => {
                 let gone_at = event.at.saturating_sub(GRACE);
                 let left: Vec<_> = owned
                     .iter()

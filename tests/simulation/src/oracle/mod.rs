@@ -4,12 +4,16 @@ mod balance;
 mod by_hand;
 mod cleanup;
 mod cost;
+mod denied;
 mod family;
 mod gap;
 mod leaving;
+mod lives;
 mod memory;
+mod namesakes;
 mod order;
 mod ownership;
+mod renewals;
 mod rest;
 mod script;
 mod stuck;
@@ -40,7 +44,7 @@ pub struct Violation {
 /// The times that the fleet was configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// How long a silent worker keeps its leases.
+    /// How long a silent worker keeps its leases; where workers differ, the one that keeps them longest.
     pub failover: Duration,
     /// How long a call of a processor may delay a hand-off.
     pub drain: Duration,
@@ -48,6 +52,16 @@ pub struct Times {
     pub longest_call: Duration,
     /// What a worker may take to stop.
     pub stop: Duration,
+}
+
+impl Times {
+    /// The same of a worker with a fail-over time of its own.
+    fn of(self, failover: Option<Duration>) -> Self {
+        Self {
+            failover: failover.unwrap_or(self.failover),
+            ..self
+        }
+    }
 }
 
 /// Where reading starts in a new application.
@@ -108,6 +122,9 @@ impl Oracle {
                 Box::new(balance::Balance::default()),
                 Box::new(gap::Gaps::default()),
                 Box::new(memory::Memory::default()),
+                Box::new(namesakes::Namesakes::new(times)),
+                Box::new(renewals::Renewals::new(times)),
+                Box::new(denied::Denied::new(times)),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

@@ -140,6 +140,8 @@ struct Term {
 pub(super) struct Overlaps {
     times: Times,
     ids: BTreeMap<Name, String>,
+    /// By id.
+    failovers: BTreeMap<String, Duration>,
     stopping: BTreeMap<String, Duration>,
     running: BTreeMap<u64, Running>,
     terms: BTreeMap<Name, Term>,
@@ -158,6 +160,7 @@ impl Overlaps {
         Self {
             times,
             ids: BTreeMap::new(),
+            failovers: BTreeMap::new(),
             stopping: BTreeMap::new(),
             running: BTreeMap::new(),
             terms: BTreeMap::new(),
@@ -168,12 +171,14 @@ impl Overlaps {
     }
 
     fn row(&mut self, at: Duration, shard: &Name, row: &Row) {
+        let failovers = &self.failovers;
+        let times_of = |owner: &str| self.times.of(failovers.get(owner).copied());
         let term = self.terms.entry(shard.clone()).or_default();
         let before = term.row.replace(row.clone());
         let owner = before.as_ref().and_then(Row::actual_owner);
         if owner != row.actual_owner() {
             if let Some(owner) = owner
-                && is_over(self.times, &self.stopping, term, owner, at)
+                && is_over(times_of(owner), &self.stopping, term, owner, at)
             {
                 for running in self
                     .running
@@ -203,7 +208,8 @@ impl Overlaps {
         };
         // The table may not have been looked at since its owner changed.
         let is_owner = term.row.as_ref().and_then(Row::actual_owner) == Some(id);
-        is_owner && is_over(self.times, &self.stopping, term, id, at)
+        let times = self.times.of(self.failovers.get(id).copied());
+        is_owner && is_over(times, &self.stopping, term, id, at)
     }
 }
 
@@ -225,7 +231,8 @@ impl Rule for Overlaps {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         self.tampered.see(event);
         match &event.what {
-            What::Started { id } => {
+            What::Started { id, failover } => {
+                self.failovers.insert(id.clone(), *failover);
                 self.ids.insert(event.who.clone(), id.clone());
             }
             What::NameTaken { shards, .. } => {

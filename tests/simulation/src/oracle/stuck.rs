@@ -27,6 +27,8 @@ struct Life {
 struct Shard {
     parents: Vec<Name>,
     has_ended: bool,
+    /// Nobody can read its row.
+    is_unreadable: bool,
     /// The worker that its row names.
     owner: Option<String>,
     /// The life whose processor is at work.
@@ -96,6 +98,7 @@ impl Stuck {
             let served = shard.server.as_ref().and_then(|who| self.lives.get(who));
             let waits = |parent: &Name| self.shards.get(parent).is_some_and(|parent| !parent.has_ended);
             let is_idle = !shard.has_ended
+                && !shard.is_unreadable
                 && served.is_none_or(|life| life.troubles > 0)
                 && !shard.parents.iter().any(waits);
             let since = shard.since.max(well_since);
@@ -121,7 +124,7 @@ impl Rule for Stuck {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         let at = event.at;
         match &event.what {
-            What::Started { id } => {
+            What::Started { id, .. } => {
                 let life = Life {
                     id: id.clone(),
                     troubles: 0,
@@ -143,7 +146,9 @@ impl Rule for Stuck {
                 self.killed_at = at;
                 self.fails(&event.who, at, true);
             }
-            What::Stopping { .. } | What::Ended { .. } => self.fails(&event.who, at, true),
+            What::Stopping { .. } | What::Ended { .. } | What::GaveWay { .. } => {
+                self.fails(&event.who, at, true);
+            }
             What::ShardOpened { shard, parents } => {
                 let shard = self.shard(shard);
                 shard.parents.clone_from(parents);
@@ -152,6 +157,9 @@ impl Rule for Stuck {
             What::Row { shard, row } => {
                 let (name, ended) = (shard, row.checkpoint.is_shard_end());
                 let shard = self.shard(name);
+                if std::mem::take(&mut shard.is_unreadable) {
+                    shard.since = at;
+                }
                 let ends_now = ended && !shard.has_ended;
                 shard.has_ended |= ended;
                 shard.owner = row.actual_owner().map(ToOwned::to_owned);
@@ -176,6 +184,19 @@ impl Rule for Stuck {
                 self.calm_limit = None;
                 let shard = self.shard(shard);
                 shard.has_ended = false;
+                shard.since = at;
+            }
+            // Whoever had them may have to end first.
+            What::NameTaken { shards, .. } => {
+                self.calm_limit = None;
+                for shard in shards {
+                    self.shard(shard).since = at;
+                }
+            }
+            What::RowDamaged { shard, .. } | What::RowMended { shard } => {
+                self.calm_limit = None;
+                let shard = self.shard(shard);
+                shard.is_unreadable = matches!(event.what, What::RowDamaged { .. });
                 shard.since = at;
             }
             What::RowEditedByHand { shard, row, .. } => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::lives::Lives;
 use super::{Rule, Times};
 use crate::history::{Event, Name, Row, What};
 
@@ -24,8 +25,7 @@ pub(super) struct Targets {
     /// When there was one last.
     troubled_at: Option<Duration>,
     gone: BTreeMap<String, Duration>,
-    /// Since when those live that do.
-    alive: BTreeMap<Name, Duration>,
+    lives: Lives,
     /// Who leaves names successors by what others said of themselves lately, and returns what was handed to it to whoever
     /// processes it: both are guesses, which the leader corrects.
     leaving: BTreeSet<String>,
@@ -40,7 +40,7 @@ impl Targets {
             troubles: 0,
             troubled_at: None,
             gone: BTreeMap::new(),
-            alive: BTreeMap::new(),
+            lives: Lives::default(),
             leaving: BTreeSet::new(),
             rows: BTreeMap::new(),
         }
@@ -73,7 +73,10 @@ impl Targets {
             .is_some_and(|troubled| at <= troubled + self.failover * 2);
         let is_calm = !self.requests_fail && self.troubles == 0 && !was_troubled;
         // Whoever came later knows of it only what the clocks say, and they differ.
-        let is_known = self.alive.values().any(|since| *since + LOOKS < gone_at);
+        let is_known = self
+            .lives
+            .all()
+            .any(|(_, life)| life.started_at + LOOKS < gone_at);
         let patience = self.failover.mul_f64(0.7) + Duration::from_secs(2);
         (is_calm && is_known && gone_for > patience).then(|| (SILENT, seen()))
     }
@@ -81,17 +84,18 @@ impl Targets {
 
 impl Rule for Targets {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        self.lives.see(event);
         match &event.what {
-            What::Started { id } => {
-                self.alive.insert(event.who.clone(), event.at);
+            What::Started { id, .. } => {
                 self.gone.remove(id);
                 self.leaving.remove(id);
             }
             What::Stopping { id } => {
                 self.leaving.insert(id.clone());
             }
-            What::Killed { id } | What::Stopped { id, .. } => {
-                self.alive.remove(&event.who);
+            What::Killed { id } | What::Stopped { id, .. } | What::GaveWay { id }
+                if !self.lives.is_alive(id) =>
+            {
                 self.gone.insert(id.clone(), event.at);
             }
             What::Impaired => self.troubles += 1,

@@ -140,7 +140,7 @@ impl Rule for Telling {
             What::LeaseLost { of } | What::ShutdownRequested { of } | What::ShardEnded { of } => {
                 self.processor(who, of)?.is_told = true;
             }
-            What::Killed { .. } | What::Ended { .. } => {
+            What::Killed { .. } | What::Ended { .. } | What::GaveWay { .. } => {
                 self.ended.insert(who.clone());
             }
             What::Stopped { faults, .. } => {

@@ -114,11 +114,6 @@ impl Director {
 
     /// Starts another process of a worker that lives. What its status says is the first one's.
     pub fn start_twin(&self, id: &str) {
-        let shards = self.leases_of(id);
-        self.note(What::NameTaken {
-            id: id.to_owned(),
-            shards,
-        });
         let handle = self.fleet.start_twin(id);
         self.handles().insert(format!("{id}'"), handle);
     }

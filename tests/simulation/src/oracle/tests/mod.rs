@@ -3,13 +3,16 @@
 mod balance;
 mod cleanup;
 mod cost;
+mod denied;
 mod family;
 mod gap;
 mod leaving;
 mod memory;
+mod namesakes;
 mod order;
 mod overlaps;
 mod ownership;
+mod renewals;
 mod rest;
 mod stuck;
 mod table;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
 use super::{Oracle, Start, Times};
+use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::history::{Event, Name, Ownership, Row, What};
 
@@ -130,5 +134,8 @@ fn row(number: u64, owner: &str, from: Option<&str>, counter: u64, checkpoint: C
 }
 
 fn starts(id: &str) -> What {
-    What::Started { id: id.to_owned() }
+    What::Started {
+        id: id.to_owned(),
+        failover: TIMES.failover,
+    }
 }

@@ -29,10 +29,7 @@ fn a_lease_given_to_a_worker_that_is_long_gone_is_found() {
 
 #[test]
 fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well_and_one_has_known_it() {
-    let lives = |since| {
-        let id = "c".to_owned();
-        vec![(since, "c", What::Started { id })]
-    };
+    let lives = |since| vec![(since, "c", starts("c"))];
     assert_eq!(given(19, false, lives(1)), [""; 0]);
     assert_eq!(given(20, false, lives(1)), [targets::SILENT]);
     let mut troubled = lives(1);
@@ -52,8 +49,7 @@ fn whom_a_leaving_worker_names_is_its_guess() {
 
 #[test]
 fn a_worker_that_lives_again_may_be_given_leases() {
-    let id = "a".to_owned();
-    assert_eq!(given(81, true, vec![(30, "a.2", What::Started { id })]), [""; 0]);
+    assert_eq!(given(81, true, vec![(30, "a.2", starts("a"))]), [""; 0]);
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Two processes with one worker id.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::lives::Lives;
+use super::{Rule, Times};
+use crate::history::{Event, Name, What};
+
+pub(super) const BOTH: &str =
+    "of two processes with one worker id one ends within a fail-over time and 15 s, while both are well";
+pub(super) const NEWEST: &str = "of two processes with one worker id the one that was started last goes on";
+
+/// Joining takes so long at the most, by and large: what was started so much later has announced itself later.
+const JOINING: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub(super) struct Namesakes {
+    failover: Duration,
+    lives: Lives,
+    /// By id: the process that was started last.
+    newest: BTreeMap<String, Name>,
+    /// How many troubles a process has, and when that changed last.
+    troubles: BTreeMap<Name, (u32, Duration)>,
+}
+
+impl Namesakes {
+    pub(super) fn new(times: Times) -> Self {
+        Self {
+            failover: times.failover,
+            lives: Lives::default(),
+            newest: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+        }
+    }
+
+    /// Since when a process could have learnt of its namesake.
+    fn well_since(&self, who: &Name) -> Option<Duration> {
+        let (troubles, since) = self.troubles.get(who).copied().unwrap_or_default();
+        (troubles == 0).then_some(since)
+    }
+
+    /// Two that have lived side by side for too long.
+    fn both(&self, at: Duration) -> Option<String> {
+        let mut all = self
+            .lives
+            .all()
+            .filter(|(_, life)| self.lives.is_shared(&life.id));
+        all.find_map(|(who, life)| {
+            let others = self.lives.all().filter(|(_, other)| other.id == life.id);
+            let since = others
+                .map(|(other, its)| Some(self.well_since(other)?.max(its.started_at)))
+                .try_fold(Duration::ZERO, |latest, since| Some(latest.max(since?)))?;
+            let limit = self.failover + JOINING;
+            (at > since + limit).then(|| format!("{who} is one of several {}", life.id))
+        })
+    }
+}
+
+impl Rule for Namesakes {
+    fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        let at = event.at;
+        match &event.what {
+            What::Impaired => {
+                let (troubles, since) = self.troubles.entry(event.who.clone()).or_default();
+                (*troubles, *since) = (*troubles + 1, at);
+            }
+            What::Recovered => {
+                let (troubles, since) = self.troubles.entry(event.who.clone()).or_default();
+                (*troubles, *since) = (troubles.saturating_sub(1), at);
+            }
+            What::Started { id, .. } => {
+                self.newest.insert(id.clone(), event.who.clone());
+            }
+            What::GaveWay { id } if self.newest.get(id) == Some(&event.who) => {
+                let mine = self.lives.of(&event.who)?.started_at;
+                let others = self
+                    .lives
+                    .all()
+                    .filter(|(who, life)| life.id == *id && **who != event.who);
+                let is_last = others
+                    .into_iter()
+                    .all(|(_, other)| other.started_at + JOINING < mine);
+                let is_well = self.well_since(&event.who) == Some(Duration::ZERO);
+                self.lives.see(event);
+                let seen = || (NEWEST, format!("{} ends, which was started last", event.who));
+                return (is_last && is_well).then(seen);
+            }
+            _ => {}
+        }
+        self.lives.see(event);
+        self.both(at).map(|seen| (BOTH, seen))
+    }
+}

@@ -1,0 +1,71 @@
+//! Two processes with one worker id.
+
+use super::*;
+use crate::oracle::{leaving, namesakes, targets};
+
+fn time_passes() -> What {
+    What::Disturbed("time passes".to_owned())
+}
+
+fn gives_way(id: &str) -> What {
+    What::GaveWay { id: id.to_owned() }
+}
+
+#[test]
+fn two_that_both_go_on_are_found_unless_one_is_in_trouble() {
+    let lived = |end, then: Vec<(u64, &'static str, What)>| {
+        let mut events = vec![(0, "a", starts("a")), (100, "a'", starts("a"))];
+        events.extend(then);
+        events.push((end, "world", time_passes()));
+        broken(events)
+    };
+    assert_eq!(lived(125, vec![]), [""; 0]);
+    assert_eq!(lived(126, vec![]), [namesakes::BOTH]);
+    assert_eq!(lived(126, vec![(110, "a", gives_way("a"))]), [""; 0]);
+    assert_eq!(lived(200, vec![(110, "a", What::Impaired)]), [""; 0]);
+    let recovered = vec![(110, "a", What::Impaired), (150, "a", What::Recovered)];
+    assert_eq!(lived(175, recovered.clone()), [""; 0]);
+    assert_eq!(lived(176, recovered), [namesakes::BOTH]);
+}
+
+#[test]
+fn the_newest_one_that_gives_way_is_found() {
+    let ended = |who: &'static str, started| {
+        let events = vec![
+            (0, "a", starts("a")),
+            (started, "a'", starts("a")),
+            (started + 5, who, gives_way("a")),
+        ];
+        broken(events)
+    };
+    assert_eq!(ended("a'", 100), [namesakes::NEWEST]);
+    assert_eq!(ended("a", 100), [""; 0]);
+    assert_eq!(ended("a'", 10), [""; 0], "it may have announced itself first");
+}
+
+#[test]
+fn what_a_namesake_has_was_not_left_behind_and_who_bears_the_name_is_not_gone() {
+    let stopped = |namesake: Vec<(u64, &'static str, What)>| {
+        let mut events = vec![(0, "a", starts("a"))];
+        events.extend(namesake);
+        events.extend([
+            (10, "a", What::Stopping { id: "a".to_owned() }),
+            (
+                12,
+                "a",
+                What::Stopped {
+                    id: "a".to_owned(),
+                    owned: vec!["shard-0".to_owned()],
+                    has_row: true,
+                    had_joined: true,
+                    faults: 0,
+                },
+            ),
+            (84, "world", row(0, "b", None, 2, Checkpoint::TrimHorizon)),
+            (85, "world", row(0, "a", None, 3, Checkpoint::TrimHorizon)),
+        ]);
+        broken(events)
+    };
+    assert_eq!(stopped(vec![]), [leaving::LEFT, targets::DEAD]);
+    assert_eq!(stopped(vec![(9, "a'", starts("a"))]), [""; 0]);
+}
