@@ -327,12 +327,16 @@ impl Judge {
     }
 
     fn unfit(&mut self, cause: Cause, now: Instant) -> Fitness {
-        let retry_at = now + self.pause;
+        let pause = match cause {
+            // It is probed first, as often as later.
+            Cause::Failing(Work::Reading, ..) => self.pause.min(self.times.longest_pause_between_probes()),
+            _ => self.pause,
+        };
         self.pause = (self.pause * 2).min(self.times.longest_pause());
         Fitness::Unfit {
             cause,
             since: now,
-            retry_at,
+            retry_at: now + pause,
         }
     }
 

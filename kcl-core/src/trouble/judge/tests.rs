@@ -191,6 +191,25 @@ fn a_worker_that_could_not_read_is_tried_with_one_lease_once_a_probe_works() {
 }
 
 #[test]
+fn a_worker_that_cannot_read_again_after_a_probe_that_worked_is_probed_as_often() {
+    let mut play = Play::of(&["1"]);
+    play.pass(21, &["R 1"]);
+    for _ in 0..5 {
+        assert_eq!(play.verdict.trouble.condition, Unfit);
+        play.is_relieved();
+        let since = play.second;
+        while play.verdict.probe.is_none() {
+            play.pass(1, &[]);
+        }
+        assert!(play.second - since <= 60, "after {} s", play.second - since);
+        play.probe = Some(Ok(()));
+        assert_eq!(play.pass(1, &[]), [(OnTrial, play.second)]);
+        play.is_given("1");
+        play.pass(25, &["R 1"]);
+    }
+}
+
+#[test]
 fn a_worker_that_fails_again_is_tried_ever_more_rarely() {
     let mut play = Play::of(&["1"]);
     let mut trials = Vec::new();
