@@ -27,6 +27,8 @@ struct Life {
 struct Shard {
     parents: Vec<Name>,
     has_ended: bool,
+    /// A processor agreed that it ended.
+    is_done: bool,
     /// Nobody can read its row.
     is_unreadable: bool,
     /// The worker that its row names.
@@ -184,6 +186,7 @@ impl Rule for Stuck {
                 self.calm_limit = None;
                 let shard = self.shard(shard);
                 shard.has_ended = false;
+                shard.is_done = false;
                 shard.since = at;
             }
             // Whoever had them may have to end first.
@@ -205,9 +208,15 @@ impl Rule for Stuck {
                 shard.owner = row.actual_owner().map(ToOwned::to_owned);
                 shard.since = at;
             }
+            // The table is looked at ten times a second: that its row said so may have been missed.
+            What::RowGone { shard } => {
+                let shard = self.shard(shard);
+                shard.has_ended |= shard.is_done;
+            }
             What::ShardEnded { of } => {
                 let ended = of.shard.clone();
                 let shard = self.shard(&ended);
+                shard.is_done = true;
                 shard.server = None;
                 shard.since = at;
             }

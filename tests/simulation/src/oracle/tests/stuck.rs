@@ -58,6 +58,10 @@ fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
     assert_eq!(orphaned(141, ill_for_a_while), [stuck::STUCK]);
     let ended = vec![(6, "world", row(0, "a", None, 9, Checkpoint::ShardEnd))];
     assert_eq!(orphaned(200, ended), [""; 0]);
+    let gone = || (6, "world", What::RowGone { shard: shard(0) });
+    let agreed = || (5, "a", What::ShardEnded { of: of(0, 5) });
+    assert_eq!(orphaned(200, vec![agreed(), gone()]), [""; 0]);
+    assert_eq!(orphaned(200, vec![gone()]), [stuck::STUCK], "not for its end");
 }
 
 #[test]
