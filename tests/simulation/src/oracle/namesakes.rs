@@ -78,9 +78,11 @@ impl Rule for Namesakes {
                     .lives
                     .all()
                     .filter(|(who, life)| life.id == *id && **who != event.who);
-                let is_last = others
-                    .into_iter()
-                    .all(|(_, other)| other.started_at + JOINING < mine);
+                // One that was in trouble while it joined may have announced itself later.
+                let is_last = others.into_iter().all(|(who, other)| {
+                    let joins = self.well_since(who).map(|well| well.max(other.started_at));
+                    joins.is_some_and(|joins| joins + JOINING < mine)
+                });
                 let is_well = self.well_since(&event.who) == Some(Duration::ZERO);
                 self.lives.see(event);
                 let seen = || (NEWEST, format!("{} ends, which was started last", event.who));

@@ -41,6 +41,14 @@ fn the_newest_one_that_gives_way_is_found() {
     assert_eq!(ended("a'", 100), [namesakes::NEWEST]);
     assert_eq!(ended("a", 100), [""; 0]);
     assert_eq!(ended("a'", 10), [""; 0], "it may have announced itself first");
+    let joined_late = vec![
+        (0, "a", starts("a")),
+        (1, "a", What::Impaired),
+        (100, "a'", starts("a")),
+        (104, "a", What::Recovered),
+        (105, "a'", gives_way("a")),
+    ];
+    assert_eq!(broken(joined_late), [""; 0]);
 }
 
 #[test]
