@@ -54,6 +54,12 @@ impl Rule for Order {
                 self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
                 None
             }
+            What::StreamDeleted { shards } => {
+                for shard in shards {
+                    self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
+                }
+                None
+            }
             What::BatchBegan { of, records, .. } => {
                 let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
                 progress.last = progress.done.clone();
