@@ -172,11 +172,7 @@ impl Recognition {
             return Err(JoinError::Refused(Box::new(refusal)));
         }
         tracing::warn!(evidence = refusal.evidence, stream = %ours, "the leases are of another stream; they are set aside");
-        let unknown = StreamIdentity {
-            name: "unknown".to_owned(),
-            created_at: None,
-        };
-        set_aside(&*store, recorded.as_ref().unwrap_or(&unknown)).await?;
+        set_aside(&*store, recorded.as_ref()).await?;
         Ok(Some(ours.clone()))
     }
 
@@ -202,21 +198,43 @@ enum Examined {
     NotAtAll,
 }
 
-async fn set_aside(store: &dyn LeaseStore, stream: &StreamIdentity) -> Result<(), StoreError> {
-    for lease in store.scan().await?.leases {
-        let mut row = Some(lease);
-        let mut attempts = 0;
-        while let Some(lease) = row {
-            if store.set_aside(&lease, stream).await? {
-                break;
-            }
-            attempts += 1;
-            if attempts >= MAX_ATTEMPTS {
-                let problem = format!("row {} is written to by a worker all the time", lease.key);
-                let kind = StoreErrorKind::Unavailable;
-                return Err(StoreError::new(kind, "setting a lease aside", "", problem));
-            }
-            row = store.get(&lease.key).await?;
+/// Sets all leases aside, unless another worker has done so and recorded its stream: what it makes then are leases of that one.
+async fn set_aside(store: &dyn LeaseStore, recorded: Option<&StreamIdentity>) -> Result<(), StoreError> {
+    let leases = store.scan().await?.leases;
+    // What is read before the record is looked at was there before it changed.
+    if store.stream().await?.as_ref() != recorded {
+        return Ok(());
+    }
+    for lease in leases {
+        set_one_aside(store, lease, recorded).await?;
+    }
+    Ok(())
+}
+
+async fn set_one_aside(
+    store: &dyn LeaseStore,
+    seen: Lease,
+    recorded: Option<&StreamIdentity>,
+) -> Result<(), StoreError> {
+    let unknown = StreamIdentity {
+        name: "unknown".to_owned(),
+        created_at: None,
+    };
+    let mut row = Some(seen);
+    let mut attempts = 0;
+    while let Some(lease) = row {
+        if store.set_aside(&lease, recorded.unwrap_or(&unknown)).await? {
+            break;
+        }
+        attempts += 1;
+        if attempts >= MAX_ATTEMPTS {
+            let problem = format!("row {} is written to by a worker all the time", lease.key);
+            let kind = StoreErrorKind::Unavailable;
+            return Err(StoreError::new(kind, "setting a lease aside", "", problem));
+        }
+        row = store.get(&lease.key).await?;
+        if store.stream().await?.as_ref() != recorded {
+            break;
         }
     }
     Ok(())
@@ -224,6 +242,8 @@ async fn set_aside(store: &dyn LeaseStore, stream: &StreamIdentity) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    use kcl_lease::MemoryLeaseStore;
+
     use super::super::graph::tests::{documented_example, id};
     use super::*;
 
@@ -276,5 +296,46 @@ mod tests {
         );
         assert!(seen(&[lease(6, "1")]).is_some_and(|text| text.contains("does not lie in that shard")));
         assert_eq!(seen(&[]), None);
+    }
+
+    /// A table whose leases are of the stream that was created at 200; `begun` is one of them.
+    async fn begun_anew() -> (MemoryLeaseStore, Lease) {
+        let store = MemoryLeaseStore::new();
+        let begun = lease(1, "4711");
+        store.create(&begun).await.expect("created");
+        let now = stream("clicks", Some(200));
+        assert!(store.record_stream(None, &now).await.expect("recorded"));
+        (store, begun)
+    }
+
+    #[tokio::test]
+    async fn what_another_worker_has_begun_meanwhile_is_not_set_aside() {
+        let before = stream("clicks", Some(100));
+        let (store, begun) = begun_anew().await;
+        set_aside(&store, Some(&before)).await.expect("answered");
+        let seen = Lease {
+            counter: begun.counter + 7,
+            ..begun.clone()
+        };
+        set_one_aside(&store, seen, Some(&before))
+            .await
+            .expect("answered");
+        assert_eq!(store.scan().await.expect("answered").leases, [begun]);
+        assert_eq!(store.kept().await.expect("answered"), []);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_renewed_meanwhile_is_set_aside_as_it_is_then() {
+        let before = stream("clicks", Some(200));
+        let (store, begun) = begun_anew().await;
+        let seen = Lease {
+            counter: begun.counter + 7,
+            ..begun.clone()
+        };
+        set_one_aside(&store, seen, Some(&before))
+            .await
+            .expect("answered");
+        assert_eq!(store.scan().await.expect("answered").leases, []);
+        assert_eq!(store.kept().await.expect("answered"), [(before, begun)]);
     }
 }

@@ -180,6 +180,7 @@ impl Chaos {
             Deed::LoseIndex => self.lose_index(schedule),
             Deed::Block => self.block(schedule),
             Deed::Damage => self.damage(schedule),
+            Deed::MakeAnew => self.make_anew(schedule).await,
         }
     }
 

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use kcl_core::{Environment, Error, InitialPosition, Stopped, Worker, WorkerHandle, WorkerPhase};
+use kcl_core::{
+    Environment, Error, InitialPosition, OtherStream, Stopped, Worker, WorkerHandle, WorkerPhase,
+};
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::failovers::Failovers;
 use crate::history::{Name, What};
@@ -27,6 +29,9 @@ pub const APPLICATION: &str = "simulated";
 
 /// A lease that was handed to a worker in the very moment in which it left is noticed by the leader soon after.
 pub const GRACE: Duration = Duration::from_millis(1_500);
+
+/// Who ended because of its stream is started again after so long.
+const RESTART: Duration = Duration::from_secs(3);
 
 /// A worker that runs.
 pub struct Member {
@@ -64,6 +69,10 @@ pub struct Fleet {
 
 struct State {
     dice: Dice,
+    /// Where the stream is made anew: their dice, by which some workers refuse to begin it.
+    refusals: Option<Dice>,
+    /// Those that ended since they found no stream, or another one; and when they are started again.
+    due: Vec<(Instant, String)>,
     members: Vec<Member>,
     started: usize,
     lives: usize,
@@ -87,6 +96,8 @@ impl Fleet {
     ) -> Self {
         let state = State {
             dice,
+            refusals: None,
+            due: Vec::new(),
             members: Vec::new(),
             started: 0,
             lives: 0,
@@ -103,6 +114,12 @@ impl Fleet {
             start,
             state: Arc::new(Mutex::new(state)),
         }
+    }
+
+    /// The stream is made anew while they run: by these dice some refuse to begin it.
+    pub fn with_refusals(self, dice: Option<Dice>) -> Self {
+        self.state().refusals = dice;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -232,12 +249,12 @@ impl Fleet {
             (dice.next(), Arc::new(AtomicI64::new(skew)))
         };
         let who: Name = who.into();
-        let (stage, actor) = (self.stage.clone(), who.clone());
+        let (stage, actor, its_id) = (self.stage.clone(), who.clone(), id.clone());
         let (clock, offset) = (self.backend.clock().clone(), skew.clone());
         let environment =
             Environment::seeded(seed, move || shifted(clock.now(), offset.load(Ordering::Relaxed)));
         let mut builder = Worker::builder(APPLICATION, STREAM, move |shard: &kcl_core::ShardContext| {
-            Actor::new(stage.clone(), actor.clone(), shard)
+            Actor::new(stage.clone(), actor.clone(), &its_id, shard)
         })
         .aws_config(&self.backend.sdk_config_named(&*who))
         .worker_id(id.as_str())
@@ -247,6 +264,16 @@ impl Fleet {
         .audit_interval(Duration::from_secs(15))
         .cleanup_interval(Duration::from_secs(20))
         .environment(environment);
+        if let Some(dice) = &mut self.state().refusals {
+            // Whoever is started again has been told to go on.
+            let refuses = !self.stage.is_calm() && !who.contains('.') && dice.happens(300);
+            let choice = if refuses {
+                OtherStream::Refuse
+            } else {
+                OtherStream::BeginAnew
+            };
+            builder = builder.on_other_stream(choice);
+        }
         if self.stage.sink.is_some() {
             builder = builder
                 .failure_policy(Sink::policy())
@@ -338,7 +365,8 @@ impl Fleet {
         let id = member.id.clone();
         history.record(&member.who, What::Stopping { id: id.clone() });
         self.state().leaving.push(id.clone());
-        let had_joined = member.handle.status().phase != WorkerPhase::Starting;
+        // Nor has one that leaves by itself to begin another stream, in whatever trouble it is.
+        let had_joined = member.handle.status().phase == WorkerPhase::Running;
         // What a former life of this worker sent may be on its way still.
         let lives = self.ids().into_iter().filter(|(_, its)| *its == id);
         let had_late = lives.into_iter().any(|(who, _)| network.has_late(&who));
@@ -346,10 +374,12 @@ impl Fleet {
         member.handle.shutdown().await;
         let ended = member.task.await;
         let is_superseded = self.is_twin(&id) && matches!(ended, Ok(Err(Error::Superseded { .. })));
+        let is_about_its_stream = matches!(&ended, Ok(Err(error)) if self.is_about_its_stream(error));
         let ended = ended.map_err(|error| error.to_string());
         let reason = ended.and_then(|ended| ended.map_err(|error| error.to_string()));
         if let Err(reason) = reason
             && !is_superseded
+            && !is_about_its_stream
         {
             history.record(&member.who, What::Ended { reason });
         }
@@ -374,6 +404,11 @@ impl Fleet {
         history.record(&member.who, what);
     }
 
+    /// Whether a worker may end with this error, since its stream was deleted.
+    fn is_about_its_stream(&self, error: &Error) -> bool {
+        self.stage.streams.was_deleted() && matches!(error, Error::OtherStream(_) | Error::Stream { .. })
+    }
+
     /// Writes down which workers have ended although nobody told them to.
     pub fn look_for_the_dead(&self) {
         let mut state = self.state();
@@ -386,11 +421,33 @@ impl Fleet {
                     self.stage.history.record(&member.who, what);
                     continue;
                 }
+                Some(Ok(Err(error))) if self.is_about_its_stream(&error) => {
+                    let text = format!("ends, and is to be started again: {error}");
+                    self.stage.history.record(&member.who, What::Disturbed(text));
+                    let id = member.id.clone();
+                    self.stage
+                        .history
+                        .record(&member.who, What::Killed { id: id.clone() });
+                    state.due.push((Instant::now() + RESTART, id));
+                    continue;
+                }
                 Some(Ok(Err(error))) => error.to_string(),
                 Some(Err(error)) => error.to_string(),
                 _ => "its task ended".to_owned(),
             };
             self.stage.history.record(&member.who, What::Ended { reason });
+        }
+    }
+
+    /// Starts workers again that ended because of their stream, as an orchestrator does.
+    pub fn start_what_is_due(&self) {
+        let due: Vec<_> = {
+            let mut state = self.state();
+            let due = state.due.extract_if(.., |(at, _)| *at <= Instant::now());
+            due.collect()
+        };
+        for (_, id) in due {
+            self.start_again(id);
         }
     }
 }

@@ -210,6 +210,18 @@ pub enum What {
         /// The row as it is now.
         row: Row,
     },
+    /// The stream was deleted, and its records with it. Another one will have its name.
+    StreamDeleted {
+        /// Its shards.
+        shards: Vec<Name>,
+    },
+    /// A lease that was set aside is in the table, at the end.
+    Kept {
+        /// The shard.
+        shard: Name,
+        /// How far it was processed.
+        checkpoint: Checkpoint,
+    },
     /// A closed shard has left the stream, and its records with it.
     ShardGone {
         /// The shard.

@@ -24,6 +24,7 @@ pub mod seeds;
 pub mod settled;
 pub mod sink;
 pub mod stalls;
+pub mod streams;
 pub mod summary;
 pub mod table;
 #[cfg(test)]

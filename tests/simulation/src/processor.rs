@@ -18,6 +18,7 @@ use crate::load::{Machines, Processed, Told};
 use crate::memory::Memory;
 use crate::seeds::Dice;
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 /// What all processors of a world share.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Stage {
     pub history: History,
     /// Whose workers stand still.
     pub network: Network,
+    /// What they read, one after the other.
+    pub streams: Streams,
     /// What its workers run on, if they tell of it.
     pub machines: Option<Machines>,
     /// What a script makes its workers say of their loads.
@@ -113,6 +116,7 @@ impl Stage {
     pub fn new(
         history: History,
         network: Network,
+        streams: Streams,
         machines: Option<Machines>,
         dice: Dice,
         wanted: Wanted,
@@ -130,6 +134,7 @@ impl Stage {
         Self {
             history,
             network,
+            streams,
             machines,
             told: Told::default(),
             processed: Processed::default(),
@@ -283,10 +288,10 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// A processor of the worker's life `who`.
-    pub fn new(stage: Stage, who: Name, shard: &ShardContext) -> Self {
+    /// A processor of the worker's life `who`, whose id in the lease table is `id`.
+    pub fn new(stage: Stage, who: Name, id: &str, shard: &ShardContext) -> Self {
         let of = Ownership {
-            shard: shard.shard_id.to_string().into(),
+            shard: stage.streams.name_of_acquired(id, shard),
             token: shard.fencing_token.get(),
         };
         Self {

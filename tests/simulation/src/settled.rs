@@ -44,6 +44,9 @@ pub async fn what_is_wrong(
     if fleet.stopping() > 0 {
         wrong.push(format!("{} workers are still stopping", fleet.stopping()));
     }
+    if !watcher.is_of_the_stream() {
+        wrong.push("the leases are of a stream that is gone".to_owned());
+    }
     let rows = watcher.rows();
     let shards = workload.lock().await.shards().await;
     for (shard, row) in rows.iter().filter(|(_, row)| row.checkpoint.is_shard_end()) {

@@ -14,6 +14,8 @@ use crate::edits::Edit;
 use crate::history::{Name, Row};
 
 const KEY: &str = "leaseKey";
+/// The row that says which stream the leases are of.
+const VERSION: &str = "Migration3.0";
 
 /// One table of a backend. It may not exist yet.
 pub struct Table {
@@ -27,6 +29,18 @@ pub struct Table {
 pub struct Leases {
     table: Table,
     rows: BTreeMap<Name, Row>,
+    recorded: Option<u64>,
+}
+
+/// What has changed since the last look.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Leases that were of another stream; they are gone.
+    pub of_another: Vec<Name>,
+    /// When the stream was created that the leases are of.
+    pub recorded: Option<u64>,
+    /// The leases that changed, `None` for those that are gone.
+    pub rows: Vec<(Name, Option<Row>)>,
 }
 
 /// An item, of whatever kind.
@@ -42,6 +56,8 @@ pub struct Item {
     checkpoint_sub_sequence_number: Option<Number>,
     #[serde(rename = "throughputKBps")]
     throughput: Option<Number>,
+    stream_created: Option<Number>,
+    kept_lease_key: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +119,21 @@ impl Item {
     /// What the row says of its lease's throughput, in KB/s.
     pub fn throughput(&self) -> Option<f64> {
         self.throughput.as_ref()?.digits.as_ref()?.parse().ok()
+    }
+
+    /// When the stream was created that it is about.
+    fn stream_created(&self) -> Option<u64> {
+        self.stream_created.as_ref()?.digits.as_ref()?.parse().ok()
+    }
+
+    /// The lease that was set aside with its stream, if it is one: when that was created, the shard and the checkpoint.
+    pub fn into_kept(self) -> Option<(u64, String, Checkpoint)> {
+        let created = self.stream_created()?;
+        let shard = self.kept_lease_key?.text;
+        let sub_sequence = self.checkpoint_sub_sequence_number.and_then(|it| it.digits);
+        let sub_sequence = sub_sequence.map_or(Some(0), |digits| digits.parse().ok())?;
+        let checkpoint = Checkpoint::parse(&self.checkpoint?.text, sub_sequence).ok()?;
+        Some((created, shard, checkpoint))
     }
 
     /// The lease, if it is one that can be read.
@@ -175,6 +206,11 @@ impl Table {
         pages
     }
 
+    /// When the stream was created that the leases are of, if the table says it.
+    pub fn recorded(&self) -> Option<u64> {
+        self.item(VERSION)?.stream_created()
+    }
+
     /// One row as it is.
     pub fn item(&self, key: &str) -> Option<Item> {
         let key = json!({ KEY: { "S": key } });
@@ -196,6 +232,7 @@ impl Leases {
         Self {
             table,
             rows: BTreeMap::new(),
+            recorded: None,
         }
     }
 
@@ -209,8 +246,30 @@ impl Leases {
         &self.rows
     }
 
-    /// Reads what was written since the last look; the leases that changed, `None` for those that are gone.
-    pub fn look(&mut self) -> Vec<(Name, Option<Row>)> {
+    /// Reads what was written since the last look.
+    pub fn look(&mut self) -> Changes {
+        let mut touched = self.table.touched.take();
+        let mut of_another = Vec::new();
+        let may_be_news = match &touched {
+            Touched::Rows(keys) => keys.contains(VERSION),
+            Touched::Any => true,
+        };
+        if may_be_news
+            && let Some(recorded) = self.table.recorded()
+            && let Some(before) = self.recorded.replace(recorded)
+            && before != recorded
+        {
+            of_another = std::mem::take(&mut self.rows).into_keys().collect();
+            touched = Touched::Any;
+        }
+        Changes {
+            of_another,
+            recorded: self.recorded,
+            rows: self.read(touched),
+        }
+    }
+
+    fn read(&mut self, touched: Touched) -> Vec<(Name, Option<Row>)> {
         let mut found = Vec::new();
         let mut tell = |key: Name, item: Option<Item>| match item.map(Item::into_kind) {
             Some(Kind::Lease(row)) => found.push((key, Some(row))),
@@ -218,7 +277,7 @@ impl Leases {
             Some(Kind::Unreadable) => {}
             Some(Kind::Other) | None => found.push((key, None)),
         };
-        match self.table.touched.take() {
+        match touched {
             Touched::Rows(keys) => {
                 for key in keys {
                     let item = self.table.item(&key);

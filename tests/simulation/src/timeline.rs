@@ -122,6 +122,8 @@ fn sentence(what: &What) -> String {
             let (after, before) = (place(after, "the beginning"), place(before, "the end"));
             format!("hears of a gap between {after} and {before} of {}", owner(of))
         }
+        What::StreamDeleted { shards } => format!("the stream is deleted, with {} shards", shards.len()),
+        What::Kept { shard, checkpoint } => format!("the lease of {shard} is kept, at {checkpoint}"),
         What::ShardGone { shard } => format!("{shard} has left the stream"),
         What::Trimmed { shard } => format!("{shard} is trimmed"),
         What::Impaired => "is in trouble".to_owned(),

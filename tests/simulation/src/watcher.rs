@@ -17,7 +17,7 @@ use crate::fleet::{APPLICATION, Fleet};
 use crate::history::{Name, Row, What};
 use crate::processor::Stage;
 use crate::seeds::Dice;
-use crate::table::{Leases, Table};
+use crate::table::{Item, Leases, Table};
 use crate::workload::{STREAM, Workload};
 
 /// How often it is counted what workers ask of DynamoDB.
@@ -93,7 +93,27 @@ impl Watcher {
         self.look();
         let gone = self.leases().delete_table();
         for shard in gone {
+            let shard = self.stage.streams.name_of_row(&shard);
             self.note(What::RowDeletedByHand { shard });
+        }
+    }
+
+    /// Whether the leases are of the stream that is there.
+    pub fn is_of_the_stream(&self) -> bool {
+        self.stage.streams.is_recorded()
+    }
+
+    /// Whether a row is yet to be deleted or edited.
+    pub fn is_about_to_touch(&self) -> bool {
+        self.to_delete.load(Ordering::Relaxed) + self.to_edit.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes which leases were set aside with their streams.
+    pub fn tell_what_is_kept(&self) {
+        let items = self.leases().table().items();
+        for (created, shard, checkpoint) in items.into_iter().filter_map(Item::into_kept) {
+            let shard = self.stage.streams.name_of_kept(&shard, created);
+            self.note(What::Kept { shard, checkpoint });
         }
     }
 
@@ -105,12 +125,17 @@ impl Watcher {
     /// Has Kinesis trim every record of the shards that a worker processes.
     pub fn trim_what_belongs_to(&self, id: &str) {
         self.look();
+        // The shards of the other stream have the same ids.
+        if !self.stage.streams.is_recorded() {
+            return;
+        }
         let its = self
             .rows()
             .into_iter()
             .filter(|(_, row)| row.actual_owner() == Some(id));
         for (shard, _) in its {
             self.kinesis.trim(STREAM, &shard);
+            let shard = self.stage.streams.name_of_row(&shard);
             self.note(What::Trimmed { shard });
         }
     }
@@ -127,7 +152,7 @@ impl Watcher {
                 .into_lease()
                 .is_some_and(|row| names(&row.owner) || names(&row.checkpoint_owner))
             {
-                owned.push(key);
+                owned.push(self.stage.streams.name_of_row(&key).to_string());
             }
         }
         owned.sort();
@@ -164,6 +189,7 @@ impl Watcher {
                 self.note(What::SeveralValid { shard, holders });
             }
             fleet.look_for_the_dead();
+            fleet.start_what_is_due();
             let rests = self.rests.load(Ordering::Relaxed);
             sleep(if rests { RARELY } else { PERIOD }).await;
         }
@@ -172,7 +198,10 @@ impl Watcher {
     /// Whoever believes to own a shard must be the one that its row names.
     fn look_for_the_mistaken(&self, fleet: &Fleet) {
         let ids: BTreeMap<Name, String> = fleet.ids();
-        let rows = self.rows();
+        let rows = self.rows().into_iter();
+        let rows: BTreeMap<_, _> = rows
+            .map(|(shard, row)| (self.stage.streams.name_of_row(&shard), row))
+            .collect();
         for (shard, who) in self.stage.believers() {
             let (Some(row), Some(id)) = (rows.get(&shard), ids.get(&who)) else {
                 continue;
@@ -202,8 +231,16 @@ impl Watcher {
 
     /// Notes what changed in the table.
     pub fn look(&self) {
-        let changed = self.leases().look();
-        for (shard, row) in changed {
+        let changes = self.leases().look();
+        for shard in changes.of_another {
+            let shard = self.stage.streams.name_of_row(&shard);
+            self.note(What::RowGone { shard });
+        }
+        if let Some(recorded) = changes.recorded {
+            self.stage.streams.record(recorded);
+        }
+        for (shard, row) in changes.rows {
+            let shard = self.stage.streams.name_of_row(&shard);
             self.note(match row {
                 Some(row) => What::Row { shard, row },
                 None => What::RowGone { shard },
@@ -217,6 +254,7 @@ impl Watcher {
             return;
         };
         self.leases().delete(&shard);
+        let shard = self.stage.streams.name_of_row(&shard);
         self.note(What::RowDeletedByHand { shard });
     }
 
@@ -235,7 +273,7 @@ impl Watcher {
         self.look();
         let row = self.leases().edit(shard, &edit);
         if let Some(row) = row {
-            let shard = shard.clone();
+            let shard = self.stage.streams.name_of_row(shard);
             self.note(What::RowEditedByHand { shard, edit, row });
         }
     }
@@ -262,7 +300,7 @@ impl Watcher {
             mended_at: Instant::now() + time,
         });
         let what = What::RowDamaged {
-            shard: shard.clone(),
+            shard: self.stage.streams.name_of_row(&shard),
             damage,
         };
         self.note(what);
@@ -281,7 +319,8 @@ impl Watcher {
         let due: Vec<_> = self.damaged().extract_if(.., is_due).collect();
         for it in due {
             self.leases().mend(&it.shard, it.damage, &it.before);
-            self.note(What::RowMended { shard: it.shard });
+            let shard = self.stage.streams.name_of_row(&it.shard);
+            self.note(What::RowMended { shard });
         }
     }
 

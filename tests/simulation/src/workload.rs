@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
 use kcl_core::SequenceNumber;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::history::{History, Name, What};
 use crate::load::Machines;
 use crate::memory::Memory;
 use crate::seeds::Dice;
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 /// The stream's name.
 pub const STREAM: &str = "clicks";
@@ -29,6 +30,7 @@ const STRIDE: u64 = 247;
 pub struct Workload {
     kinesis: Client,
     history: History,
+    streams: Streams,
     machines: Option<Machines>,
     dice: Dice,
     world: Name,
@@ -53,10 +55,11 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A workload on an existing stream that is split until it has `most_shards` open ones.
+    /// A workload on a stream that is to be created, and is split until it has `most_shards` open ones.
     pub fn new(
         kinesis: Client,
         history: History,
+        streams: Streams,
         machines: Option<Machines>,
         mut dice: Dice,
         most_shards: usize,
@@ -67,6 +70,7 @@ impl Workload {
         Self {
             kinesis,
             history,
+            streams,
             machines,
             dice,
             world: "world".into(),
@@ -155,7 +159,12 @@ impl Workload {
             };
             last = Some(key);
             let counter = self.counters.entry(key).or_default();
-            let name: Name = format!("user-{key}").into();
+            let name = match self.streams.count() {
+                0 | 1 => format!("user-{key}"),
+                // Its records begin anew.
+                count => format!("user-{key} of stream {count}"),
+            };
+            let name: Name = name.into();
             let mut data = counter.to_string();
             if let Some(memory) = &self.memory {
                 data = memory.filled(&data);
@@ -185,7 +194,7 @@ impl Workload {
         let answer = request.set_records(Some(entries)).send().await.expect("put");
         for ((key, counter), stored) in names.into_iter().zip(answer.records()) {
             let sequence = stored.sequence_number().expect("nothing is throttled");
-            let shard: Name = stored.shard_id().expect("stored").into();
+            let shard = self.streams.name(stored.shard_id().expect("stored"));
             if let Some(machines) = &self.machines {
                 machines.put(&shard);
             }
@@ -201,6 +210,39 @@ impl Workload {
         }
     }
 
+    /// Creates the stream.
+    pub async fn create(&mut self, shards: i32) {
+        let request = self.kinesis.create_stream().stream_name(STREAM);
+        request.shard_count(shards).send().await.expect("created");
+        let created = loop {
+            let request = self.kinesis.describe_stream_summary().stream_name(STREAM);
+            let answer = request.send().await.expect("described");
+            let summary = answer.stream_description_summary().expect("described");
+            if *summary.stream_status() == StreamStatus::Active {
+                break summary.stream_creation_timestamp().secs();
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        self.streams.begin(created.try_into().expect("after 1970"));
+        self.known = 0;
+        self.counters.clear();
+        self.shards().await;
+    }
+
+    /// Deletes the stream, and after this time makes another one under its name.
+    pub async fn make_anew(&mut self, away: Duration, shards: i32) {
+        let gone = self.shards().await;
+        let gone = gone.iter().map(|shard| self.streams.name(shard.shard_id()));
+        let shards_gone = gone.collect();
+        let request = self.kinesis.delete_stream().stream_name(STREAM);
+        request.send().await.expect("deleted");
+        self.streams.end();
+        let what = What::StreamDeleted { shards: shards_gone };
+        self.history.record(&self.world, what);
+        sleep(away).await;
+        self.create(shards).await;
+    }
+
     /// All shards; those that are new are written down.
     pub async fn shards(&mut self) -> Vec<Shard> {
         let listed = self.kinesis.list_shards().stream_name(STREAM).send().await;
@@ -208,9 +250,10 @@ impl Workload {
         shards.sort_by(|a, b| a.shard_id().cmp(b.shard_id()));
         for shard in shards.iter().skip(self.known) {
             let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+            let parents = parents.into_iter().flatten();
             let what = What::ShardOpened {
-                shard: shard.shard_id().into(),
-                parents: parents.into_iter().flatten().map(Into::into).collect(),
+                shard: self.streams.name(shard.shard_id()),
+                parents: parents.map(|id| self.streams.name(id)).collect(),
             };
             self.history.record(&self.world, what);
         }

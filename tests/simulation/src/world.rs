@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chaos::Chaos;
 use crate::failovers::Failovers;
-use crate::faults::{Network, Rates, Reading, Schedule, Wanted};
+use crate::faults::{Deed, Network, Rates, Reading, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
@@ -24,8 +24,9 @@ use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject};
 use crate::sink::Sink;
+use crate::streams::Streams;
 use crate::watcher::Watcher;
-use crate::workload::{STREAM, Workload};
+use crate::workload::Workload;
 
 /// How long the fleet may take to come to rest once nothing is disturbed any more, besides six fail-over times: for so long a
 /// worker that did not take leases up is given none.
@@ -166,15 +167,14 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     network.connect(backend.handler().clone());
     let aws = backend.sdk_config();
     let kinesis = aws_sdk_kinesis::Client::new(&aws);
-    let request = kinesis.create_stream().stream_name(STREAM);
-    let shards = script.map_or(size.shards, |script| script.shards);
-    request.shard_count(shards).send().await.expect("created");
 
     let machines = (size.wanted.loads || Machines::are_told_of(seed)) && !size.wanted.lacks("loads");
     let machines = (machines && script.is_none()).then(|| Machines::drawn(seed, size.workers));
+    let streams = Streams::new(backend.dynamodb());
     let mut stage = Stage::new(
         history.clone(),
         network.clone(),
+        streams.clone(),
         machines.clone(),
         Dice::of(seed, "processors"),
         size.wanted.clone(),
@@ -184,6 +184,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let mut workload = Workload::new(
         kinesis,
         history.clone(),
+        streams,
         machines.clone(),
         Dice::of(seed, "workload"),
         size.most_shards(),
@@ -197,10 +198,14 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     if let Some(memory) = memory {
         workload.fatten(memory);
     }
-    workload.shards().await;
+    workload
+        .create(script.map_or(size.shards, |script| script.shards))
+        .await;
     let workload = Arc::new(Mutex::new(workload));
     let watcher = Watcher::new(stage.clone(), &backend);
     let workers = Dice::of(seed, "workers");
+    let schedule = Schedule::drawn(seed, &size.wanted, start == InitialPosition::Latest);
+    let refusals = schedule.has(Deed::MakeAnew).then(|| Dice::of(seed, "refusals"));
     let fleet = Fleet::new(
         stage.clone(),
         backend.clone(),
@@ -209,7 +214,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         failovers,
         start,
         workers,
-    );
+    )
+    .with_refusals(refusals);
     tokio::spawn(
         watcher
             .clone()
@@ -224,7 +230,6 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         fleet.start();
     }
 
-    let schedule = Schedule::drawn(seed, &size.wanted, start == InitialPosition::Latest);
     let chaos = Chaos::new(
         stage.clone(),
         fleet.clone(),
@@ -308,6 +313,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         if wrong.is_empty() {
             let since: &mut Instant = calm_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= Duration::from_secs(1) {
+                watcher.tell_what_is_kept();
                 history.record(&world, What::Settled);
                 break;
             }

@@ -8,6 +8,9 @@ use super::{Chaos, MOST_WORKERS};
 use crate::faults::{Schedule, Trouble};
 use crate::history::{Name, What};
 
+/// So many streams have the same name, one after the other.
+const MOST_STREAMS: usize = 3;
+
 const INDEX_TOLD: &str = "whoever cannot query the owner index says so";
 const ROW_TOLD: &str = "a row that cannot be read is told in the status of some worker";
 
@@ -97,6 +100,23 @@ impl Chaos {
             let is_there = chaos.watcher.is_unreadable(&shard);
             is_there.then(|| chaos.fleet.each(|member| member.who.clone()))
         });
+    }
+
+    /// At the service, too, a stream takes some seconds to go and to come. Nothing else is done meanwhile.
+    pub(super) async fn make_anew(&self, schedule: &mut Schedule) {
+        let (away, shards) = (
+            schedule.dice().between(2_000, 20_000),
+            schedule.dice().between(1, 8),
+        );
+        if self.stage.streams.count() >= MOST_STREAMS {
+            return;
+        }
+        while self.watcher.is_about_to_touch() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let shards = i32::try_from(shards).unwrap_or(1);
+        let mut workload = self.workload.lock().await;
+        workload.make_anew(Duration::from_millis(away), shards).await;
     }
 
     /// Expects that one of those workers says it that are to, if it takes long enough. Nothing is expected any more once there

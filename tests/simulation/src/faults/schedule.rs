@@ -62,11 +62,13 @@ pub enum Deed {
     Block,
     /// A lease's row is made unreadable by mistake, and mended later.
     Damage,
+    /// The stream is deleted, and another one is made under its name.
+    MakeAnew,
 }
 
 impl Deed {
     /// All deeds, each with its weight when all are possible.
-    const ALL: [(Self, u64); 27] = [
+    const ALL: [(Self, u64); 28] = [
         (Self::Kill, 10),
         (Self::KillAndReturn, 5),
         (Self::Freeze, 8),
@@ -94,6 +96,7 @@ impl Deed {
         (Self::LoseIndex, 6),
         (Self::Block, 10),
         (Self::Damage, 14),
+        (Self::MakeAnew, 20),
     ];
 
     /// The names of all.
@@ -131,6 +134,7 @@ impl Deed {
             Self::LoseIndex => "index missing",
             Self::Block => "runtime blocked",
             Self::Damage => "row unreadable",
+            Self::MakeAnew => "stream made anew",
         }
     }
 
@@ -142,6 +146,7 @@ impl Deed {
             Self::DenyReads | Self::DenyIndex | Self::LoseIndex | Self::Block => Some(5),
             Self::EditRow => Some(6),
             Self::Damage => Some(7),
+            Self::MakeAnew => Some(9),
             _ => None,
         }
     }
@@ -176,9 +181,14 @@ impl Schedule {
             })
             .filter(|(deed, _)| !wanted.lacks(deed.name()))
             .filter(|(deed, _)| {
-                !keeps_leases || !matches!(deed, Deed::DeleteRow | Deed::DeleteTable | Deed::EditRow)
+                let begins_anew = [Deed::DeleteRow, Deed::DeleteTable, Deed::EditRow, Deed::MakeAnew];
+                !keeps_leases || !begins_anew.contains(deed)
             })
             .collect();
+        // What is set aside with a stream is to be found at the end.
+        if deeds.iter().any(|(deed, _)| *deed == Deed::MakeAnew) {
+            deeds.retain(|(deed, _)| *deed != Deed::DeleteTable);
+        }
         if deeds.is_empty() {
             deeds.push((Deed::Kill, 1));
         }
@@ -188,6 +198,11 @@ impl Schedule {
             deeds,
             longest_pause,
         }
+    }
+
+    /// Whether this may happen.
+    pub fn has(&self, deed: Deed) -> bool {
+        self.deeds.iter().any(|(it, _)| *it == deed)
     }
 
     /// The next deed, and how long to wait before it.

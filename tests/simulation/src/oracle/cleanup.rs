@@ -75,6 +75,8 @@ impl Rule for Cleanup {
             What::RowEditedByHand { shard, .. } => {
                 self.touched.insert(shard.clone());
             }
+            // They are set aside in whatever order.
+            What::StreamDeleted { shards } => self.touched.extend(shards.iter().cloned()),
             _ => {}
         }
         verdict

@@ -33,6 +33,11 @@ impl Rule for Family {
                 self.ended.insert(of.shard.clone());
                 return None;
             }
+            // With a lease of which nothing was processed yet, shards of the next stream may be read that have other parents.
+            What::StreamDeleted { shards } => {
+                self.parents.retain(|shard, _| !shards.contains(shard));
+                return None;
+            }
             // Nobody can read it, nor waits for somebody who does.
             What::ShardGone { shard } if !self.leased.contains(shard) => {
                 self.ended.insert(shard.clone());

@@ -20,6 +20,10 @@ impl Rule for Gaps {
                 self.trimmed.insert(shard.clone());
                 None
             }
+            What::StreamDeleted { shards } => {
+                self.trimmed.extend(shards.iter().cloned());
+                None
+            }
             What::GapReported { of, after, .. } if !self.trimmed.contains(&of.shard) => {
                 let after = after
                     .as_ref()

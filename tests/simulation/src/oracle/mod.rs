@@ -1,5 +1,6 @@
 //! What must hold, as rules over a history: events in, violations out. Pure.
 
+mod anew;
 mod balance;
 mod by_hand;
 mod cleanup;
@@ -98,6 +99,8 @@ pub struct Oracle {
     rules: Vec<Box<dyn Rule>>,
     rest: rest::Rest,
     gone: BTreeSet<Name>,
+    /// Shards of streams that were deleted.
+    of_the_past: BTreeSet<Name>,
     /// Whether a row was ever deleted by hand. Then leases may be made anew for shards whose rows are gone because they
     /// had ended: what follows them is not known to have been processed.
     is_damaged: bool,
@@ -125,10 +128,12 @@ impl Oracle {
                 Box::new(namesakes::Namesakes::new(times)),
                 Box::new(renewals::Renewals::new(times)),
                 Box::new(denied::Denied::new(times)),
+                Box::new(anew::Anew::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),
             gone: BTreeSet::new(),
+            of_the_past: BTreeSet::new(),
             is_damaged: false,
         }
     }
@@ -170,6 +175,17 @@ impl Oracle {
 
     fn mourn(&mut self, event: &Event) {
         match &event.what {
+            What::StreamDeleted { shards } => {
+                self.of_the_past.extend(shards.iter().cloned());
+                return;
+            }
+            // Whoever held it learns of that only later.
+            What::RowGone { shard } if self.of_the_past.contains(shard) => {
+                for rule in &mut self.rules {
+                    rule.forget(shard);
+                }
+                return;
+            }
             What::RowGone { shard } => {
                 self.gone.insert(shard.clone());
             }

@@ -158,6 +158,11 @@ impl Rule for Rest {
                 });
                 None
             }
+            What::StreamDeleted { shards } => {
+                self.waiting.retain(|_, record| !shards.contains(&record.shard));
+                self.trimmed.retain(|_, record| !shards.contains(&record.shard));
+                None
+            }
             // Where it was read to is forgotten with it.
             What::RowDeletedByHand { shard } => {
                 self.trimmed.retain(|_, record| record.shard != *shard);

@@ -31,6 +31,8 @@ struct Shard {
     is_done: bool,
     /// Nobody can read its row.
     is_unreadable: bool,
+    /// Its stream has it. A lease may be there earlier, or made for the next stream before that is known.
+    is_open: bool,
     /// The worker that its row names.
     owner: Option<String>,
     /// The life whose processor is at work.
@@ -101,6 +103,7 @@ impl Stuck {
             let waits = |parent: &Name| self.shards.get(parent).is_some_and(|parent| !parent.has_ended);
             let is_idle = !shard.has_ended
                 && !shard.is_unreadable
+                && shard.is_open
                 && served.is_none_or(|life| life.troubles > 0)
                 && !shard.parents.iter().any(waits);
             let since = shard.since.max(well_since);
@@ -154,6 +157,7 @@ impl Rule for Stuck {
             What::ShardOpened { shard, parents } => {
                 let shard = self.shard(shard);
                 shard.parents.clone_from(parents);
+                shard.is_open = true;
                 shard.since = at;
             }
             What::Row { shard, row } => {
@@ -188,6 +192,12 @@ impl Rule for Stuck {
                 shard.has_ended = false;
                 shard.is_done = false;
                 shard.since = at;
+            }
+            What::StreamDeleted { shards } => {
+                self.calm_limit = None;
+                for shard in shards {
+                    self.shard(shard).is_open = false;
+                }
             }
             // Whoever had them may have to end first.
             What::NameTaken { shards, .. } => {

@@ -28,6 +28,8 @@ pub(super) struct Table {
     start: Start,
     rows: BTreeMap<Name, Row>,
     shards: BTreeMap<Name, Records>,
+    /// Where records were put: a worker that began with a stream just before it was deleted makes leases for the next one.
+    places: BTreeMap<SequenceNumber, Name>,
     /// Records that no processor can take.
     unreadable: BTreeSet<(Name, u64)>,
 }
@@ -62,6 +64,7 @@ impl Rule for Table {
             }
             What::Put { key, counter, .. } if self.unreadable.contains(&(key.clone(), *counter)) => None,
             What::Put { shard, sequence, .. } => {
+                self.places.insert(sequence.clone(), shard.clone());
                 if matches!(self.start, Start::At(start) if event.at < start) {
                     return None;
                 }
@@ -87,9 +90,16 @@ impl Rule for Table {
                 self.shards.entry(shard.clone()).or_default().waiting.clear();
                 None
             }
+            What::StreamDeleted { shards } => {
+                for shard in shards {
+                    self.shards.entry(shard.clone()).or_default().waiting.clear();
+                }
+                None
+            }
             What::Misled(how) => Some((MISLED, how.clone())),
             What::Delivered { of, sequence, .. } => {
-                let records = self.shards.entry(of.shard.clone()).or_default();
+                let shard = self.places.get(sequence).unwrap_or(&of.shard);
+                let records = self.shards.entry(shard.clone()).or_default();
                 records.waiting.remove(sequence);
                 records.processed.insert(sequence.clone());
                 None

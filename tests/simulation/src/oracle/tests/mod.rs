@@ -1,5 +1,6 @@
 //! Histories that break each rule, and the nearest ones that do not.
 
+mod anew;
 mod balance;
 mod cleanup;
 mod cost;
