@@ -164,6 +164,12 @@ impl Recognition {
                 recorded.is_none_or(|recorded| recorded.created_at.is_none() && ours.created_at.is_some());
             return Ok(is_news.then(|| ours.clone()));
         };
+        // What was recorded may be newer than what this worker knows: then it is the one that reads a stream that is gone.
+        match self.identity().await {
+            Ok(now) if now.may_be(ours) => {}
+            Ok(now) => return Err(in_doubt(format!("{ours} is gone, and {now} has its name"))),
+            Err(error) => return Err(in_doubt(error.to_string())),
+        }
         let refusal = LeasesOfAnother {
             ours: ours.to_string(),
             evidence,
@@ -189,6 +195,17 @@ impl Recognition {
             Ok(Err(_)) | Err(_) => Examined::NotAtAll,
         })
     }
+}
+
+/// The stream has to be asked again who it is.
+fn in_doubt(problem: String) -> JoinError {
+    StoreError::new(
+        StoreErrorKind::Unavailable,
+        "comparing the leases with the stream",
+        "",
+        problem,
+    )
+    .into()
 }
 
 /// What the leases show about the stream that they are of.
@@ -322,6 +339,38 @@ mod tests {
             .expect("answered");
         assert_eq!(store.scan().await.expect("answered").leases, [begun]);
         assert_eq!(store.kept().await.expect("answered"), []);
+    }
+
+    /// The stream `clicks`, as it can be asked who it is.
+    async fn recognition(policy: OtherStream) -> Recognition {
+        let backend = kcl_local::Backend::start();
+        let client = aws_sdk_kinesis::Client::new(&backend.sdk_config());
+        let request = client.create_stream().stream_name("clicks").shard_count(2);
+        request.send().await.expect("created");
+        let stream = crate::config::Stream::parse("clicks").expect("a name");
+        Recognition {
+            client: StreamClient::new(client, stream),
+            policy,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_knows_only_a_stream_that_is_gone_neither_refuses_the_newer_ones_leases_nor_sets_them_aside()
+    {
+        for policy in [OtherStream::Refuse, OtherStream::BeginAnew] {
+            let recognition = recognition(policy).await;
+            let now = recognition.identity().await.expect("answered");
+            let gone = stream("clicks", now.created_at.map(|at| at - 100));
+            let (store, begun) = begun_anew().await;
+            let store: Arc<dyn LeaseStore> = Arc::new(store);
+            let joined = recognition.admit(&gone, store.clone(), Some(now)).await;
+            let doubt = joined.expect_err("in doubt");
+            assert!(
+                matches!(&doubt, JoinError::Store(error) if error.is_retryable()),
+                "{doubt}"
+            );
+            assert_eq!(store.scan().await.expect("answered").leases, [begun]);
+        }
     }
 
     #[tokio::test]

@@ -237,7 +237,7 @@ struct Joined {
 async fn join(worker: &Worker) -> Result<Joined, Error> {
     let env = &worker.discovery.env;
     let pauses = || Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
-    let (probed, stream) = tokio::join!(
+    let (probed, mut stream) = tokio::join!(
         worker.discovery.stream.probe(),
         worker.recognition.identity_at_start(pauses())
     );
@@ -257,11 +257,11 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
     }
     let mut retry = pauses();
     let recorded = Mutex::new(None);
-    let admission = |store, found: Option<StreamIdentity>| {
-        (*recorded.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&found);
-        worker.recognition.admit(&stream, store, found).boxed()
-    };
     loop {
+        let admission = |store, found: Option<StreamIdentity>| {
+            (*recorded.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&found);
+            worker.recognition.admit(&stream, store, found).boxed()
+        };
         let joining = Fleet::join_if(
             worker.store.clone(),
             worker.fleet.clone(),
@@ -289,6 +289,11 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
             Err(JoinError::Store(error)) if error.is_retryable() => {
                 worker.shared.health.failed(JOINING, &error);
                 sleep(retry.pause()).await;
+                // It may have been made anew meanwhile.
+                let now = worker.recognition.identity_at_start(pauses()).await;
+                if now.created_at.is_some() {
+                    stream = now;
+                }
             }
             Err(error) => return Err(error.into()),
         }
