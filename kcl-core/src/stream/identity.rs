@@ -164,7 +164,7 @@ impl Recognition {
                 recorded.is_none_or(|recorded| recorded.created_at.is_none() && ours.created_at.is_some());
             return Ok(is_news.then(|| ours.clone()));
         };
-        // What was recorded may be newer than what this worker knows: then it is the one that reads a stream that is gone.
+        // The record may be newer than what this worker knows: then it is this worker's stream that is gone.
         match self.identity().await {
             Ok(now) if now.may_be(ours) => {}
             Ok(now) => return Err(in_doubt(format!("{ours} is gone, and {now} has its name"))),

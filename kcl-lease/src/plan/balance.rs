@@ -32,8 +32,8 @@ use crate::store::LeaseChange;
 ///   owner, and what a lease is likely to need is added to its new owner's load until then.
 /// - A lease that came from another worker rests for five minutes, and does not return within an hour to any from which the
 ///   leader took it because that had too much to do. These times go with the
-///   [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it.
-///   They rest also when there is little to do by then.
+///   [`report_interval`](crate::FleetOptions::report_interval): they are 2, 10 and 120 of it. A lease that was taken for such a
+///   reason rests also when the fleet is balanced by count meanwhile.
 /// - A worker that joins gets its share by count at once, unless its machine is busier than the others'. Java takes minutes, and
 ///   never does it for workers on one machine, whose loads are equal. One that gave its last
 ///   lease away waits until reports say that it has little to do.
