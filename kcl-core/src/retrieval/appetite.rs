@@ -15,9 +15,6 @@ const SMALLEST: u64 = 256 * KIB;
 const LEAST: u64 = 64 * KIB;
 /// The largest record of a stream, unless it is configured to take larger ones.
 const USUALLY_LARGEST_RECORD: u64 = 1 << 20;
-/// What a record is taken for in a shard that had none when it was asked. It can only give what is put from then on, and
-/// takes a megabyte a second (limit of the service).
-const NEW_RECORD: u64 = 256;
 /// An answer of records that were taken for so much smaller than they are still fits.
 const SAFETY: u64 = 2;
 /// For as long a read is waited for at first, and at most.
@@ -79,12 +76,17 @@ impl Appetite {
 
     /// The memory to claim. `usual` is what a record takes in other shards, for one that has read none.
     pub(crate) fn wish(&self, usual: Option<u64>) -> Wish {
-        let Some(record) = self.record(usual) else {
-            return Wish {
-                most: under_way(LARGEST),
-                least: under_way(USUALLY_LARGEST_RECORD),
-                is_guess: true,
-            };
+        let record = match self.record(usual) {
+            Some(record) => record,
+            // It is asked for one record, and there are few as large as they may be: many such shards are read side by side.
+            None if self.is_quiet => LEAST,
+            None => {
+                return Wish {
+                    most: under_way(LARGEST),
+                    least: under_way(USUALLY_LARGEST_RECORD),
+                    is_guess: true,
+                };
+            }
         };
         let limit = u64::from(self.most_records.min(self.link_records));
         let most = self.bytes.min(limit.saturating_mul(record)).max(LEAST);
@@ -102,6 +104,8 @@ impl Appetite {
         let fitting = match self.record(usual) {
             // No answer is larger, however many records are asked for.
             _ if bytes + 1 >= LARGEST => u64::from(u32::MAX),
+            // What a quiet shard gives next tells what its records take.
+            None if self.is_quiet => 1,
             None => (bytes / USUALLY_LARGEST_RECORD).max(1),
             Some(record) => (bytes / record).max(1),
         };
@@ -111,8 +115,7 @@ impl Appetite {
 
     /// What to reckon with for a record.
     fn record(&self, usual: Option<u64>) -> Option<u64> {
-        let new = self.is_quiet.then_some(NEW_RECORD);
-        let record = self.per_record.or(usual).or(new)?;
+        let record = self.per_record.or(usual)?;
         Some(record.saturating_mul(SAFETY).clamp(1, LARGEST))
     }
 
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_never_had_a_record_needs_little() {
+    fn a_shard_that_never_had_a_record_is_asked_for_one() {
         let mut appetite = Appetite::new(10_000);
         answer(&mut appetite, 0, 0);
         assert_eq!(
@@ -197,7 +200,23 @@ mod tests {
                 is_guess: false
             }
         );
-        assert_eq!(limit(&appetite), 511);
+        assert_eq!(limit(&appetite), 1);
+        answer(&mut appetite, 1, KIB);
+        assert!(limit(&appetite) > 100, "{}", limit(&appetite));
+    }
+
+    #[test]
+    fn a_shard_that_never_had_a_record_needs_little_once_others_know_what_one_takes() {
+        let mut appetite = Appetite::new(10_000);
+        answer(&mut appetite, 0, 0);
+        assert_eq!(
+            appetite.wish(Some(KIB)),
+            Wish {
+                most: under_way(SMALLEST),
+                least: under_way(LEAST),
+                is_guess: false
+            }
+        );
     }
 
     #[test]
