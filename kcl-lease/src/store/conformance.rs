@@ -46,6 +46,7 @@ where
     a_scan_sees_many_leases(&*prepared(&make).await).await;
     the_stream_is_recorded_once(&*prepared(&make).await).await;
     a_lease_that_is_set_aside_is_no_lease_any_more(&*prepared(&make).await).await;
+    a_lease_that_is_set_aside_twice_is_kept_as_far_as_it_was_processed(&*prepared(&make).await).await;
 }
 
 async fn prepared<F, Fut>(make: &F) -> Arc<dyn LeaseStore>
@@ -485,6 +486,22 @@ async fn a_lease_that_is_set_aside_is_no_lease_any_more(store: &dyn LeaseStore) 
     let owner = row.owner.clone().expect("it had an owner");
     assert!(store.assigned_to(&owner).await.expect("found").is_empty());
     assert_eq!(store.kept().await.expect("kept"), [(of, row.without_owner())]);
+}
+
+async fn a_lease_that_is_set_aside_twice_is_kept_as_far_as_it_was_processed(store: &dyn LeaseStore) {
+    let of = stream("clicks", Some(1_800_000_000));
+    let kept = async || {
+        let kept = store.kept().await.expect("kept");
+        let kept: Vec<_> = kept.into_iter().map(|(_, lease)| lease.checkpoint).collect();
+        kept
+    };
+    for (checkpoint, furthest) in [("4711", "4711"), ("TRIM_HORIZON", "4711"), ("4712", "4712")] {
+        let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
+        let lease = created(store, Lease::new("s", checkpoint)).await;
+        assert!(store.set_aside(&lease, &of).await.expect("answered"));
+        assert_eq!(stored(store, &lease.key).await, None);
+        assert_eq!(kept().await, [Checkpoint::parse(furthest, 0).expect("valid")]);
+    }
 }
 
 async fn a_scan_sees_many_leases(store: &dyn LeaseStore) {

@@ -217,9 +217,12 @@ impl LeaseStore for MemoryLeaseStore {
             return Ok(false);
         }
         let mut rows = self.rows();
-        rows.kept
-            .retain(|(of, lease)| of != stream || lease.key != seen.key);
-        rows.kept.push((stream.clone(), seen.without_owner()));
+        let is_it = |(of, lease): &(StreamIdentity, Lease)| of == stream && lease.key == seen.key;
+        match rows.kept.iter_mut().find(|kept| is_it(kept)) {
+            Some((_, kept)) if kept.checkpoint > seen.checkpoint => {}
+            Some((_, kept)) => *kept = seen.without_owner(),
+            None => rows.kept.push((stream.clone(), seen.without_owner())),
+        }
         Ok(true)
     }
 

@@ -107,7 +107,8 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// Takes a lease out of use and keeps what it says, but for its owner, under a key that names the stream it was of; false
-    /// if somebody wrote to it since it was `seen`.
+    /// if somebody wrote to it since it was `seen`. Of a lease that is set aside twice, because somebody made it anew between,
+    /// what was further processed is kept.
     async fn set_aside(&self, seen: &Lease, stream: &StreamIdentity) -> Result<bool, StoreError>;
 
     /// The leases that were set aside, with the stream that each was of.

@@ -6,14 +6,18 @@
 
 use super::attributes::*;
 use super::codec;
+use super::condition::{Condition, Term};
 use super::layout::Place;
 use super::{DynamoDbLeaseStore, unless_refused};
+use crate::checkpoint::Checkpoint;
 use crate::lease::{Lease, StreamIdentity};
-use crate::store::{LeaseStore, StoreError};
+use crate::store::{LeaseStore, StoreError, StoreErrorKind};
 
 const READING: &str = "reading the stream's identity";
 const RECORDING: &str = "recording the stream's identity";
 const KEEPING: &str = "setting a lease aside";
+/// A copy that others change faster than this is not written.
+const MAX_ATTEMPTS: usize = 4;
 
 impl DynamoDbLeaseStore {
     pub(super) async fn recorded_stream(&self) -> Result<Option<StreamIdentity>, StoreError> {
@@ -98,8 +102,49 @@ impl DynamoDbLeaseStore {
             .map_or_else(String::new, |seconds| seconds.to_string());
         let key = format!("{}:{since}:{}", stream.name, seen.key);
         // First the copy: whoever is interrupted does both again.
-        self.put_if(KEEPING, self.put(place, &key, item)).await?;
+        self.keep_the_further(place, &key, &seen.checkpoint, item).await?;
         self.delete(seen).await
+    }
+
+    /// Writes the copy of a lease, unless there is one already that is further: whoever does not know yet that the stream is
+    /// gone makes the leases anew that it misses, and these are set aside, too.
+    async fn keep_the_further(
+        &self,
+        place: Place<'_>,
+        key: &str,
+        checkpoint: &Checkpoint,
+        item: Item,
+    ) -> Result<(), StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let before = self.read_at(KEEPING, place, key).await?;
+            let kept = before.as_ref().and_then(decode_kept);
+            if kept.is_some_and(|(_, kept)| kept.checkpoint > *checkpoint) {
+                return Ok(());
+            }
+            let mut condition = Condition::default();
+            match &before {
+                None => condition.any_of(&[Term::Absent(place.key)]),
+                Some(before) => {
+                    for attribute in [CHECKPOINT, CHECKPOINT_SUB] {
+                        condition.any_of(&[match before.get(attribute) {
+                            Some(value) => Term::Equal(attribute, value.clone()),
+                            None => Term::Absent(attribute),
+                        }]);
+                    }
+                }
+            }
+            let put = condition.on_put(self.put(place, key, item.clone()));
+            if self.put_if(KEEPING, put).await? {
+                return Ok(());
+            }
+        }
+        let problem = format!("row {key} is written to by another worker all the time");
+        Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            KEEPING,
+            place.table,
+            problem,
+        ))
     }
 
     pub(super) async fn kept_leases(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
