@@ -91,8 +91,10 @@ impl ShardMonitor {
     /// A step of the consumer failed.
     pub(crate) fn failed(&self, code: &'static str, text: String, attempts: u32) {
         let mut inner = self.inner();
+        let now = Instant::now();
         let failure = Failure {
-            since: Instant::now(),
+            since: now,
+            until: now,
             error: text.clone(),
         };
         let work = work_in(inner.state);
@@ -133,6 +135,7 @@ impl ShardMonitor {
     pub(crate) fn cannot_read(&self, error: String, started: Instant) {
         let failure = Failure {
             since: started,
+            until: Instant::now(),
             error,
         };
         self.inner().vitals.failed(Work::Reading, failure);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kcl_lease::{Condition, LeaseKey, Trouble};
 use tokio::time::Instant;
 
-use super::vitals::{Vitals, Work};
+use super::vitals::{Failure, Vitals, Work};
 
 /// The times after which a worker takes itself for unable, and is tried again; all from the fail-over time.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +170,10 @@ impl Judge {
             // They failed because it was unfit. A worker that has failed with all of them could not be tried.
             self.failed.retain(|_, at| *at == now);
         }
+        if let (Fitness::Ailing { since }, Fitness::Well { .. }) = (&self.fitness, &next) {
+            // What failed meanwhile failed for what ailed the worker.
+            self.failed.retain(|_, at| *at < *since);
+        }
         self.fitness = next;
         if matches!(self.fitness, Fitness::Unfit { .. }) {
             self.is_probing &= evidence.probe.is_none();
@@ -197,7 +201,9 @@ impl Judge {
         let mut lasting = Vec::new();
         for (key, vitals) in &evidence.shards {
             let failure = Work::ALL.into_iter().find_map(|work| {
-                let failure = vitals.failure(work)?;
+                let failure = vitals
+                    .failure(work)
+                    .filter(|failure| self.is_of_the_shard(failure))?;
                 let lasts = self.lasted(failure.since, now);
                 (lasts >= self.times.patience(work)).then_some((failure, lasts))
             });
@@ -277,6 +283,14 @@ impl Judge {
             is_proved: lasts >= self.times.patience(work),
             cause: Cause::Failing(work, key.clone(), first.error.clone()),
         })
+    }
+
+    /// Whether it has not failed merely for what ailed the worker, as far as is known: it has failed since that is over.
+    fn is_of_the_shard(&self, failure: &Failure) -> bool {
+        match self.fitness {
+            Fitness::Well { since } => failure.until > since,
+            _ => true,
+        }
     }
 
     fn lasted(&self, since: Instant, now: Instant) -> Duration {

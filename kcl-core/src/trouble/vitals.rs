@@ -35,6 +35,8 @@ impl Work {
 pub(crate) struct Failure {
     /// When the first attempt that failed began or ended.
     pub(crate) since: Instant,
+    /// When the last one ended.
+    pub(crate) until: Instant,
     /// Why the last one failed.
     pub(crate) error: String,
 }

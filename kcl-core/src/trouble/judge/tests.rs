@@ -1,5 +1,4 @@
 use super::*;
-use crate::trouble::vitals::Failure;
 
 /// A worker whose shards do as the test says, judged every second; the fail-over time is 10 s.
 struct Play {
@@ -68,7 +67,12 @@ impl Play {
             vitals.succeeded(kind, now);
         } else {
             let error = format!("{work} failed");
-            vitals.failed(kind, Failure { since: now, error });
+            let failure = Failure {
+                since: now,
+                until: now,
+                error,
+            };
+            vitals.failed(kind, failure);
         }
     }
 
@@ -266,12 +270,26 @@ fn a_failure_that_takes_long_to_notice_is_said_before_leases_go() {
     // A call that was begun half a minute ago.
     let failure = Failure {
         since: play.now() - Duration::from_secs(30),
+        until: play.now(),
         error: "no answer".to_owned(),
     };
     for vitals in play.shards.values_mut() {
         vitals.failed(Work::Reading, failure.clone());
     }
     assert_eq!(play.pass(10, &[]), [(Ailing, 32), (Unfit, 37)]);
+}
+
+#[test]
+fn what_failed_only_while_the_worker_ailed_does_not_fail_by_itself() {
+    let mut play = Play::of(&["1", "2", "3"]);
+    play.pass(1, &["r 1 2 3"]);
+    play.pass(1, &["R 1 2 3"]);
+    assert_eq!(play.pass(18, &[]), [(Ailing, 7)]);
+    // The others are tried again later.
+    assert_eq!(play.pass(5, &["r 1"]), [(Well, 21)]);
+    assert!(play.failing().is_empty(), "{:?}", play.failing());
+    play.pass(5, &["r 1 2", "R 3"]);
+    assert_eq!(play.failing(), ["3"]);
 }
 
 #[test]
