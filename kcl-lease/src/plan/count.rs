@@ -1,6 +1,7 @@
 //! Balance by the number of leases: no worker has two more than another.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::balance::Move;
@@ -17,8 +18,9 @@ pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView]) -> V
         }
     }
     for leases in held.values_mut() {
-        // The last is moved first, and what nobody has begun with moves at no cost.
-        leases.sort_by_key(|view| view.claim == Claim::No);
+        // The last is moved first: what nobody has begun with moves at no cost, and what has just moved is left alone.
+        let stays_for = |view: &LeaseView| view.moved.as_ref().map_or(Duration::MAX, |moved| moved.ago);
+        leases.sort_by_key(|view| (view.claim == Claim::No, stays_for(view)));
     }
     while let Some((from, to)) = uneven_pair(assignment) {
         let may_go = |view: &&LeaseView| assignment.can_process(&to, &view.lease.key);

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::view::{LeaseView, WorkerView};
+use super::super::view::{LeaseView, Relocation, WorkerView};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::trouble::{Condition, Trouble};
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
-/// `?` one that its owner has not begun with, `~` one of which that is not known, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible,
-/// one in square brackets is overdue. Behind the name `#` marks an unfit one, `%` an ailing one, `^` one on trial, and
+/// `?` one that its owner has not begun with, `~` one of which that is not known, `'` one that its owner got from another a second
+/// ago, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible, one in square brackets is overdue. Behind the name `#` marks an unfit one, `%` an ailing one, `^` one on trial, and
 /// `/1,2` leases with which it fails.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
@@ -58,7 +58,7 @@ fn lease(owner: &str, text: &str) -> LeaseView {
         "" => LeaseState::Live,
         "!" => LeaseState::Expired,
         "." => LeaseState::Ended,
-        "?" | "~" => LeaseState::Live,
+        "?" | "~" | "'" => LeaseState::Live,
         to if to.trim_matches(['>', '!']) == owner => LeaseState::Live,
         to => {
             lease.checkpoint_owner = Some(owner.into());
@@ -85,7 +85,10 @@ fn lease(owner: &str, text: &str) -> LeaseView {
         lease,
         state,
         claim,
-        moved: None,
+        moved: text.ends_with('\'').then(|| Relocation {
+            from: Some("another".into()),
+            ago: Duration::from_secs(1),
+        }),
         left: std::collections::BTreeMap::new(),
         kbps: None,
     }
@@ -186,6 +189,9 @@ fn golden_plans() {
         ("a: 1 2 3 4>b | b:", "3>b"),
         ("a: 1 2? 3 4 | b: ", "2=b 4>b"),
         ("a: 1 2~ 3~ 4~ | b: ", "1>b"),
+        // what has just moved is left alone, if that is possible
+        ("a: 1 2 3' 4' | b:", "2>b 1>b"),
+        ("a: 1 2' 3' 4' | b:", "1>b 4>b"),
         // a worker dies
         ("a: 1 2 | (b): 3! 4!", "3=a 4=a"),
         ("a: 1 2 | c: 5 | (b): 3! 4!", "3=c 4=a"),

@@ -447,8 +447,8 @@ fn a_lease_that_was_moved_for_its_load_rests_also_when_there_is_little_to_do_by_
         assert_eq!(text_of(&balancer.plan(&too_much)), "7>a");
         text_of(&balancer.plan(&fleet(later)))
     };
-    assert_eq!(plans("a 5: 4@1 7@1<b299 | b 5:"), "4>b");
-    assert_eq!(plans("a 5: 4@1 7@1<b300 | b 5:"), "7>b");
+    assert_eq!(plans("a 5: 4@1<c100 7@1<b299 | b 5:"), "4>b");
+    assert_eq!(plans("a 5: 4@1<c100 7@1<b300 | b 5:"), "7>b");
 }
 
 #[test]
