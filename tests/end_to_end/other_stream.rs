@@ -169,7 +169,9 @@ async fn a_worker_that_runs_notices_and_ends_with_an_error() {
     world.put(80, 800).await;
     world.until_checkpointed(Duration::from_secs(20)).await;
     let before = progress(&world.leases().await);
+    let delivered = world.ledger.deliveries().len();
     make_anew(&world, 4).await;
+    world.put(60, 600).await;
     let ended = tokio::time::timeout(Duration::from_secs(60), worker.ended());
     match ended.await.expect("it ends") {
         Err(error @ Error::OtherStream(_)) => {
@@ -182,6 +184,48 @@ async fn a_worker_that_runs_notices_and_ends_with_an_error() {
         before,
         "nothing ended, nothing deleted"
     );
+    let of_the_next = world.ledger.deliveries().len() - delivered;
+    assert_eq!(of_the_next, 0, "nothing of the next stream was read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_gone_is_told_until_it_is_seen_who_has_its_name() {
+    let world = world(2).await;
+    let worker = world.run("w1", anew(world.builder("w1", Behaviour::default())));
+    world.put(80, 800).await;
+    world.until_checkpointed(Duration::from_secs(20)).await;
+    let is_told = || {
+        let status = worker.handle.status();
+        let is_missed = |problem: &kcl_lease::Problem| problem.code == "stream-not-found";
+        let shards = status.shards.iter().filter_map(|shard| shard.problem.as_ref());
+        (
+            status.problems.iter().any(is_missed),
+            shards.filter(|problem| is_missed(problem)).count(),
+        )
+    };
+    sleep(Duration::from_secs(5)).await;
+    let deletion = world.kinesis.delete_stream().stream_name("clicks");
+    deletion.send().await.unwrap();
+    let status = || format!("{:?}", worker.handle.status());
+    world
+        .until(
+            Duration::from_secs(15),
+            || (is_told() == (true, 2)).then_some(()),
+            status,
+        )
+        .await;
+    world.ledger.forget_puts();
+    make_stream(&world, "clicks", 2).await;
+    let delivered = world.ledger.deliveries().len();
+    world.put(60, 600).await;
+    world
+        .until(
+            Duration::from_secs(60),
+            || (world.ledger.deliveries().len() >= delivered + 600 && is_told() == (false, 0)).then_some(()),
+            status,
+        )
+        .await;
+    worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::Environment;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::Budget;
@@ -15,7 +14,7 @@ use crate::config::ShardId;
 use crate::consumer::ShardMonitor;
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
-use crate::stream::{Discovery, ShardProblems};
+use crate::stream::{Discovery, Doubt, ShardProblems};
 
 /// How shards are read.
 #[derive(Debug, Clone)]
@@ -36,7 +35,7 @@ pub(crate) struct Poller {
     shard: ShardId,
     reader: ShardReader,
     problems: ShardProblems,
-    doubt: Arc<Notify>,
+    doubt: Doubt,
     env: Environment,
     options: PollingOptions,
     monitor: Arc<ShardMonitor>,
@@ -100,6 +99,10 @@ impl Poller {
             throttled_since: None,
         };
         loop {
+            if let Some(error) = self.doubt.gone() {
+                self.monitor.read_failed(error.code(), error.to_string());
+            }
+            self.doubt.until_there().await;
             let (claim, usual) = self.inlet.room(|usual| self.reader.wish(usual)).await;
             let started = Instant::now();
             let page = match self.reader.read(claim.bytes(), usual).await {
@@ -109,11 +112,13 @@ impl Poller {
                     if error.is_of_the_worker() {
                         self.monitor.cannot_read(error.to_string(), started);
                     }
-                    if error.questions_the_stream() {
-                        self.doubt.notify_one();
-                    }
+                    let question = error.questions_the_stream().then(|| self.doubt.raise());
                     trouble.since.get_or_insert(started);
                     sleep(self.pause_after(&error, &mut trouble, &mut pace)).await;
+                    if let Some(question) = question {
+                        // With what the lease says another stream would be read.
+                        self.doubt.settled(question).await;
+                    }
                     continue;
                 }
             };

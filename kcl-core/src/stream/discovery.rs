@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::audit::{Hole, HoleWatch, find_hole, find_lease_hole};
 use super::children::{Child, child_leases, kept_by, other_parents, without_awaiting};
 use super::cleanup::deletable;
+use super::doubt::Doubt;
 use super::graph::ShardGraph;
 use super::listing::StreamClient;
 use super::missing::{Leased, bootstrap_leases, leased, missing_leases};
@@ -103,8 +104,8 @@ pub(crate) struct Discovery {
     pub(crate) shard_problems: ShardProblems,
     /// Told whenever a shard ended in this worker.
     pub(crate) shard_ended: Arc<Notify>,
-    /// Told whenever something gives reason to ask whether the stream is still the same.
-    pub(crate) doubt: Arc<Notify>,
+    /// Where to ask whether the stream is still the same.
+    pub(crate) doubt: Doubt,
 }
 
 impl Discovery {
@@ -278,7 +279,8 @@ impl Discovery {
     }
 
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
-        self.doubt.notify_one();
+        self.doubt.raise();
+        self.doubt.until_there().await;
         let leases = self.leases(fleet).await?;
         let table = fleet.table().borrow().clone();
         // Where rows cannot be read there seem to be holes that are none: that is not looked into every second.
@@ -323,6 +325,7 @@ impl Discovery {
     }
 
     async fn clean_up(&self, fleet: &Fleet) -> Result<(), DiscoveryError> {
+        self.doubt.until_there().await;
         let leases = self.leases(fleet).await?;
         if !leases.iter().any(Lease::has_ended) {
             return Ok(());

@@ -4,6 +4,7 @@ mod audit;
 mod children;
 mod cleanup;
 mod discovery;
+mod doubt;
 mod graph;
 mod identity;
 mod listing;
@@ -13,6 +14,7 @@ mod shard_problems;
 
 pub(crate) use self::children::Child;
 pub(crate) use self::discovery::Discovery;
+pub(crate) use self::doubt::Doubt;
 pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;

@@ -18,7 +18,7 @@ use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
-use crate::stream::{Discovery, Recognition, ShardProblems, StreamClient};
+use crate::stream::{Discovery, Doubt, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
 #[must_use = "a builder does nothing until build is called"]
@@ -287,9 +287,7 @@ impl WorkerBuilder {
     /// An answer counts with what it may at most be (10 MiB of records, and their encoding), or with twice what as many
     /// records took before, from before it is asked for; with what it is from then on. Half of the bound is divided
     /// evenly between the worker's shards, and no shard gets the others' parts, so that shards whose processors are stuck do
-    /// not keep the others from reading. With less than 96 MiB, a single answer may be larger than the bound. While no shard of
-    /// the worker has brought a record yet, one that is at its tip is taken to bring small ones (256 bytes): its first answer may
-    /// be larger than what it counted with.
+    /// not keep the others from reading. With less than 96 MiB, a single answer may be larger than the bound.
     ///
     /// Records that the application keeps after its `process_records` returned are its own.
     pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
@@ -411,7 +409,7 @@ impl WorkerBuilder {
                 shard_problems: ShardProblems::new(health.clone()),
                 health,
                 shard_ended: Arc::new(Notify::new()),
-                doubt: Arc::new(Notify::new()),
+                doubt: Doubt::new(),
             },
             store,
             factory: self.factory,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kcl_lease::{Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -24,7 +24,7 @@ use crate::consumer::{ConsumerParts, ShardMonitor, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
-use crate::stream::{Discovery, LeasesOfAnother};
+use crate::stream::{Discovery, Doubt, LeasesOfAnother};
 use crate::trouble::{Vitals, watch_over};
 
 const JOINING: Activity = Activity {
@@ -40,6 +40,8 @@ const LOOKING: Activity = Activity {
 /// The stream's description is not asked for more often, whatever fails.
 const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
+/// There is no such stream.
+const GONE: &str = "stream-not-found";
 /// A consumer, which is ours and not the application's, panicked.
 const PANICKED: &str = "consumer-panicked";
 /// How long that is told.
@@ -210,18 +212,31 @@ fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + 
 /// Completes when the stream is not the one any more that this worker began with.
 ///
 /// It is asked whenever reads fail in a way that this would explain, and now and then by the leader.
-async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Notify) -> StreamIdentity {
+async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) -> StreamIdentity {
+    let env = &worker.discovery.env;
+    let mut return_of_it = Retry::new(env.clone(), Duration::from_secs(1), RECOGNITION_PAUSE);
     loop {
-        doubt.notified().await;
-        match worker.recognition.identity().await {
+        let question = doubt.asked().await;
+        let pause = match worker.recognition.identity().await {
             Ok(now) if !now.may_be(began_with) => {
                 tracing::error!(before = %began_with, %now, "the stream was deleted and made anew");
+                worker.shared.health.settle(GONE);
                 return now;
             }
-            Ok(_) => {}
-            Err(_) => doubt.notify_one(),
-        }
-        sleep(RECOGNITION_PAUSE).await;
+            Ok(_) => {
+                doubt.settle(question);
+                worker.shared.health.settle(GONE);
+                return_of_it.succeeded();
+                RECOGNITION_PAUSE
+            }
+            Err(error) if error.class == ErrorClass::NotFound => {
+                worker.shared.health.raise(GONE, error.to_string());
+                doubt.miss(error);
+                return_of_it.pause()
+            }
+            Err(_) => RECOGNITION_PAUSE,
+        };
+        sleep(pause).await;
     }
 }
 
@@ -273,8 +288,9 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
                 worker.shared.health.succeeded(JOINING);
                 // From here on each shard tells how it is read.
                 worker.shared.health.ended(LOOKING);
+                worker.discovery.doubt.settle_all();
                 if stream.created_at.is_none() {
-                    worker.discovery.doubt.notify_one();
+                    worker.discovery.doubt.raise();
                 }
                 let recorded = recorded.into_inner().unwrap_or_else(PoisonError::into_inner);
                 let known =
