@@ -170,7 +170,10 @@ impl Chaos {
             Deed::Outage => {
                 if let Some(member) = self.fleet.draw(schedule.dice()) {
                     let id = self.fleet.kill(member);
-                    self.watcher.trim_what_belongs_to(&id);
+                    // Records are old when they are trimmed: nobody reads on from just before them.
+                    if !self.fleet.each(|member| member.id.clone()).contains(&id) {
+                        self.watcher.trim_what_belongs_to(&id);
+                    }
                     self.later(schedule, 5_000, |chaos| async move { chaos.fleet.start() });
                 }
             }

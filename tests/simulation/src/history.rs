@@ -252,6 +252,10 @@ pub enum What {
     Denied,
     /// It may again.
     Allowed,
+    /// A worker that is in trouble may not query the owner index from now on.
+    IndexDenied,
+    /// It may again.
+    IndexAllowed,
     /// A worker is in trouble only in that its processors, and its reads, stand still; it can reach the table.
     StandsStill,
     /// They go on.

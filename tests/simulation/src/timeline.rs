@@ -129,6 +129,8 @@ fn sentence(what: &What) -> String {
         What::Impaired => "is in trouble".to_owned(),
         What::Denied => "may not read shards".to_owned(),
         What::Allowed => "may read shards again".to_owned(),
+        What::IndexDenied => "may not query the index".to_owned(),
+        What::IndexAllowed => "may query the index again".to_owned(),
         What::StandsStill => "stands still, but for its leases".to_owned(),
         What::MovesOn => "goes on".to_owned(),
         What::GaveWay { id } => format!("ends, since another process is {id}"),

@@ -50,7 +50,11 @@ impl Chaos {
         self.note(&who, format!("may not query the index for {time:?}"));
         let until = Instant::now() + time;
         self.stage.network.trouble(&who, Trouble::IndexDenied(until));
-        self.impair(&who, time, |_| {});
+        let allowed = who.clone();
+        self.impair(&who, time, move |chaos| {
+            chaos.stage.history.record(&allowed, What::IndexAllowed);
+        });
+        self.stage.history.record(&who, What::IndexDenied);
         self.expect_told(INDEX_TOLD, "owner-index-failing", time, move |chaos| {
             chaos
                 .fleet
@@ -137,8 +141,9 @@ impl Chaos {
             let until = Instant::now() + patience;
             loop {
                 sleep(Duration::from_millis(500)).await;
-                // Once everything is healed there is nothing to say.
-                let Some(tellers) = tellers(&chaos).filter(|_| !chaos.stage.is_calm()) else {
+                // Once everything is healed there is nothing to say, and whoever starts later has time of its own.
+                let is_expected = |tellers: &Vec<_>| !tellers.is_empty() && !chaos.stage.is_calm();
+                let Some(tellers) = tellers(&chaos).filter(is_expected) else {
                     return;
                 };
                 let says = chaos.fleet.each(|member| {

@@ -17,6 +17,8 @@ pub(super) const ENDED: &str = "a worker ends only when it is told to";
 pub(super) struct Leaving {
     /// By shard: a worker that its row names, and since when.
     named: BTreeMap<Name, Vec<(String, Duration)>>,
+    /// When an operator last mended a shard's row, so that it names somebody again.
+    mended: BTreeMap<Name, Duration>,
     stop: Duration,
     /// Since when workers are told to stop.
     stopping: BTreeMap<Name, Duration>,
@@ -27,6 +29,7 @@ impl Leaving {
     pub(super) fn new(times: Times) -> Self {
         Self {
             named: BTreeMap::new(),
+            mended: BTreeMap::new(),
             stop: times.stop,
             stopping: BTreeMap::new(),
             lives: Lives::default(),
@@ -52,6 +55,14 @@ impl Leaving {
             .filter(|(name, _)| name == id)
             .all(|(_, since)| *since >= gone_at)
     }
+
+    /// Whether the row could be read again only when this worker had begun to leave. It may have looked before.
+    fn was_mended_late(&self, shard: &str, event: &Event) -> bool {
+        let since = self.stopping.get(&event.who);
+        self.mended
+            .get(shard)
+            .is_some_and(|mended| since.is_some_and(|since| mended >= since))
+    }
 }
 
 impl Rule for Leaving {
@@ -72,6 +83,10 @@ impl Rule for Leaving {
                 self.named.remove(shard);
                 None
             }
+            What::RowMended { shard } => {
+                self.mended.insert(shard.clone(), event.at);
+                None
+            }
             What::Stopping { .. } => {
                 self.stopping.insert(event.who.clone(), event.at);
                 None
@@ -90,7 +105,9 @@ impl Rule for Leaving {
                 let gone_at = event.at.saturating_sub(GRACE);
                 let left: Vec<_> = owned
                     .iter()
-                    .filter(|shard| !self.came_late(shard, id, gone_at))
+                    .filter(|shard| {
+                        !self.came_late(shard, id, gone_at) && !self.was_mended_late(shard, event)
+                    })
                     .collect();
                 let row = if *has_row { " and its row" } else { "" };
                 (*has_row || !left.is_empty()).then(|| (LEFT, format!("{id} left {left:?}{row} behind")))

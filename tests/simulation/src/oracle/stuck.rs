@@ -19,6 +19,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 struct Life {
     id: String,
     troubles: u32,
+    /// Those of its troubles in which it hears of its leases late, and serves what it has.
+    harmless: u32,
     /// Since when it has been well; `None` while it is not, or is leaving.
     well_since: Option<Duration>,
 }
@@ -104,7 +106,7 @@ impl Stuck {
             let is_idle = !shard.has_ended
                 && !shard.is_unreadable
                 && shard.is_open
-                && served.is_none_or(|life| life.troubles > 0)
+                && served.is_none_or(|life| life.troubles > life.harmless)
                 && !shard.parents.iter().any(waits);
             let since = shard.since.max(well_since);
             let mut limits = limits.iter().filter(|_| is_idle);
@@ -133,6 +135,7 @@ impl Rule for Stuck {
                 let life = Life {
                     id: id.clone(),
                     troubles: 0,
+                    harmless: 0,
                     well_since: Some(at),
                 };
                 self.lives.insert(event.who.clone(), life);
@@ -140,6 +143,16 @@ impl Rule for Stuck {
             What::Impaired => {
                 self.calm_limit = None;
                 self.fails(&event.who, at, false);
+            }
+            What::IndexDenied => {
+                if let Some(life) = self.lives.get_mut(&event.who) {
+                    life.harmless += 1;
+                }
+            }
+            What::IndexAllowed => {
+                if let Some(life) = self.lives.get_mut(&event.who) {
+                    life.harmless = life.harmless.saturating_sub(1);
+                }
             }
             What::Recovered => {
                 if let Some(life) = self.lives.get_mut(&event.who) {

@@ -173,6 +173,10 @@ impl Rule for Telling {
                 self.acknowledged
                     .push_back((event.at, of.shard.clone(), to.clone()));
             }
+            // The table is looked at ten times a second, and what has ended may be deleted before it is seen.
+            What::RowGone { shard } => {
+                self.acknowledged.retain(|(_, of, _)| of != shard);
+            }
             What::Settled => return self.untold().map(|seen| (UNTOLD, seen)),
             _ => {}
         }

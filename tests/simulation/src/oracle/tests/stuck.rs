@@ -107,3 +107,32 @@ fn a_processor_in_a_worker_that_cannot_renew_serves_nobody() {
     assert_eq!(frozen(None, 100), [stuck::STUCK]);
     assert_eq!(frozen(Some(60), 100), [""; 0]);
 }
+
+#[test]
+fn a_worker_that_may_not_query_the_index_serves_what_it_has() {
+    let opened = What::ShardOpened {
+        shard: shard(0),
+        parents: vec![],
+    };
+    let denied = |then: Vec<(u64, &'static str, What)>| {
+        let mut events = vec![
+            (0, "world", opened.clone()),
+            (0, "a", starts("a")),
+            (0, "b", starts("b")),
+            (1, "a", initialized(0, 2)),
+            (2, "a", What::Impaired),
+            (2, "a", What::IndexDenied),
+        ];
+        events.extend(then);
+        events.push((200, "world", What::Disturbed("time passes".to_owned())));
+        broken(events)
+    };
+    assert_eq!(denied(vec![]), [""; 0]);
+    assert_eq!(denied(vec![(3, "a", What::Impaired)]), [stuck::STUCK]);
+    let still_impaired = vec![
+        (3, "a", What::Impaired),
+        (4, "a", What::IndexAllowed),
+        (4, "a", What::Recovered),
+    ];
+    assert_eq!(denied(still_impaired), [stuck::STUCK]);
+}
