@@ -81,6 +81,8 @@ struct State {
     ids: BTreeMap<Name, String>,
     /// Ids that were given to a second process while the first one lived.
     twins: BTreeSet<String>,
+    /// Those that leave by themselves, with their ids.
+    leavers: BTreeMap<Name, String>,
 }
 
 impl Fleet {
@@ -104,6 +106,7 @@ impl Fleet {
             leaving: Vec::new(),
             ids: BTreeMap::new(),
             twins: BTreeSet::new(),
+            leavers: BTreeMap::new(),
         };
         Self {
             stage,
@@ -407,6 +410,27 @@ impl Fleet {
     /// Whether a worker may end with this error, since its stream was deleted.
     fn is_about_its_stream(&self, error: &Error) -> bool {
         self.stage.streams.was_deleted() && matches!(error, Error::OtherStream(_) | Error::Stream { .. })
+    }
+
+    /// Writes down which workers leave although nobody told them to: such as see that their stream was made anew.
+    pub fn look_for_leavers(&self) {
+        if !self.stage.streams.was_deleted() {
+            return;
+        }
+        let mut state = self.state();
+        let leavers = state
+            .members
+            .iter()
+            .filter(|member| member.handle.status().phase == WorkerPhase::Stopping)
+            .map(|member| (member.who.clone(), member.id.clone()));
+        let leavers: BTreeMap<_, _> = leavers.collect();
+        for (who, id) in &leavers {
+            if !state.leavers.contains_key(who) {
+                let what = What::LeavesItsStream { id: id.clone() };
+                self.stage.history.record(who, what);
+            }
+        }
+        state.leavers = leavers;
     }
 
     /// Writes down which workers have ended although nobody told them to.

@@ -281,6 +281,11 @@ pub enum What {
         /// Its id.
         id: String,
     },
+    /// A worker leaves by itself, because its stream was made anew.
+    LeavesItsStream {
+        /// Its id.
+        id: String,
+    },
     /// A worker was told to stop.
     Stopping {
         /// Its id.

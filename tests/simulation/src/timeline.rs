@@ -158,6 +158,7 @@ fn sentence(what: &What) -> String {
         What::RowMended { shard } => format!("row {shard} can be read again"),
         What::Started { id, failover } => format!("starts as {id}, with {failover:?}"),
         What::Killed { id } => format!("{id} is killed"),
+        What::LeavesItsStream { id } => format!("{id} leaves by itself: its stream was made anew"),
         What::Stopping { id } => format!("{id} is told to stop"),
         What::Stopped {
             id,

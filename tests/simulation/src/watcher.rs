@@ -185,6 +185,7 @@ impl Watcher {
             }
             self.mend_what_is_due();
             self.look_for_the_mistaken(&fleet);
+            fleet.look_for_leavers();
             for (shard, holders) in self.stage.contested() {
                 self.note(What::SeveralValid { shard, holders });
             }

@@ -32,10 +32,6 @@ pub(super) struct Order {
     start: Start,
     /// What was put, by shard, to know what is trimmed with one.
     put: BTreeMap<Name, Vec<(Name, u64)>>,
-    /// Whether a stream was deleted.
-    was_deleted: bool,
-    /// Shards of the stream that is there.
-    present: BTreeSet<Name>,
     /// Records that nobody can read, or take, any more.
     trimmed: BTreeSet<(Name, u64)>,
 }
@@ -45,10 +41,6 @@ impl Rule for Order {
         match &event.what {
             What::Initialized { of } if self.forgotten.contains(&of.shard) => {
                 self.owners.remove(&(event.who.clone(), of.clone()));
-                None
-            }
-            What::ShardOpened { shard, .. } => {
-                self.present.insert(shard.clone());
                 None
             }
             What::Put {
@@ -63,8 +55,6 @@ impl Rule for Order {
                 None
             }
             What::StreamDeleted { shards } => {
-                self.was_deleted = true;
-                self.present.clear();
                 for shard in shards {
                     self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
                 }
@@ -103,12 +93,6 @@ impl Rule for Order {
                         WITHIN,
                         format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),
                     ));
-                }
-                // Until the next stream is recognised it may be read with leases of which nothing was processed, and so without
-                // regard to the families of its shards. Later all of it is processed again.
-                if self.was_deleted && !self.present.contains(&of.shard) {
-                    self.trimmed.insert((key.clone(), *counter));
-                    return None;
                 }
                 let skips_the_first = self.start != Start::Beginning && !self.next.contains_key(key);
                 let next = self.next.entry(key.clone()).or_default();

@@ -143,6 +143,8 @@ pub(super) struct Overlaps {
     /// By id.
     failovers: BTreeMap<String, Duration>,
     stopping: BTreeMap<String, Duration>,
+    /// Workers that left a stream, and have not begun the next one yet.
+    leaves_its_stream: BTreeSet<Name>,
     running: BTreeMap<u64, Running>,
     terms: BTreeMap<Name, Term>,
     /// Processors that were at work.
@@ -162,6 +164,7 @@ impl Overlaps {
             ids: BTreeMap::new(),
             failovers: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            leaves_its_stream: BTreeSet::new(),
             running: BTreeMap::new(),
             terms: BTreeMap::new(),
             known: BTreeSet::new(),
@@ -242,8 +245,19 @@ impl Rule for Overlaps {
             What::Stopping { id } => {
                 self.stopping.insert(id.clone(), event.at);
             }
+            What::LeavesItsStream { id } => {
+                // The workers are looked at ten times a second.
+                let since = event.at.saturating_sub(SLACK);
+                self.stopping.insert(id.clone(), since);
+                self.leaves_its_stream.insert(event.who.clone());
+            }
             What::Row { shard, row } => self.row(event.at, shard, row),
             What::Initialized { of } => {
+                if self.leaves_its_stream.remove(&event.who)
+                    && let Some(id) = self.ids.get(&event.who)
+                {
+                    self.stopping.remove(id);
+                }
                 let me = (event.who.clone(), of.clone());
                 if self.tampered.is_recent(&of.shard, event.at) {
                     self.orphans.insert(me);

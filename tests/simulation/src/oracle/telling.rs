@@ -175,6 +175,7 @@ impl Rule for Telling {
             }
             // The table is looked at ten times a second, and what has ended may be deleted before it is seen.
             What::RowGone { shard } => {
+                self.rows.remove(shard);
                 self.acknowledged.retain(|(_, of, _)| of != shard);
             }
             What::Settled => return self.untold().map(|seen| (UNTOLD, seen)),

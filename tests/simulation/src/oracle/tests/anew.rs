@@ -93,26 +93,3 @@ fn records_of_a_stream_that_is_gone_are_not_missed() {
     assert_eq!(history(None), [crate::oracle::rest::LOST]);
     assert_eq!(history(Some(deleted())), [""; 0]);
 }
-
-#[test]
-fn only_with_a_lease_of_the_stream_before_may_records_be_delivered_out_of_order() {
-    let delivered = |shard: Name| What::Delivered {
-        of: Ownership { shard, token: 1 },
-        key: "b".into(),
-        counter: 7,
-        sequence: sequence(8),
-    };
-    let opened = What::ShardOpened {
-        shard: other(),
-        parents: Vec::new(),
-    };
-    let history = |shard| {
-        broken(vec![
-            (1, "world", deleted()),
-            (2, "world", opened.clone()),
-            (3, "a", delivered(shard)),
-        ])
-    };
-    assert_eq!(history(other()), [crate::oracle::order::FIRSTS]);
-    assert_eq!(history(shard(0)), [""; 0]);
-}

@@ -84,3 +84,22 @@ fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
     assert_eq!(overlapping(12, handed(12)), [ownership::OVERLAP]);
     assert_eq!(overlapping(26, handed(26)), [""; 0]);
 }
+
+#[test]
+fn a_call_of_a_worker_that_leaves_its_stream_may_be_overtaken_until_it_begins_the_next_one() {
+    let leaves = |then: Vec<(u64, &'static str, What)>| {
+        let renewals = (5..20).map(|at| (at, "world", row(0, "a", None, 2 + at, Checkpoint::TrimHorizon)));
+        let mut events: Vec<_> = renewals.collect();
+        events.extend(then);
+        events.push((20, "world", row(0, "b", None, 99, Checkpoint::TrimHorizon)));
+        events.sort_by_key(|(at, _, _)| *at);
+        overlapping(20, events)
+    };
+    let left = || (3, "a", What::LeavesItsStream { id: "a".to_owned() });
+    assert_eq!(leaves(vec![]), [ownership::OVERLAP]);
+    assert_eq!(leaves(vec![left()]), [""; 0]);
+    assert_eq!(
+        leaves(vec![left(), (8, "a", initialized(1, 7))]),
+        [ownership::OVERLAP]
+    );
+}
