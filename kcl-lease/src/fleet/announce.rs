@@ -1,6 +1,7 @@
 //! The worker's own row: written at start, kept fresh, deleted when the worker leaves.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +17,10 @@ const ACTIVITY: Activity = Activity {
 
 /// The code of the problem that the processors keep their runtime from everything else.
 const BLOCKED: &str = "runtime-blocked";
+
+/// How often a leaving worker tries to delete its row, and how long it waits between.
+const MAX_ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(250);
 
 fn row(shared: &Shared) -> WorkerRow {
     WorkerRow {
@@ -81,11 +86,14 @@ pub(super) async fn keep_announced(shared: &Shared) {
             Err(error) => shared.health.failed(ACTIVITY, &error),
         }
     }
-    match shared.store.retire(shared.me(), &shared.process).await {
-        Ok(true) => {}
-        Ok(false) => shared.give_way(),
-        Err(error) => {
-            tracing::warn!(%error, "the row of this leaving worker could not be deleted; the leader may still assign to it");
+    for _ in 0..MAX_ATTEMPTS {
+        match shared.store.retire(shared.me(), &shared.process).await {
+            Ok(true) => return shared.has_retired.store(true, Ordering::Relaxed),
+            Ok(false) => return shared.give_way(),
+            Err(error) => {
+                tracing::warn!(%error, "the row of this leaving worker could not be deleted; the leader may still assign to it");
+            }
         }
+        sleep(PAUSE).await;
     }
 }

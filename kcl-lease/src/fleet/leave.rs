@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -81,17 +82,17 @@ impl Fleet {
     /// released expires.
     pub async fn leave(&self) {
         self.shared.leaving.cancel();
-        let is_superseded = self.shared.keeper.is_superseded();
-        if !is_superseded {
-            self.leave_leases().await;
+        if !self.shared.keeper.is_superseded() {
+            self.give_up_what_is_held().await;
         }
-        // Its own row may be being deleted still.
+        // Its own row may be being deleted still. Then it is known whose the rows are that bear its name.
         let mut announcing = self.announcing.clone();
         let _ = announcing.wait_for(|announces| !announces).await;
+        self.give_back_the_rest().await;
         self.shared.resigning.cancel();
         let mut leading = self.leading.clone();
         let _ = leading.wait_for(|leads| !leads).await;
-        if !is_superseded {
+        if !self.shared.keeper.is_superseded() {
             if let Err(error) = self.see_begun().await {
                 tracing::warn!(%error, "whether the successors have begun is not known; leases of one that is gone will expire");
             }
@@ -101,11 +102,17 @@ impl Fleet {
         self.abandon();
     }
 
-    async fn leave_leases(&self) {
+    async fn give_up_what_is_held(&self) {
         for held in self.held() {
             if let Err(error) = held.give_up().await {
                 tracing::warn!(lease = %held.key(), %error, "a lease could not be given up; it will expire");
             }
+        }
+    }
+
+    async fn give_back_the_rest(&self) {
+        if !self.is_its_name_its_own() {
+            return;
         }
         if let Err(error) = self.finish_hand_offs().await {
             tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
@@ -206,7 +213,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether the leases that bear its name, and that it does not hold, cannot be another process's of that name.
+    fn is_its_name_its_own(&self) -> bool {
+        self.shared.has_retired.load(Ordering::Relaxed)
+    }
+
     async fn decline(&self, is_free: impl Fn(&LeaseKey) -> bool) {
+        if !self.is_its_name_its_own() {
+            return;
+        }
         if let Err(error) = self.decline_unclaimed(is_free).await {
             tracing::warn!(%error, "leases assigned to this leaving worker could not be declined; they will expire");
         }

@@ -13,7 +13,7 @@ mod watched;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -162,6 +162,7 @@ impl Fleet {
             health,
             declared: Declared::default(),
             reports: AtomicU64::new(0),
+            has_retired: AtomicBool::new(false),
             discover: Notify::new(),
             created: Mutex::default(),
             scan: Notify::new(),

@@ -1,7 +1,7 @@
 //! What the loops of one worker share.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) declared: Declared,
     /// Reports written so far.
     pub(super) reports: AtomicU64,
+    /// It leaves, and its row was its own until it was deleted: what bears its name is its own, too.
+    pub(super) has_retired: AtomicBool,
     /// Wakes the discovery of assignments.
     pub(super) discover: Notify,
     /// Leases that were created as this worker's own and are not taken up yet.
