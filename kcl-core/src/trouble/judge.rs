@@ -268,20 +268,25 @@ impl Judge {
         }
     }
 
-    /// Whether a kind of work fails in this worker and not only in a shard of it: nothing of it has succeeded since the first
-    /// failure, and at least half of the shards fail. (The others may have nothing to do.)
+    /// Whether a kind of work fails in this worker and not only in a shard of it: nothing of it has succeeded since, and at least
+    /// half of the shards fail, not counting those that failed before while others did not. (The others may have nothing to do.)
     fn failing(&self, work: Work, evidence: &Evidence, now: Instant) -> Option<Failing> {
         let active = || evidence.shards.iter().filter(|(_, vitals)| !vitals.is_idle);
-        let failures = || active().filter_map(|(key, vitals)| Some((key, vitals.failure(work)?)));
-        let (key, first) = failures().min_by_key(|(_, failure)| failure.since)?;
+        let failures = active().filter_map(|(key, vitals)| Some((key, vitals.failure(work)?)));
+        let succeeded_at = evidence
+            .shards
+            .values()
+            .filter_map(|vitals| vitals.succeeded_at(work))
+            .max();
+        let is_alone = |failure: &Failure| succeeded_at.is_some_and(|at| at > failure.since);
+        let (alone, together): (Vec<_>, Vec<_>) = failures.partition(|(_, failure)| is_alone(failure));
+        let (key, first) = together.iter().min_by_key(|(_, failure)| failure.since)?;
         let lasts = self.lasted(first.since, now);
-        let succeeded = |vitals: &Vitals| vitals.succeeded_at(work).is_some_and(|at| at > first.since);
-        let is_general = failures().count() * 2 >= active().count()
-            && !evidence.shards.values().any(succeeded)
-            && lasts >= self.times.suspicion(work);
+        let is_general =
+            together.len() * 2 >= active().count() - alone.len() && lasts >= self.times.suspicion(work);
         is_general.then(|| Failing {
             is_proved: lasts >= self.times.patience(work),
-            cause: Cause::Failing(work, key.clone(), first.error.clone()),
+            cause: Cause::Failing(work, (*key).clone(), first.error.clone()),
         })
     }
 

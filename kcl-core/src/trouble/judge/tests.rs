@@ -159,6 +159,18 @@ fn a_poisoned_record_in_one_shard_says_nothing_of_the_worker() {
 }
 
 #[test]
+fn a_shard_that_failed_before_does_not_hide_that_all_fail() {
+    let mut play = Play::of(&["1", "2", "3", "4"]);
+    play.pass(10, &["P 1", "p 2 3 4"]);
+    assert_eq!(play.pass(70, &["P 1 2 3 4"]), [(Ailing, 26), (Unfit, 71)]);
+    // Nor does one with nothing to do beside it make it look so.
+    let mut play = Play::of(&["1", "2"]);
+    play.pass(10, &["P 1", "p 2"]);
+    assert_eq!(play.pass(70, &["P 1"]), []);
+    assert_eq!(play.failing(), ["1"]);
+}
+
+#[test]
 fn processors_have_more_time_than_reads() {
     let mut play = Play::of(&["1", "2"]);
     play.pass(1, &["i 1 2"]);
