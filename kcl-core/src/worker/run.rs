@@ -40,6 +40,9 @@ const LOOKING: Activity = Activity {
 /// The stream's description is not asked for more often, whatever fails.
 const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
+/// Answers in a row that may be lost without a word.
+const UNMENTIONED: u32 = 2;
+
 /// There is no such stream.
 const GONE: &str = "stream-not-found";
 /// A consumer, which is ours and not the application's, panicked.
@@ -215,9 +218,12 @@ fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + 
 async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) -> StreamIdentity {
     let env = &worker.discovery.env;
     let mut return_of_it = Retry::new(env.clone(), Duration::from_secs(1), RECOGNITION_PAUSE);
+    let mut unanswered = 0;
     loop {
         let question = doubt.asked().await;
-        let pause = match worker.recognition.identity().await {
+        let identity = worker.recognition.identity().await;
+        unanswered = if identity.is_ok() { 0 } else { unanswered + 1 };
+        let pause = match identity {
             Ok(now) if !now.may_be(began_with) => {
                 tracing::error!(before = %began_with, %now, "the stream was deleted and made anew");
                 worker.shared.health.settle(GONE);
@@ -226,6 +232,7 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) 
             Ok(_) => {
                 doubt.settle(question);
                 worker.shared.health.settle(GONE);
+                worker.shared.health.succeeded(LOOKING);
                 return_of_it.succeeded();
                 RECOGNITION_PAUSE
             }
@@ -234,7 +241,13 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) 
                 doubt.miss(error);
                 return_of_it.pause()
             }
-            Err(_) => RECOGNITION_PAUSE,
+            Err(error) => {
+                // Shards may wait for the answer.
+                if unanswered > UNMENTIONED {
+                    worker.shared.health.failed(LOOKING, &error);
+                }
+                RECOGNITION_PAUSE
+            }
         };
         sleep(pause).await;
     }
