@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kcl_local::transport::tcp::Server;
-use kcl_tests::process::{Process, Signal};
+use kcl_tests::process::{Process, Signal, sign_as};
 use kcl_tests::{Link, Weather, World, WorldOptions};
 use tokio::time::Instant;
 
@@ -123,21 +123,13 @@ impl Fleet {
         let (kinesis, dynamodb) = (Link::to(address).await, Link::to(address).await);
         let log = self.logs.join(format!("{name}-{}.log", self.processes));
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command
+        sign_as(&mut command, name)
             .env(worker::NAME, name)
             .env(worker::FAILOVER_MILLIS, self.failover.as_millis().to_string())
             .envs([
                 ("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint_url()),
                 ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url()),
             ])
-            .envs([
-                ("AWS_REGION", "us-east-1"),
-                ("AWS_ACCESS_KEY_ID", name),
-                ("AWS_SECRET_ACCESS_KEY", "secret"),
-                ("NO_PROXY", "127.0.0.1"),
-            ])
-            .env_remove("AWS_PROFILE")
-            .env_remove("AWS_SESSION_TOKEN")
             .stdin(Stdio::piped())
             .stdout(self.tells.try_clone().expect("a pipe"));
         if std::env::var_os("RUST_LOG").is_none() {

@@ -10,6 +10,20 @@ use rustix::process::{Pid, kill_process};
 
 use crate::world::eventually;
 
+/// Has a program sign its requests to AWS with this access key, in a region where nothing is, whatever the user's own settings are.
+/// The endpoints are for the caller to set.
+pub fn sign_as<'a>(command: &'a mut Command, access_key: &str) -> &'a mut Command {
+    command
+        .envs([
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", access_key),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("NO_PROXY", "127.0.0.1"),
+        ])
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
+}
+
 /// A child process. Dropping it kills it, were it stopped by a signal.
 #[derive(Debug)]
 pub struct Process {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_tests::process::{Process, Signal};
+use kcl_tests::process::{Process, Signal, sign_as};
 use kcl_tests::{World, WorldOptions, eventually};
 
 const README: &str = include_str!("../../../README.md");
@@ -59,16 +59,8 @@ async fn the_first_program_of_the_readme_prints_records_and_what_the_worker_has_
     let endpoint = format!("http://{}", server.local_addr());
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fresh-project.log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-fresh-project"));
-    command
+    sign_as(&mut command, "reader")
         .env("AWS_ENDPOINT_URL", &endpoint)
-        .envs([
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "reader"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("NO_PROXY", "127.0.0.1"),
-        ])
-        .env_remove("AWS_PROFILE")
-        .env_remove("AWS_SESSION_TOKEN")
         .env_remove("RUST_LOG")
         .stdout(Stdio::piped());
     let mut process = Process::start("the README's program", &mut command, &log);
