@@ -20,8 +20,8 @@ use crate::store::LeaseChange;
 /// | [`Count`](Self::Count) | by count | by count |
 ///
 /// As long as a fleet has little to do, it is balanced **by count** in any case: no worker has two leases more than
-/// another. A fleet has much to do once its busiest worker is at 30 % of a metric, or has leases of 1 MB/s together, until
-/// its busiest worker falls below half of that.
+/// another, and of leases that could move the one moves first that has stayed longest. A fleet has much to do once its
+/// busiest worker is at 30 % of a metric, or has leases of 1 MB/s together, until its busiest worker falls below half of that.
 ///
 /// **By load** a lease goes to the worker that is farthest below the mean of the fleet. A worker that is more than 10 % above
 /// the mean (of a reported load: and at least 5 percentage points), or above its
