@@ -189,6 +189,25 @@ async fn a_worker_that_runs_notices_and_ends_with_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_stream_is_not_read_with_leases_of_which_nothing_was_processed() {
+    let world = world(2).await;
+    let worker = world.start("w1");
+    world
+        .until(
+            Duration::from_secs(20),
+            || (worker.handle.status().leases_held == 2).then_some(()),
+            || format!("{:?}", worker.handle.status()),
+        )
+        .await;
+    make_anew(&world, 2).await;
+    world.put(60, 600).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), worker.ended());
+    let ended = ended.await.expect("it ends");
+    assert!(matches!(ended, Err(Error::OtherStream(_))), "{ended:?}");
+    assert_eq!(world.ledger.deliveries().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_gone_is_told_until_it_is_seen_who_has_its_name() {
     let world = world(2).await;
     let worker = world.run("w1", anew(world.builder("w1", Behaviour::default())));
