@@ -12,7 +12,7 @@ use crate::world::{Size, run};
 /// Where the seeds of this run begin; what CI sets moves with the commit, so that each one tries new histories.
 const FIRST_SEED: &str = "KCL_SIMULATION_SEED";
 /// How many histories must hold.
-const HISTORIES: u64 = 150;
+const HISTORIES: u64 = 100;
 
 fn size() -> Size {
     Size {

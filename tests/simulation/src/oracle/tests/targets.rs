@@ -39,6 +39,13 @@ fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well_and_one_h
     let mut killed_too = lives(1);
     killed_too.push((15, "c", killed("c")));
     assert_eq!(given(20, false, killed_too), [""; 0]);
+    let leader_dies = |at| {
+        let mut events = lives(1);
+        events.extend([(1, "d", starts("d")), (at, "d", killed("d"))]);
+        events
+    };
+    assert_eq!(given(40, false, leader_dies(21)), [""; 0]);
+    assert_eq!(given(40, false, leader_dies(15)), [targets::SILENT]);
 }
 
 #[test]
