@@ -8,11 +8,12 @@ use super::{Rule, Times};
 use crate::history::{Event, Name, What};
 
 pub(super) const BOTH: &str =
-    "of two processes with one worker id one ends within a fail-over time and 15 s, while both are well";
+    "of two processes with one worker id one ends within a fail-over time and 25 s, while both are well";
 pub(super) const NEWEST: &str = "of two processes with one worker id the one that was started last goes on";
 
-/// Joining takes so long at the most, by and large: what was started so much later has announced itself later.
-const JOINING: Duration = Duration::from_secs(15);
+/// Joining takes so long at the most, by and large, when requests are lost by chance: what was started so much later has announced
+/// itself later.
+const JOINING: Duration = Duration::from_secs(25);
 
 #[derive(Debug)]
 pub(super) struct Namesakes {

@@ -19,13 +19,13 @@ fn two_that_both_go_on_are_found_unless_one_is_in_trouble() {
         events.push((end, "world", time_passes()));
         broken(events)
     };
-    assert_eq!(lived(125, vec![]), [""; 0]);
-    assert_eq!(lived(126, vec![]), [namesakes::BOTH]);
-    assert_eq!(lived(126, vec![(110, "a", gives_way("a"))]), [""; 0]);
+    assert_eq!(lived(135, vec![]), [""; 0]);
+    assert_eq!(lived(136, vec![]), [namesakes::BOTH]);
+    assert_eq!(lived(136, vec![(110, "a", gives_way("a"))]), [""; 0]);
     assert_eq!(lived(200, vec![(110, "a", What::Impaired)]), [""; 0]);
     let recovered = vec![(110, "a", What::Impaired), (150, "a", What::Recovered)];
-    assert_eq!(lived(175, recovered.clone()), [""; 0]);
-    assert_eq!(lived(176, recovered), [namesakes::BOTH]);
+    assert_eq!(lived(185, recovered.clone()), [""; 0]);
+    assert_eq!(lived(186, recovered), [namesakes::BOTH]);
 }
 
 #[test]
