@@ -111,10 +111,9 @@ impl Fleet {
     }
 
     async fn give_back_the_rest(&self) {
-        if !self.is_its_name_its_own() {
-            return;
-        }
-        if let Err(error) = self.finish_hand_offs().await {
+        if self.is_its_name_its_own()
+            && let Err(error) = self.finish_hand_offs().await
+        {
             tracing::warn!(%error, "hand-offs from this leaving worker could not be finished; their leases will expire");
         }
         self.decline(|_| true).await;

@@ -7,17 +7,18 @@ use super::lives::Lives;
 use super::{Rule, Times};
 use crate::history::{Event, Name, What};
 
-pub(super) const BOTH: &str =
-    "of two processes with one worker id one ends within a fail-over time and 25 s, while both are well";
+pub(super) const BOTH: &str = "of two processes with one worker id one ends within a fail-over time and 15 s, 25 s where requests are lost, while both are well";
 pub(super) const NEWEST: &str = "of two processes with one worker id the one that was started last goes on";
 
-/// Joining takes so long at the most, by and large, when requests are lost by chance: what was started so much later has announced
-/// itself later.
-const JOINING: Duration = Duration::from_secs(25);
+/// Joining takes so long at the most, by and large: what was started so much later has announced itself later.
+const JOINING: Duration = Duration::from_secs(15);
+/// And so much longer where requests are lost by chance.
+const LOST_REQUESTS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Namesakes {
     failover: Duration,
+    joining: Duration,
     lives: Lives,
     /// By id: the process that was started last.
     newest: BTreeMap<String, Name>,
@@ -29,6 +30,7 @@ impl Namesakes {
     pub(super) fn new(times: Times) -> Self {
         Self {
             failover: times.failover,
+            joining: JOINING + LOST_REQUESTS,
             lives: Lives::default(),
             newest: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -52,7 +54,7 @@ impl Namesakes {
             let since = others
                 .map(|(other, its)| Some(self.well_since(other)?.max(its.started_at)))
                 .try_fold(Duration::ZERO, |latest, since| Some(latest.max(since?)))?;
-            let limit = self.failover + JOINING;
+            let limit = self.failover + self.joining;
             (at > since + limit).then(|| format!("{who} is one of several {}", life.id))
         })
     }
@@ -93,5 +95,9 @@ impl Rule for Namesakes {
         }
         self.lives.see(event);
         self.both(at).map(|seen| (BOTH, seen))
+    }
+
+    fn no_request_fails(&mut self) {
+        self.joining = JOINING;
     }
 }

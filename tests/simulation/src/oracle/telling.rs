@@ -48,6 +48,10 @@ pub(super) struct Telling {
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
     /// When checkpoints were moved back by hand.
     rewound: BTreeMap<Name, Duration>,
+    /// Shards that a processor agreed to end.
+    done: BTreeSet<Name>,
+    /// Whether a stream was deleted: then rows are given other names.
+    was_deleted: bool,
 }
 
 impl Telling {
@@ -60,6 +64,8 @@ impl Telling {
             rows: BTreeMap::new(),
             acknowledged: VecDeque::new(),
             rewound: BTreeMap::new(),
+            done: BTreeSet::new(),
+            was_deleted: false,
         }
     }
 
@@ -137,7 +143,11 @@ impl Rule for Telling {
                     return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
                 }
             }
+            What::StreamDeleted { .. } => self.was_deleted = true,
             What::LeaseLost { of } | What::ShutdownRequested { of } | What::ShardEnded { of } => {
+                if matches!(event.what, What::ShardEnded { .. }) {
+                    self.done.insert(of.shard.clone());
+                }
                 self.processor(who, of)?.is_told = true;
             }
             What::Killed { .. } | What::Ended { .. } | What::GaveWay { .. } => {
@@ -174,7 +184,7 @@ impl Rule for Telling {
                     .push_back((event.at, of.shard.clone(), to.clone()));
             }
             // The table is looked at ten times a second, and what has ended may be deleted before it is seen.
-            What::RowGone { shard } => {
+            What::RowGone { shard } if self.done.contains(shard) || self.was_deleted => {
                 self.rows.remove(shard);
                 self.acknowledged.retain(|(_, of, _)| of != shard);
             }

@@ -13,12 +13,13 @@ fn gives_way(id: &str) -> What {
 
 #[test]
 fn two_that_both_go_on_are_found_unless_one_is_in_trouble() {
-    let lived = |end, then: Vec<(u64, &'static str, What)>| {
+    let lives = |end, then: Vec<(u64, &'static str, What)>| {
         let mut events = vec![(0, "a", starts("a")), (100, "a'", starts("a"))];
         events.extend(then);
         events.push((end, "world", time_passes()));
-        broken(events)
+        events
     };
+    let lived = |end, then| broken(lives(end, then));
     assert_eq!(lived(135, vec![]), [""; 0]);
     assert_eq!(lived(136, vec![]), [namesakes::BOTH]);
     assert_eq!(lived(136, vec![(110, "a", gives_way("a"))]), [""; 0]);
@@ -26,6 +27,9 @@ fn two_that_both_go_on_are_found_unless_one_is_in_trouble() {
     let recovered = vec![(110, "a", What::Impaired), (150, "a", What::Recovered)];
     assert_eq!(lived(185, recovered.clone()), [""; 0]);
     assert_eq!(lived(186, recovered), [namesakes::BOTH]);
+    let reliable = |end| judged(Oracle::new(TIMES).with_reliable_requests(), lives(end, vec![]));
+    assert_eq!(reliable(125), [""; 0]);
+    assert_eq!(reliable(126), [namesakes::BOTH]);
 }
 
 #[test]

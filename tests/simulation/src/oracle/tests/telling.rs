@@ -76,13 +76,18 @@ fn an_acknowledged_checkpoint_that_is_not_in_the_table_is_found() {
         ])
     };
     assert_eq!(acknowledged(at(4)), [telling::FORGOTTEN]);
-    let then_gone = vec![
-        (1, "world", row(0, "a", None, 1, at(3))),
-        (2, "a", checkpointed.clone()),
-        (2, "world", What::RowGone { shard: shard(0) }),
-        (40, "world", What::Disturbed("time passes".to_owned())),
-    ];
-    assert_eq!(broken(then_gone), [""; 0]);
+    let gone_after = |end: Option<What>| {
+        let mut events = vec![
+            (1, "world", row(0, "a", None, 1, at(3))),
+            (2, "a", checkpointed.clone()),
+        ];
+        events.extend(end.map(|end| (2, "a", end)));
+        events.push((2, "world", What::RowGone { shard: shard(0) }));
+        events.push((40, "world", What::Disturbed("time passes".to_owned())));
+        broken(events)
+    };
+    assert!(gone_after(None).contains(&telling::FORGOTTEN));
+    assert!(!gone_after(Some(What::ShardEnded { of: of(0, 1) })).contains(&telling::FORGOTTEN));
     assert_eq!(changed_after(Edit::Rewound, 3), [""; 0], "written before");
     assert_eq!(changed_after(Edit::Rewound, 33), [telling::FORGOTTEN]);
     assert_eq!(acknowledged(at(5)), [""; 0]);
