@@ -384,7 +384,8 @@ impl Observer {
         }
         match history.hand_off_since {
             Some(since) => {
-                let limit = self.options.hand_off_timeout + self.options.failover_time;
+                // A silent processor trusts its lease for its own fail-over time.
+                let limit = self.options.hand_off_timeout + self.failover_time_of(history.actual_owner());
                 LeaseState::HandOff {
                     overdue: now.saturating_duration_since(since) >= limit,
                 }

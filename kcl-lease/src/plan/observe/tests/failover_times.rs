@@ -55,3 +55,20 @@ fn a_worker_is_dead_after_a_silence_of_its_own_fail_over_time() {
     assert!(eligible_after(29, 30) && !eligible_after(30, 30));
     assert!(eligible_after(2, 3) && !eligible_after(3, 3));
 }
+
+#[test]
+fn a_hand_off_from_an_owner_with_a_longer_fail_over_time_is_overdue_later() {
+    let state_after = |seconds: u64| {
+        let in_hand_off = |counter| {
+            let lease = Lease {
+                checkpoint_owner: Some("a".into()),
+                ..lease("s", "b", counter)
+            };
+            table(&[lease], &[worker_with("a", 30)])
+        };
+        let scans: Vec<_> = (0..=seconds / 5).map(|i| (i * 5, in_hand_off(i))).collect();
+        state_of(&after(&scans), "s")
+    };
+    assert_eq!(state_after(55), LeaseState::HandOff { overdue: false });
+    assert_eq!(state_after(60), LeaseState::HandOff { overdue: true });
+}
