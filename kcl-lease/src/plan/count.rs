@@ -1,5 +1,6 @@
 //! Balance by the number of leases: no worker has two more than another.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,24 +23,33 @@ pub(super) fn even_out(assignment: &mut Assignment, movable: &[&LeaseView]) -> V
         let stays_for = |view: &LeaseView| view.moved.as_ref().map_or(Duration::MAX, |moved| moved.ago);
         leases.sort_by_key(|view| (view.claim == Claim::No, stays_for(view)));
     }
-    while let Some((from, to)) = uneven_pair(assignment) {
-        let may_go = |view: &&LeaseView| assignment.can_process(&to, &view.lease.key);
-        let leases = held.get_mut(&from);
-        let next = leases.and_then(|leases| Some(leases.remove(leases.iter().rposition(may_go)?)));
-        let Some(view) = next else {
-            break;
-        };
+    while let Some((from, at, to)) = next_move(assignment, &held) {
+        let Some(leases) = held.get_mut(&from) else { break };
+        let view = leases.remove(at);
         assignment.pass(&view.lease, &from, &to);
         moves.push(Move::over(view, to));
     }
     moves
 }
 
-/// The most and the least loaded worker, if moving a lease between them helps.
-fn uneven_pair(assignment: &Assignment) -> Option<(WorkerId, WorkerId)> {
-    let receivers = assignment.counts.iter().filter(|(id, _)| assignment.welcomes(id));
-    let (to, &least) = receivers.min_by_key(|(_, count)| **count)?;
+/// From whom, which of its leases, and to whom: from the most loaded worker to the least loaded one, or between others whose
+/// numbers differ as much as makes it worth it where those two have nothing to pass on.
+fn next_move(
+    assignment: &Assignment,
+    held: &BTreeMap<&WorkerId, Vec<&LeaseView>>,
+) -> Option<(WorkerId, usize, WorkerId)> {
+    let counts = || assignment.counts.iter();
+    let mut receivers: Vec<_> = counts().filter(|(id, _)| assignment.welcomes(id)).collect();
+    let mut donors: Vec<_> = counts().collect();
     // Of equally loaded workers the first gives, as the first receives.
-    let (from, &most) = assignment.counts.iter().rev().max_by_key(|(_, count)| **count)?;
-    (most > least + 1).then(|| (from.clone(), to.clone()))
+    receivers.sort_by_key(|(_, count)| **count);
+    donors.sort_by_key(|(_, count)| Reverse(**count));
+    receivers.into_iter().find_map(|(to, few)| {
+        let donors = donors.iter().take_while(|(_, many)| **many > few + 1);
+        donors.into_iter().find_map(|(from, _)| {
+            let may_go = |view: &&LeaseView| assignment.can_process(to, &view.lease.key);
+            let at = held.get(from)?.iter().rposition(may_go)?;
+            Some(((*from).clone(), at, to.clone()))
+        })
+    })
 }

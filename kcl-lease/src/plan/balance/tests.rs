@@ -163,6 +163,7 @@ fn leases_leave_a_worker_that_cannot_process_them_for_one_that_can() {
         // for the sake of numbers nothing goes where it failed
         ("a/2: | b: 1 2", "1>a"),
         ("a/1,2: | b: 1 2", ""),
+        ("a/1,2: | b: 1 2 | c: 3 4", "4>a"),
     ];
     for (sketch, expected) in table {
         assert_eq!(plan(sketch), expected, "{sketch}");
