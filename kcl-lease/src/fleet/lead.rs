@@ -62,9 +62,10 @@ pub(super) async fn keep_leading(shared: &Shared) {
             Ok(None) => shared.health.succeeded(STANDING),
             Ok(Some(leadership)) => {
                 shared.health.succeeded(STANDING);
-                say_which_protocol(shared).await;
+                // The lock is not refreshed meanwhile.
+                let is_said = say_which_protocol(shared).await;
                 let observer = watch.take().map(|watch: Watch| watch.observer);
-                let outcome = lead(shared, leadership, observer, &election).await;
+                let outcome = lead(shared, leadership, observer, &election, is_said).await;
                 election = Election::new(shared.me().clone());
                 if outcome == Outcome::SteppedDown {
                     // Somebody whose scans work should get the chance.
@@ -144,13 +145,13 @@ fn inherited(election: &Election) -> Standstills {
 }
 
 /// Leases in a table that does not say so look like those of older workers, and whoever starts is refused. Workers say it
-/// when they start; but the table may have been deleted since, and made anew by one that has not come so far.
-async fn say_which_protocol(shared: &Shared) {
+/// when they start; but the table may have been deleted since, and made anew by one that has not come so far. True once it is
+/// recorded.
+async fn say_which_protocol(shared: &Shared) -> bool {
     let version = super::our_version(&shared.options, &shared.env);
-    // The lock is not refreshed meanwhile.
     let limit = shared.options.min_scan_interval;
     match timeout(limit, shared.store.agree_on_version(&version)).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(_)) => return true,
         Ok(Err(error)) => {
             tracing::warn!(%error, "the protocol of this application's workers could not be recorded");
         }
@@ -159,6 +160,7 @@ async fn say_which_protocol(shared: &Shared) {
             "the protocol of this application's workers was not recorded in time"
         ),
     }
+    false
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -173,6 +175,7 @@ async fn lead(
     mut leadership: Leadership,
     observer: Option<Observer>,
     election: &Election,
+    is_said: bool,
 ) -> Outcome {
     tracing::info!(worker = %shared.me(), "leads the fleet");
     let observer = observer.unwrap_or_else(|| new_observer(shared));
@@ -187,6 +190,18 @@ async fn lead(
         let standstills = standstills.lock().unwrap_or_else(PoisonError::into_inner);
         standstills.lasting(least, Instant::now())
     };
+    let limits = BalanceLimits {
+        max_leases: shared.options.max_leases,
+        report_interval: shared.options.report_interval,
+    };
+    let duty = Duty {
+        observer,
+        balancer: Balancer::new(shared.options.balancing, limits),
+        sighting: election.sighting(),
+        standstills: &standstills,
+        scans: ScanPace::default(),
+        is_said,
+    };
     let outcome = {
         let word = || Word {
             held_digest: shared.keeper.digest(),
@@ -197,7 +212,7 @@ async fn lead(
         tokio::select! {
             biased;
             () = lost => Outcome::Lost,
-            outcome = keep_assigning(shared, observer, election, &standstills) => outcome,
+            outcome = keep_assigning(shared, duty) => outcome,
         }
     };
     shared.is_leader.send_replace(false);
@@ -220,34 +235,26 @@ async fn lead(
     outcome
 }
 
+/// What a leader keeps from pass to pass.
+struct Duty<'a> {
+    observer: Observer,
+    balancer: Balancer,
+    /// The lock as this worker saw it before it took it.
+    sighting: Option<Sighting>,
+    standstills: &'a Mutex<Standstills>,
+    scans: ScanPace,
+    /// Whether the table is known to say which protocol is spoken.
+    is_said: bool,
+}
+
 /// Scans, plans and writes, until the worker resigns or scans have failed for the fail-over time.
-async fn keep_assigning(
-    shared: &Shared,
-    mut observer: Observer,
-    election: &Election,
-    standstills: &Mutex<Standstills>,
-) -> Outcome {
+async fn keep_assigning(shared: &Shared, mut duty: Duty<'_>) -> Outcome {
     let mut failing_since: Option<Instant> = None;
-    let sighting = election.sighting();
-    let limits = BalanceLimits {
-        max_leases: shared.options.max_leases,
-        report_interval: shared.options.report_interval,
-    };
-    let mut balancer = Balancer::new(shared.options.balancing, limits);
-    let (mut scans, mut writes) = (ScanPace::default(), WritePace::default());
+    let mut writes = WritePace::default();
     loop {
         let resigns = shared.resigning.is_cancelled();
         let mut soonest = Instant::now() + shared.options.min_scan_interval / 4;
-        let next = match assign_once(
-            shared,
-            &mut observer,
-            &mut balancer,
-            sighting.as_ref(),
-            standstills,
-            &mut scans,
-        )
-        .await
-        {
+        let next = match assign_once(shared, &mut duty).await {
             Ok((next, written)) => {
                 failing_since = None;
                 shared.health.succeeded(ASSIGNING);
@@ -267,7 +274,7 @@ async fn keep_assigning(
                     tracing::warn!("stepping down: the lease table could not be read for the fail-over time");
                     return Outcome::SteppedDown;
                 }
-                soonest = Instant::now() + scans.after_failure(&shared.options, error.kind());
+                soonest = Instant::now() + duty.scans.after_failure(&shared.options, error.kind());
                 soonest
             }
         };
@@ -285,28 +292,28 @@ async fn keep_assigning(
 }
 
 /// One pass; when the next one is due, and what came of the writes.
-async fn assign_once(
-    shared: &Shared,
-    observer: &mut Observer,
-    balancer: &mut Balancer,
-    sighting: Option<&Sighting>,
-    standstills: &Mutex<Standstills>,
-    scans: &mut ScanPace,
-) -> Result<(Instant, Written), StoreError> {
+async fn assign_once(shared: &Shared, duty: &mut Duty<'_>) -> Result<(Instant, Written), StoreError> {
     let snapshot = shared.store.scan().await?;
     let now = Instant::now();
-    let view = observer.observe(&snapshot, now, shared.epoch_seconds(), sighting);
-    *standstills.lock().unwrap_or_else(PoisonError::into_inner) = observer.standstills(&snapshot, now);
+    // A table without leases may be a new one, and leases are made as soon as somebody has seen it.
+    if snapshot.leases.is_empty() || !duty.is_said {
+        duty.is_said = say_which_protocol(shared).await;
+    }
+    let view = duty
+        .observer
+        .observe(&snapshot, now, shared.epoch_seconds(), duty.sighting.as_ref());
+    *duty.standstills.lock().unwrap_or_else(PoisonError::into_inner) =
+        duty.observer.standstills(&snapshot, now);
     tell_of_unreadable(shared, &snapshot.unreadable);
     tell_disagreement(shared, disagreement(&snapshot, &view));
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
-    let regular = now + scans.after_success(&shared.options, snapshot.read_units, 1);
+    let regular = now + duty.scans.after_success(&shared.options, snapshot.read_units, 1);
     let next = next_scan(shared, &view, regular, now);
     let mut gone = leftovers(&snapshot, &view, shared.epoch_seconds());
-    gone.extend(observer.silent(&snapshot, now));
+    gone.extend(duty.observer.silent(&snapshot, now));
     forget(shared, gone).await;
     shared.table.send_replace(Some(Arc::new(snapshot)));
-    let written = write_moves(shared, balancer.plan(&view)).await;
+    let written = write_moves(shared, duty.balancer.plan(&view)).await;
     Ok((next, written))
 }
 

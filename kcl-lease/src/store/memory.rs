@@ -41,6 +41,14 @@ impl MemoryLeaseStore {
         Self::default()
     }
 
+    /// As an operator does who deletes the leases, and with them the row that names the protocol.
+    #[cfg(test)]
+    pub(crate) fn delete_leases_and_version(&self) {
+        let mut rows = self.rows();
+        rows.leases.clear();
+        rows.client_version = None;
+    }
+
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -77,3 +77,22 @@ async fn a_fleet_whose_heirs_die_with_the_leader_is_led_by_another() {
     // Nobody was there to see how long the leases of the dead stood still.
     until_held(&rest, &[6, 6], FAILOVER * 2).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_seen_an_emptied_table_finds_the_protocol_in_it() {
+    let memory = Arc::new(MemoryLeaseStore::new());
+    let store: Arc<dyn LeaseStore> = Arc::clone(&memory) as _;
+    fill(&store, 2).await;
+    let leader = TestWorker::join(&store, "a").await;
+    until_held(&[&leader], &[2], FAILOVER).await;
+    memory.delete_leases_and_version();
+    let mut table = leader.fleet.table();
+    let emptied = table.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.leases.is_empty()));
+    timeout(FAILOVER, emptied).await.expect("seen").expect("leads");
+    let other = ClientVersion {
+        version: "another".to_owned(),
+        modified_by: "nobody".to_owned(),
+        modified_at: 0,
+    };
+    assert!(store.agree_on_version(&other).await.unwrap().is_current());
+}

@@ -20,6 +20,8 @@ pub(super) struct Leaving {
     /// When an operator last mended a shard's row, so that it names somebody again.
     mended: BTreeMap<Name, Duration>,
     stop: Duration,
+    /// A process learns within this time that another one has its name.
+    learns: Duration,
     /// Since when workers are told to stop.
     stopping: BTreeMap<Name, Duration>,
     lives: Lives,
@@ -31,6 +33,7 @@ impl Leaving {
             named: BTreeMap::new(),
             mended: BTreeMap::new(),
             stop: times.stop,
+            learns: times.failover,
             stopping: BTreeMap::new(),
             lives: Lives::default(),
         }
@@ -42,10 +45,11 @@ impl Leaving {
         (event.at - since).saturating_sub(GRACE + Duration::from_millis(100))
     }
 
-    /// Whether what bears the name of a worker that stopped may be another process's.
+    /// Whether what bears the name of a worker that stopped may be another process's: also of one that was killed so shortly
+    /// before that this one did not know of it.
     fn had_namesake(&self, event: &Event, id: &str) -> bool {
         let since = self.stopping.get(&event.who).copied().unwrap_or(event.at);
-        self.lives.is_alive(id) || self.lives.was_shared_since(id, since)
+        self.lives.is_alive(id) || self.lives.was_shared_since(id, since.saturating_sub(self.learns))
     }
 
     /// Whether a lease was given to this worker only after it had gone: then that was another one's doing.

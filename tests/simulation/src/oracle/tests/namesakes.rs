@@ -61,9 +61,9 @@ fn what_a_namesake_has_was_not_left_behind_and_who_bears_the_name_is_not_gone() 
         let mut events = vec![(0, "a", starts("a"))];
         events.extend(namesake);
         events.extend([
-            (10, "a", What::Stopping { id: "a".to_owned() }),
+            (30, "a", What::Stopping { id: "a".to_owned() }),
             (
-                12,
+                32,
                 "a",
                 What::Stopped {
                     id: "a".to_owned(),
@@ -73,11 +73,19 @@ fn what_a_namesake_has_was_not_left_behind_and_who_bears_the_name_is_not_gone() 
                     faults: 0,
                 },
             ),
-            (84, "world", row(0, "b", None, 2, Checkpoint::TrimHorizon)),
-            (85, "world", row(0, "a", None, 3, Checkpoint::TrimHorizon)),
+            (104, "world", row(0, "b", None, 2, Checkpoint::TrimHorizon)),
+            (105, "world", row(0, "a", None, 3, Checkpoint::TrimHorizon)),
         ]);
         broken(events)
     };
     assert_eq!(stopped(vec![]), [leaving::LEFT, targets::DEAD]);
-    assert_eq!(stopped(vec![(9, "a'", starts("a"))]), [""; 0]);
+    assert_eq!(stopped(vec![(29, "a'", starts("a"))]), [""; 0]);
+    let killed = |at| {
+        vec![
+            (1, "a'", starts("a")),
+            (at, "a'", What::Killed { id: "a".to_owned() }),
+        ]
+    };
+    assert_eq!(stopped(killed(29)), [targets::DEAD]);
+    assert_eq!(stopped(killed(19)), [leaving::LEFT, targets::DEAD]);
 }
