@@ -27,6 +27,17 @@ pub(crate) enum ErrorClass {
     Other,
 }
 
+impl ErrorClass {
+    /// Whether another worker might fare better: a limit is one of the shard, and what is wrong with the request or with the
+    /// stream is wrong for all.
+    pub(crate) fn is_of_the_worker(self) -> bool {
+        match self {
+            Self::Throttled | Self::NotFound | Self::InvalidArgument => false,
+            Self::Transient | Self::Expired | Self::AccessDenied | Self::NotSigned(_) | Self::Other => true,
+        }
+    }
+}
+
 /// A failed Kinesis call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {

@@ -53,6 +53,7 @@ mod processor;
 mod record;
 mod retrieval;
 mod retry;
+mod status;
 mod stream;
 mod trouble;
 mod worker;
@@ -72,10 +73,8 @@ pub use self::config::{
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
 pub use self::record::{Encryption, Gap, Record, RecordBatch};
-pub use self::worker::{
-    Departure, Fate, ShardState, ShardStatus, Stopped, Worker, WorkerBuilder, WorkerHandle, WorkerPhase,
-    WorkerStatus,
-};
+pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
+pub use self::worker::{Departure, Fate, Stopped, Worker, WorkerBuilder, WorkerHandle};
 
 /// The README's code compiles.
 #[cfg(doctest)]

@@ -36,10 +36,11 @@ mod keeper;
 mod leader;
 mod lease;
 mod load;
-pub mod plan;
+mod plan;
 mod seat;
 mod signing;
 mod store;
+mod timers;
 mod trouble;
 
 pub use self::checkpoint::{
@@ -60,4 +61,5 @@ pub use self::store::{
     StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,
     conformance,
 };
+pub use self::timers::Timers;
 pub use self::trouble::{Condition, Trouble};

@@ -1,10 +1,8 @@
 //! One shard, from the acquisition of its lease to its loss or to the shard's end.
 
 mod latest;
-mod monitor;
 mod pieces;
 mod state;
 mod task;
 
-pub(crate) use self::monitor::ShardMonitor;
 pub(crate) use self::task::{ConsumerParts, consume};

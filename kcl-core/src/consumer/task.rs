@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::latest::{needs_note, note_to_leave, noted_start};
-use super::monitor::ShardMonitor;
 use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::aws::CallError;
@@ -25,8 +24,9 @@ use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor, ShardC
 use crate::record::{Record, RecordBatch};
 use crate::retrieval::{Budget, Cursor, Delivery, Outlet, Poller, PollingOptions, Start};
 use crate::retry::{Hush, Retry};
+use crate::status::ShardMonitor;
+use crate::status::ShardState;
 use crate::stream::{Child, Discovery};
-use crate::worker::ShardState;
 
 /// A call of the processor that takes longer is mentioned in the log, again and again.
 const LONG_CALL: Duration = Duration::from_secs(60);

@@ -3,8 +3,8 @@
 mod appetite;
 mod budget;
 mod buffer;
+mod cursor;
 mod gap;
-mod iterator;
 mod pace;
 mod polling;
 mod progress;
@@ -12,7 +12,7 @@ mod reading;
 
 pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};
-pub(crate) use self::iterator::{Cursor, IteratorRequest};
+pub(crate) use self::cursor::Cursor;
 pub(crate) use self::polling::{Poller, PollingOptions};
 pub(crate) use self::reading::Start;
 

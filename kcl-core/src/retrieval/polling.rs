@@ -11,9 +11,9 @@ use super::buffer::{Inlet, Outlet, buffer};
 use super::pace::Pace;
 use super::reading::{ReadError, ShardReader, Start};
 use crate::config::ShardId;
-use crate::consumer::ShardMonitor;
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
+use crate::status::ShardMonitor;
 use crate::stream::{Discovery, Doubt, ShardProblems};
 
 /// How shards are read.

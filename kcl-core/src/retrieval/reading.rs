@@ -8,16 +8,15 @@ use tokio::time::{Instant, sleep};
 
 use super::appetite::{Answer, Appetite};
 use super::budget::Wish;
+use super::cursor::Cursor;
 use super::gap::Evidence;
-use super::iterator::{Cursor, IteratorRequest};
 use super::pace::Found;
 use super::progress::Progress;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::ShardId;
 use crate::record::{Gap, Record};
 use crate::retry::Retry;
-use crate::stream::{Child, Discovery};
-use crate::trouble::is_of_the_worker;
+use crate::stream::{Child, Discovery, IteratorRequest};
 
 /// How often a closed shard's children are looked for when Kinesis does not name them.
 const LISTINGS_AT_END: u32 = 4;
@@ -60,7 +59,7 @@ impl ReadError {
 
     /// Whether another worker might fare better.
     pub(crate) fn is_of_the_worker(&self) -> bool {
-        matches!(self, Self::Call(error) if is_of_the_worker(error.class))
+        matches!(self, Self::Call(error) if error.class.is_of_the_worker())
     }
 
     /// Whether Kinesis says that this is too much, not that it is wrong.

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::audit::{Hole, HoleWatch, find_hole, find_lease_hole};
 use super::children::{Child, child_leases, kept_by, other_parents, without_awaiting};
 use super::cleanup::deletable;
+use super::client::StreamClient;
 use super::doubt::Doubt;
 use super::graph::ShardGraph;
-use super::listing::StreamClient;
 use super::missing::{Leased, bootstrap_leases, leased, missing_leases};
 use super::shard_problems::ShardProblems;
 use crate::aws::CallError;
@@ -129,6 +129,12 @@ impl Discovery {
             }
             missing_leases(&graph, &leased, self.initial)
         };
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        // What was listed may be the shards of a stream that was made anew since the worker asked who it is.
+        let question = self.doubt.raise();
+        self.doubt.settled(question).await;
         let created = self.create(missing).await?;
         if created > 0 {
             tracing::info!(stream = %self.stream.stream(), created, is_first, "created leases");
@@ -279,7 +285,6 @@ impl Discovery {
     }
 
     async fn audit(&self, fleet: &Fleet, watch: &mut HoleWatch) -> Result<(), DiscoveryError> {
-        self.doubt.raise();
         self.doubt.until_there().await;
         let leases = self.leases(fleet).await?;
         let table = fleet.table().borrow().clone();
@@ -298,6 +303,10 @@ impl Discovery {
             return self.fill_in_hash_ranges(&leases).await;
         }
         let hole = find_lease_hole(&leases);
+        if hole.is_none() {
+            // Nobody waits for the answer.
+            self.doubt.raise();
+        }
         if watch.observe(hole) {
             let created = self.create_missing().await?;
             if created > 0 {

@@ -11,8 +11,8 @@ use kcl_lease::{Checkpoint, JoinError, Lease, LeaseStore, StoreError, StoreError
 
 use tokio::time::{sleep, timeout};
 
+use super::client::StreamClient;
 use super::graph::ShardGraph;
-use super::listing::StreamClient;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{OtherStream, ShardId};
 use crate::error::Error;

@@ -3,21 +3,23 @@
 mod audit;
 mod children;
 mod cleanup;
+mod client;
 mod discovery;
 mod doubt;
 mod graph;
 mod identity;
-mod listing;
+mod iterator_request;
 mod missing;
 mod service_time;
 mod shard_problems;
 
 pub(crate) use self::children::Child;
+pub(crate) use self::client::StreamClient;
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::doubt::Doubt;
 pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
 pub(crate) use self::identity::{LeasesOfAnother, Recognition};
-pub(crate) use self::listing::StreamClient;
+pub(crate) use self::iterator_request::IteratorRequest;
 pub(crate) use self::shard_problems::ShardProblems;

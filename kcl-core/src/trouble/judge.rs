@@ -3,28 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_lease::{Condition, LeaseKey, Trouble};
+use kcl_lease::{Condition, LeaseKey, Timers, Trouble};
 use tokio::time::Instant;
 
-use super::vitals::{Failure, Vitals, Work};
+use crate::status::{Failure, Vitals, Work};
 
-/// The times after which a worker takes itself for unable, and is tried again; all from the fail-over time.
+/// The times after which a worker takes itself for unable, and is tried again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    failover: Duration,
-}
+pub(super) struct Times(Timers);
 
 impl Times {
-    pub(super) fn of(failover: Duration) -> Self {
-        Self { failover }
+    pub(super) fn of(timers: Timers) -> Self {
+        Self(timers)
     }
 
-    /// For so long a kind of work may fail without any success before its leases go to others. A processor has more time: a
-    /// hand-off makes it start anew, and what fails may be something behind it.
+    /// For so long a kind of work may fail without any success before its leases go to others.
     fn patience(self, work: Work) -> Duration {
         match work {
-            Work::Reading | Work::Initializing => self.failover * 2,
-            Work::Processing => self.failover * 6,
+            Work::Reading | Work::Initializing => self.0.patience_with_reads(),
+            Work::Processing => self.0.patience_with_calls(),
         }
     }
 
@@ -38,36 +35,10 @@ impl Times {
     fn notice(self, work: Work) -> Duration {
         self.suspicion(work).max(Duration::from_secs(3))
     }
-
-    /// The pause before the first trial; each that fails doubles it.
-    fn first_pause(self) -> Duration {
-        self.failover * 3
-    }
-
-    fn longest_pause(self) -> Duration {
-        self.failover * 60
-    }
-
-    /// To read one record costs little, so that is tried more often.
-    fn longest_pause_between_probes(self) -> Duration {
-        self.failover * 6
-    }
-
-    /// Whatever fails is tried again after 10 s at the latest.
-    fn recovery(self) -> Duration {
-        self.failover.max(Duration::from_secs(12))
-    }
-
-    /// A process that does nothing for so long was frozen, or is not let on: it judges every tenth of the fail-over time.
-    fn nap(self) -> Duration {
-        self.failover / 2
-    }
-
-    /// A lease that failed here is not wanted back, and counts as having failed here, for so long: an hour by default.
-    fn memory(self) -> Duration {
-        self.failover * 360
-    }
 }
+
+/// A call that nobody answers lasts long, and the next may work at once: one failure shows nothing of a shard.
+const TWICE: u32 = 2;
 
 /// Why a worker cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +117,7 @@ impl Judge {
         Self {
             times,
             fitness: Fitness::Well { since: now },
-            pause: times.first_pause(),
+            pause: times.0.first_trial(),
             failed: BTreeMap::new(),
             is_probing: false,
             judged_at: now,
@@ -156,7 +127,7 @@ impl Judge {
 
     /// Judges anew.
     pub(super) fn judge(&mut self, evidence: &Evidence, now: Instant) -> Verdict {
-        if now.saturating_duration_since(self.judged_at) >= self.times.nap() {
+        if now.saturating_duration_since(self.judged_at) >= self.times.0.nap() {
             self.awake_since = now;
         }
         self.judged_at = now;
@@ -195,7 +166,7 @@ impl Judge {
 
     /// Notes which leases fail for long; what is to be said of them.
     fn remember(&mut self, evidence: &Evidence, now: Instant) -> Option<String> {
-        let memory = self.times.memory();
+        let memory = self.times.0.memory_of_failures();
         self.failed
             .retain(|_, at| now.saturating_duration_since(*at) < memory);
         let mut lasting = Vec::new();
@@ -205,7 +176,8 @@ impl Judge {
                     .failure(work)
                     .filter(|failure| self.is_of_the_shard(failure))?;
                 let lasts = self.lasted(failure.since, now);
-                (lasts >= self.times.patience(work)).then_some((failure, lasts))
+                let is_proved = failure.attempts >= TWICE && lasts >= self.times.patience(work);
+                is_proved.then_some((failure, lasts))
             });
             if let Some((failure, lasts)) = failure {
                 self.failed.insert(key.clone(), now);
@@ -252,15 +224,15 @@ impl Judge {
                 self.unfit(failing.cause, now)
             }
             (Fitness::Recovering { since }, None)
-                if now.saturating_duration_since(*since) < self.times.recovery() =>
+                if now.saturating_duration_since(*since) < self.times.0.recovery() =>
             {
                 self.fitness.clone()
             }
             (Fitness::Ailing { since }, Some(_)) => Fitness::Ailing { since: *since },
             (Fitness::Recovering { .. } | Fitness::Well { .. }, Some(_)) => Fitness::Ailing { since: now },
             (Fitness::Well { since }, None) => {
-                if now.saturating_duration_since(*since) >= self.times.longest_pause() {
-                    self.pause = self.times.first_pause();
+                if now.saturating_duration_since(*since) >= self.times.0.longest_trial_pause() {
+                    self.pause = self.times.0.first_trial();
                 }
                 Fitness::Well { since: *since }
             }
@@ -324,7 +296,8 @@ impl Judge {
             Cause::Failing(work, ..) => has_done(*work),
             // It takes some time until it would be noticed.
             Cause::Blocked => {
-                has_done(Work::Processing) && now.saturating_duration_since(since) >= self.times.failover * 3
+                has_done(Work::Processing)
+                    && now.saturating_duration_since(since) >= self.times.0.patience_with_blocked()
             }
         }
     }
@@ -340,7 +313,7 @@ impl Judge {
                 let fails = |vitals: &Vitals| vitals.failure(*work).is_some();
                 (self.times.patience(*work), evidence.shards.values().any(fails))
             }
-            Cause::Blocked => (self.times.failover * 3, false),
+            Cause::Blocked => (self.times.0.patience_with_blocked(), false),
         };
         !fails && now.saturating_duration_since(*since) >= patience
     }
@@ -348,10 +321,10 @@ impl Judge {
     fn unfit(&mut self, cause: Cause, now: Instant) -> Fitness {
         let pause = match cause {
             // It is probed first, as often as later.
-            Cause::Failing(Work::Reading, ..) => self.pause.min(self.times.longest_pause_between_probes()),
+            Cause::Failing(Work::Reading, ..) => self.pause.min(self.times.0.longest_probe_pause()),
             _ => self.pause,
         };
-        self.pause = (self.pause * 2).min(self.times.longest_pause());
+        self.pause = (self.pause * 2).min(self.times.0.longest_trial_pause());
         Fitness::Unfit {
             cause,
             since: now,
@@ -376,8 +349,8 @@ impl Judge {
         match (&cause, &evidence.probe) {
             (Cause::Failing(Work::Reading, ..), Some(Ok(()))) => on_trial,
             (Cause::Failing(Work::Reading, key, _), Some(Err(error))) => {
-                let pause = self.pause.min(self.times.longest_pause_between_probes());
-                self.pause = (self.pause * 2).min(self.times.longest_pause());
+                let pause = self.pause.min(self.times.0.longest_probe_pause());
+                self.pause = (self.pause * 2).min(self.times.0.longest_trial_pause());
                 Fitness::Unfit {
                     cause: Cause::Failing(Work::Reading, key.clone(), error.clone()),
                     since,

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Checkpoint, Fleet, Health, LeaseKey};
+use kcl_lease::{Fleet, Health, LeaseKey, Timers};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::judge::{Evidence, Judge, Times};
-use super::vitals::{Vitals, is_of_the_worker};
-use crate::config::{InitialPosition, ShardId};
-use crate::retrieval::Cursor;
-use crate::stream::StreamClient;
+use crate::config::ShardId;
+use crate::status::Vitals;
+use crate::stream::{IteratorRequest, StreamClient};
 
 /// The worker as a whole cannot do its work.
 const UNFIT: &str = "worker-unfit";
@@ -24,11 +23,10 @@ pub(crate) async fn watch_over(
     fleet: Fleet,
     stream: StreamClient,
     health: Health,
-    failover_time: Duration,
+    timers: Timers,
     shards: impl Fn() -> BTreeMap<LeaseKey, Vitals>,
 ) {
-    let period = (failover_time / 10).min(Duration::from_secs(1));
-    let mut judge = Judge::new(Times::of(failover_time), Instant::now());
+    let mut judge = Judge::new(Times::of(timers), Instant::now());
     let mut probing: Option<AbortOnDropHandle<Result<(), String>>> = None;
     let mut was_blocked = false;
     loop {
@@ -45,11 +43,11 @@ pub(crate) async fn watch_over(
         tell(&health, UNFIT, verdict.unfit);
         tell(&health, FAILING, verdict.failing);
         if let Some(shard) = verdict.probe {
-            let reading = probe(stream.clone(), ShardId::from(&shard), failover_time);
+            let reading = probe(stream.clone(), ShardId::from(&shard), timers.failover_time());
             probing = Some(AbortOnDropHandle::new(tokio::spawn(reading)));
         }
         was_blocked = fleet.declare(verdict.trouble);
-        sleep(period).await;
+        sleep(timers.look()).await;
     }
 }
 
@@ -64,15 +62,12 @@ fn tell(health: &Health, code: &'static str, text: Option<String>) {
 /// that would be the same for any worker shows that reading works.
 async fn probe(stream: StreamClient, shard: ShardId, patience: Duration) -> Result<(), String> {
     let read = async {
-        let oldest = InitialPosition::TrimHorizon;
-        let Some(cursor) = Cursor::from_checkpoint(&Checkpoint::TrimHorizon, oldest) else {
-            return Ok(());
-        };
-        let (iterator, _) = stream.shard_iterator(&shard, cursor.request()).await?;
+        let oldest = IteratorRequest::TrimHorizon;
+        let (iterator, _) = stream.shard_iterator(&shard, &oldest).await?;
         stream.records(&iterator, 1, patience).await.map(|_| ())
     };
     match timeout(patience, read).await {
-        Ok(Err(error)) if is_of_the_worker(error.class) => Err(error.to_string()),
+        Ok(Err(error)) if error.class.is_of_the_worker() => Err(error.to_string()),
         Ok(_) => Ok(()),
         Err(_) => Err(format!("Kinesis did not answer within {patience:?}")),
     }

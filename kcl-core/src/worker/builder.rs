@@ -7,17 +7,17 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use kcl_lease::{
     Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, Health, LeaseStore, Load,
-    SigningProblem, TableCreation, WorkerId,
+    SigningProblem, TableCreation, Timers, WorkerId,
 };
 use tokio::sync::{Notify, watch};
 
 use super::run::Alive;
-use super::status::WorkerPhase;
 use super::{Shared, Worker, clients};
 use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
+use crate::status::WorkerPhase;
 use crate::stream::{Discovery, Doubt, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
@@ -346,7 +346,7 @@ impl WorkerBuilder {
         let table = options.table.clone();
         let dynamodb = self.dynamodb.or_else(|| {
             let sdk = config.as_ref()?;
-            Some(clients::dynamodb(sdk, options.failover_time))
+            Some(clients::dynamodb(sdk, Timers::of(options.failover_time)))
         });
         if self.store.is_none()
             && let Some(client) = &dynamodb

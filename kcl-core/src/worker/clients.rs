@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use kcl_lease::{Environment, SigningProblem, WorkerId};
+use kcl_lease::{Environment, SigningProblem, Timers, WorkerId};
 
 /// What no retry can mend about a configuration. The SDK's clients panic without a behavior version, and fail at every call
 /// without the rest.
@@ -29,9 +29,8 @@ pub(super) fn problems(sdk: &SdkConfig) -> Vec<String> {
 
 /// A client for the lease table. A call that takes longer than the fail-over time is of no use, and one lost request must
 /// not cost a lease.
-pub(super) fn dynamodb(sdk: &SdkConfig, failover_time: Duration) -> aws_sdk_dynamodb::Client {
-    let attempt = (failover_time / 5).clamp(Duration::from_millis(500), Duration::from_secs(5));
-    let timeouts = timeouts(sdk, attempt, failover_time / 2);
+pub(super) fn dynamodb(sdk: &SdkConfig, timers: Timers) -> aws_sdk_dynamodb::Client {
+    let timeouts = timeouts(sdk, timers.attempt(), timers.call());
     let config = aws_sdk_dynamodb::config::Builder::from(sdk)
         .timeout_config(timeouts)
         .retry_partition(own_retries())

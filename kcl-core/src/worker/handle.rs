@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shared;
-use super::status::{WorkerPhase, WorkerStatus};
+use super::snapshot::snapshot;
+use crate::status::{WorkerPhase, WorkerStatus};
 
 /// A handle to a worker. It does not keep the worker alive. Cheap to clone.
 #[derive(Clone)]
@@ -19,7 +20,7 @@ impl WorkerHandle {
 
     /// What the worker is doing.
     pub fn status(&self) -> WorkerStatus {
-        WorkerStatus::of(&self.shared)
+        snapshot(&self.shared)
     }
 
     /// Asks the worker to stop in good order, and waits until it has: the processors finish the batch at hand and

@@ -5,7 +5,7 @@ mod clients;
 mod handle;
 mod outcome;
 mod run;
-mod status;
+mod snapshot;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -20,12 +20,11 @@ use tokio::sync::watch;
 pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
 pub use self::outcome::{Departure, Fate, Stopped};
-pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 use crate::config::FailurePolicy;
-use crate::consumer::ShardMonitor;
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
+use crate::status::{ShardMonitor, WorkerPhase};
 use crate::stream::{Discovery, Recognition};
 
 /// A worker that is ready to run.

@@ -8,24 +8,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity};
+use kcl_lease::{
+    Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity, Timers,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::outcome::{Departure, Stopped};
-use super::status::WorkerPhase;
 use super::stop::StopTimes;
 use super::{Shared, Worker};
 use crate::aws::ErrorClass;
 use crate::config::OtherStream;
-use crate::consumer::{ConsumerParts, ShardMonitor, consume};
+use crate::consumer::{ConsumerParts, consume};
 use crate::error::Error;
 use crate::retrieval::Budget;
 use crate::retry::Retry;
+use crate::status::ShardMonitor;
+use crate::status::Vitals;
+use crate::status::WorkerPhase;
 use crate::stream::{Discovery, Doubt, LeasesOfAnother};
-use crate::trouble::{Vitals, watch_over};
+use crate::trouble::watch_over;
 
 const JOINING: Activity = Activity {
     code: "joining-failing",
@@ -123,7 +127,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         fleet.clone(),
         worker.discovery.stream.clone(),
         worker.shared.health.clone(),
-        worker.fleet.failover_time,
+        Timers::of(worker.fleet.failover_time),
         vitals_of(&worker.shared),
     );
     // Neither ever returns.

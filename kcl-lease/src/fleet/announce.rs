@@ -29,7 +29,7 @@ fn row(shared: &Shared) -> WorkerRow {
         process: Some(shared.process.clone()),
         failover_time: Some(shared.options.failover_time),
         report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
-        report_period: Some(shared.options.idle_report_period()),
+        report_period: Some(shared.options.timers().idle_report()),
         metrics: shared.meter.report(),
         trouble: shared.declared.trouble(),
     }
@@ -53,7 +53,7 @@ pub(super) async fn report(shared: &Shared) -> Result<bool, StoreError> {
 /// at once when it is first known how busy it is, when its trouble changes, and when it is in doubt whether its name is still its.
 /// Ends when the worker leaves, after deleting the row.
 pub(super) async fn keep_announced(shared: &Shared) {
-    let idle_period = shared.options.idle_report_period();
+    let idle_period = shared.options.timers().idle_report();
     let (mut reported_at, mut told) = (Instant::now(), shared.declared.trouble());
     let mut is_doubted = false;
     loop {

@@ -35,9 +35,6 @@ const NAMED_ROWS: usize = 3;
 /// The code of the problem that workers have different fail-over times.
 const DISAGREEMENT: &str = "failover-times-differ";
 
-/// After this part of the fail-over time heartbeats tell of a standstill: longer than a healthy owner lets a lease be.
-const STANDSTILL: f64 = 0.4;
-
 /// A candidate's acquaintance with the leases while the leader may be dead.
 struct Watch {
     observer: Observer,
@@ -48,7 +45,7 @@ struct Watch {
 
 /// Competes for the lock, and leads while it is held. Ends when the worker resigns.
 pub(super) async fn keep_leading(shared: &Shared) {
-    let timers = ElectionOptions::for_failover_time(shared.options.failover_time);
+    let timers = ElectionOptions::of(shared.options.timers());
     let mut election = Election::new(shared.me().clone());
     let mut watch = None;
     while !shared.resigning.is_cancelled() {
@@ -205,7 +202,7 @@ async fn lead(
     let outcome = {
         let word = || Word {
             held_digest: shared.keeper.digest(),
-            standstills: lasting(shared.options.failover_time.mul_f64(STANDSTILL)),
+            standstills: lasting(shared.options.timers().standstill()),
             heirs: shared.heirs(),
         };
         let lost = leadership.keep(word, &shared.health);

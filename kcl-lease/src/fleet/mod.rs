@@ -139,13 +139,12 @@ impl Fleet {
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let seat = Seat::take();
-        let store: Arc<dyn LeaseStore> =
-            Arc::new(BoundedStore::new(store, options.failover_time, seat.clone()));
+        let store: Arc<dyn LeaseStore> = Arc::new(BoundedStore::new(store, options.timers(), seat.clone()));
         let process = env.process_id(&options.worker_id);
         let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
             (options.worker_id.clone(), process.clone()),
-            options.failover_time,
+            options.timers(),
             env.clone(),
             seat.clone(),
         )));

@@ -127,7 +127,14 @@ impl WritePace {
         }
         let pause = options.min_scan_interval * 2_u32.pow(self.failures.min(16));
         self.failures += 1;
-        Some(pause.min((options.failover_time / 2).max(options.min_scan_interval)))
+        Some(
+            pause.min(
+                options
+                    .timers()
+                    .longest_write_pause()
+                    .max(options.min_scan_interval),
+            ),
+        )
     }
 }
 

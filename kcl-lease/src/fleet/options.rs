@@ -6,11 +6,11 @@ use crate::health::Health;
 use crate::ids::WorkerId;
 use crate::load::Load;
 use crate::plan::Balancing;
+use crate::timers::Timers;
 
 /// The settings of one worker. All workers of an application should agree on all but the id.
 ///
-/// The timers satisfy: renewals every third, leader heartbeats every tenth, and the leader lock's duration half of
-/// `failover_time`.
+/// What happens how often follows from the fail-over time: see [`Timers`].
 #[derive(Debug, Clone)]
 pub struct FleetOptions {
     /// Unique among the workers of the application, and never the key of a lease.
@@ -56,7 +56,7 @@ impl FleetOptions {
 
     /// The defaults that go with a fail-over time.
     pub fn with_failover_time(worker_id: impl Into<WorkerId>, failover_time: Duration) -> Self {
-        let look = (failover_time / 10).min(Duration::from_secs(1));
+        let look = Timers::of(failover_time).look();
         Self {
             worker_id: worker_id.into(),
             failover_time,
@@ -75,15 +75,15 @@ impl FleetOptions {
         }
     }
 
-    /// How often a worker without leases shows that it lives.
-    pub(crate) fn idle_report_period(&self) -> Duration {
-        self.failover_time / 3
+    /// The times that follow from the fail-over time.
+    pub(crate) fn timers(&self) -> Timers {
+        Timers::of(self.failover_time)
     }
 
     /// How long to wait until the next scan after one that consumed `read_units`.
     pub(crate) fn scan_interval(&self, read_units: f64) -> Duration {
         let affordable = read_units / self.scan_budget.max(f64::MIN_POSITIVE);
-        let longest = self.failover_time * 2;
+        let longest = self.timers().longest_scan_interval();
         let affordable = Duration::try_from_secs_f64(affordable).unwrap_or(longest);
         affordable.min(longest).max(self.min_scan_interval)
     }

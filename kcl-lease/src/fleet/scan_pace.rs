@@ -52,13 +52,17 @@ impl ScanPace {
         }
         // Quickly at first, for it may have been this one request.
         let patience = 0.5_f64.powi(i32::try_from(self.failures - 1).unwrap_or(i32::MAX).min(30));
-        stretched(options.min_scan_interval, self.part.min(patience), options)
-            .min((options.failover_time / 4).max(options.min_scan_interval))
+        stretched(options.min_scan_interval, self.part.min(patience), options).min(
+            options
+                .timers()
+                .longest_scan_pause()
+                .max(options.min_scan_interval),
+        )
     }
 }
 
 fn stretched(interval: Duration, part: f64, options: &FleetOptions) -> Duration {
-    let longest = options.failover_time * 2;
+    let longest = options.timers().longest_scan_interval();
     let seconds = interval.as_secs_f64() / part;
     Duration::try_from_secs_f64(seconds).map_or(longest, |slowed| slowed.min(longest))
 }

@@ -9,7 +9,6 @@ use tokio::sync::{Mutex as WriterMutex, watch};
 use tokio::time::Instant;
 
 use super::holder::Holder;
-use super::renewal::RENEWALS;
 use super::resolve::{Verdict, resolve};
 use super::standing::{LeaseWriteError, LossReason, Standing};
 use super::term::Moment;
@@ -125,7 +124,7 @@ impl HeldLease {
     /// [`LeaseWriteError::Lost`] if the lease is no longer held; otherwise nothing is known to have been written, and
     /// the call may be repeated.
     pub async fn checkpoint(&self, to: Checkpoint) -> Result<(), LeaseWriteError> {
-        let throughput_kbps = self.throughput_due(self.inner.holder.failover_time / RENEWALS);
+        let throughput_kbps = self.throughput_due(self.inner.holder.timers.renewal());
         self.write(move |lease| {
             (to >= lease.checkpoint).then(|| LeaseChange::Checkpoint {
                 throughput_kbps,
@@ -141,7 +140,7 @@ impl HeldLease {
     /// # Errors
     /// As [`HeldLease::checkpoint`].
     pub async fn prepare_checkpoint(&self, pending: PendingCheckpoint) -> Result<(), LeaseWriteError> {
-        let throughput_kbps = self.throughput_due(self.inner.holder.failover_time / RENEWALS);
+        let throughput_kbps = self.throughput_due(self.inner.holder.timers.renewal());
         self.write(move |lease| {
             (!lease.has_ended()).then(|| LeaseChange::Checkpoint {
                 throughput_kbps,
@@ -321,7 +320,7 @@ impl HeldLease {
     /// Whether others may have taken it by now.
     pub(super) fn has_expired(&self) -> bool {
         self.renewal_age()
-            .is_some_and(|age| age >= self.inner.holder.failover_time)
+            .is_some_and(|age| age >= self.inner.holder.timers.failover_time())
     }
 
     pub(crate) fn lose(&self, reason: LossReason) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::lease::Lease;
 use crate::seat::Seat;
 use crate::store::LeaseStore;
+use crate::timers::Timers;
 
 /// One process of a worker, as its leases know it.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Holder {
     pub(super) store: Arc<dyn LeaseStore>,
     pub(super) worker: WorkerId,
     pub(super) process: ProcessId,
-    pub(super) failover_time: Duration,
+    pub(super) timers: Timers,
     pub(super) env: Environment,
     /// Where leases are written, whoever asks for it.
     pub(super) seat: Seat,
@@ -52,7 +52,7 @@ impl Holder {
     pub(crate) fn new(
         store: Arc<dyn LeaseStore>,
         (worker, process): (WorkerId, ProcessId),
-        failover_time: Duration,
+        timers: Timers,
         env: Environment,
         seat: Seat,
     ) -> Self {
@@ -60,7 +60,7 @@ impl Holder {
             store,
             worker,
             process,
-            failover_time,
+            timers,
             env,
             seat,
             superseded: CancellationToken::new(),
@@ -92,14 +92,18 @@ impl Holder {
 #[cfg(test)]
 impl Holder {
     /// The process `PROCESS` of a worker on this runtime.
-    pub(super) fn for_tests(store: &Arc<dyn LeaseStore>, worker: &str, failover_time: Duration) -> Arc<Self> {
+    pub(super) fn for_tests(
+        store: &Arc<dyn LeaseStore>,
+        worker: &str,
+        failover_time: std::time::Duration,
+    ) -> Arc<Self> {
         let worker = WorkerId::from(worker);
         let process = ProcessId::of(&worker, "p");
         let env = Environment::seeded(7, || std::time::UNIX_EPOCH);
         Arc::new(Self::new(
             Arc::clone(store),
             (worker, process),
-            failover_time,
+            Timers::of(failover_time),
             env,
             Seat::here(),
         ))

@@ -19,11 +19,6 @@ pub(crate) struct RenewalOptions {
     pub(crate) concurrency: usize,
 }
 
-/// Looks at the leases this many times per fail-over time.
-const TICKS: u32 = 30;
-/// Renews each lease this many times per fail-over time, as the Java KCL does.
-pub(super) const RENEWALS: u32 = 3;
-
 const ACTIVITY: Activity = Activity {
     code: "renewal-failing",
     doing: "renewing leases",
@@ -33,7 +28,7 @@ impl Keeper {
     /// Renews each lease when a third of the fail-over time has passed since its last write, the longest silent first.
     /// Runs until dropped.
     pub(crate) async fn keep_renewing(&self, options: RenewalOptions, health: &Health) {
-        let mut ticks = interval(self.holder.failover_time / TICKS);
+        let mut ticks = interval(self.holder.timers.renewal_tick());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = FuturesUnordered::new();
         let mut busy: BTreeSet<LeaseKey> = BTreeSet::new();
@@ -81,7 +76,7 @@ impl Keeper {
             };
             if held.has_expired() {
                 held.lose(LossReason::Expired);
-            } else if now >= renewed_at + self.holder.failover_time / RENEWALS && !busy.contains(held.key()) {
+            } else if now >= renewed_at + self.holder.timers.renewal() && !busy.contains(held.key()) {
                 due.push((renewed_at, held));
             }
         }
@@ -103,8 +98,9 @@ mod tests {
     use crate::checkpoint::Checkpoint;
     use crate::keeper::Holder;
     use crate::lease::Lease;
-    use crate::store::flaky::{FlakyStore, Mishap};
+    use crate::store::tests::flaky::{FlakyStore, Mishap};
     use crate::store::{LeaseChange, LeaseStore};
+    use crate::timers::Timers;
 
     const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -180,7 +176,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ten_thousand_leases_are_renewed_well_within_the_interval_at_50_ms_each() {
         let (store, keeper, _task) = renewing(10_000, 64).await;
-        let interval = FAILOVER / RENEWALS;
+        let interval = Timers::of(FAILOVER).renewal();
         store.suffer(std::iter::repeat_n(
             Mishap::Slow(Duration::from_millis(50)),
             20_000,
@@ -219,7 +215,7 @@ mod tests {
             .write(&seen, &LeaseChange::Assign { to: "b".into() })
             .await
             .unwrap();
-        sleep(FAILOVER / 3 + FAILOVER / TICKS).await;
+        sleep(FAILOVER / 3 + Timers::of(FAILOVER).renewal_tick()).await;
         assert!(held.is_lost());
         assert!(keeper.held().is_empty());
     }

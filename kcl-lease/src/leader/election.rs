@@ -7,11 +7,10 @@ use tokio::time::Instant;
 use crate::ids::WorkerId;
 use crate::plan::{HEIRS, Sighting, Standstills};
 use crate::store::LeaderLock;
+use crate::timers::Timers;
 
-/// The timers of leadership, all derived from the fail-over time.
-///
-/// They satisfy `heartbeat * 4 <= duration < failover_time`: a leader survives the loss of three heartbeats, and a dead
-/// leader is replaced before its leases expire.
+/// The timers of leadership: a leader survives the loss of three heartbeats, and a dead one is replaced before its leases
+/// expire.
 #[derive(Debug, Clone)]
 pub(crate) struct ElectionOptions {
     pub(crate) heartbeat: Duration,
@@ -19,10 +18,10 @@ pub(crate) struct ElectionOptions {
 }
 
 impl ElectionOptions {
-    pub(crate) fn for_failover_time(failover_time: Duration) -> Self {
+    pub(crate) fn of(timers: Timers) -> Self {
         Self {
-            heartbeat: failover_time / 10,
-            duration: failover_time / 2,
+            heartbeat: timers.leader_heartbeat(),
+            duration: timers.leader_lock(),
         }
     }
 }

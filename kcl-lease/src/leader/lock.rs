@@ -196,10 +196,11 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryLeaseStore;
+    use crate::timers::Timers;
 
     async fn leadership(store: &Arc<dyn LeaseStore>) -> Leadership {
         let env = Environment::seeded(1, || UNIX_EPOCH);
-        let options = ElectionOptions::for_failover_time(Duration::from_secs(10));
+        let options = ElectionOptions::of(Timers::of(Duration::from_secs(10)));
         Leadership::take(
             Arc::clone(store),
             env,

@@ -11,7 +11,7 @@ use crate::store::{LeaderLock, TableSnapshot};
 const NAMED: usize = 3;
 
 /// A sentence about living workers whose fail-over times differ; `None` if they agree. (Those of Java workers are not known.)
-pub fn disagreement(snapshot: &TableSnapshot, view: &FleetView) -> Option<String> {
+pub(crate) fn disagreement(snapshot: &TableSnapshot, view: &FleetView) -> Option<String> {
     let alive: BTreeSet<_> = view
         .workers
         .iter()

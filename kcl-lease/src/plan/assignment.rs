@@ -2,14 +2,24 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::balance::{BalanceLimits, Move};
 use super::loads::{Fullness, Loads};
+use super::moves::Move;
 use super::view::{FleetView, LeaseState};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::LeaseChange;
 use crate::trouble::{Condition, Trouble};
+
+/// Bounds of a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BalanceLimits {
+    /// No worker is given more leases than this.
+    pub(crate) max_leases: usize,
+    /// How often workers tell how busy they are.
+    pub(crate) report_interval: Duration,
+}
 
 /// Leases per eligible worker, those on their way to it included.
 pub(super) struct Assignment {

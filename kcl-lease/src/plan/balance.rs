@@ -1,15 +1,13 @@
 //! Every lease has a live owner, and the work is spread evenly: which rule does that when.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use super::assignment::Assignment;
+use super::assignment::{Assignment, BalanceLimits};
 use super::loads::Loads;
+use super::moves::Move;
 use super::view::{Claim, FleetView, LeaseState, LeaseView};
-use super::{count, rescue, variance};
-use crate::ids::WorkerId;
+use super::{by_load, by_number, rescue};
 use crate::lease::Lease;
-use crate::store::LeaseChange;
 
 /// By what a leader spreads the leases over the workers. All workers of an application should agree.
 ///
@@ -52,71 +50,30 @@ pub enum Balancing {
     Count,
 }
 
-/// Bounds of a plan.
-#[derive(Debug, Clone, Copy)]
-pub struct BalanceLimits {
-    /// No worker is given more leases than this.
-    pub max_leases: usize,
-    /// How often workers tell how busy they are.
-    pub report_interval: Duration,
-}
-
-/// One conditional write of a plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Move {
-    /// The row as it was judged.
-    pub lease: Lease,
-    /// The write.
-    pub change: LeaseChange,
-}
-
-impl Move {
-    /// Who gets the lease.
-    pub fn target(&self) -> Option<&WorkerId> {
-        match &self.change {
-            LeaseChange::Assign { to, .. } | LeaseChange::BeginHandOff { to } => Some(to),
-            LeaseChange::CancelHandOff => self.lease.checkpoint_owner.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// From its living owner to another worker: what nobody has begun with moves at no cost.
-    pub(super) fn over(view: &LeaseView, to: WorkerId) -> Self {
-        let change = match view.claim {
-            Claim::No => LeaseChange::Assign { to },
-            _ => LeaseChange::BeginHandOff { to },
-        };
-        Self {
-            lease: view.lease.clone(),
-            change,
-        }
-    }
-}
-
 /// Plans the writes that bring a fleet closer to balance.
 #[derive(Debug)]
-pub struct Balancer {
+pub(crate) struct Balancer {
     balancing: Balancing,
     limits: BalanceLimits,
     /// Whether the fleet had much to do when it was last looked at.
     is_busy: bool,
-    memory: variance::Memory,
+    memory: by_load::Memory,
 }
 
 impl Balancer {
     /// A balancer that has seen nothing.
-    pub fn new(balancing: Balancing, limits: BalanceLimits) -> Self {
+    pub(crate) fn new(balancing: Balancing, limits: BalanceLimits) -> Self {
         Self {
             balancing,
             limits,
             is_busy: false,
-            memory: variance::Memory::default(),
+            memory: by_load::Memory::default(),
         }
     }
 
     /// First owners for leases without one, then the end of hand-offs that nobody finishes, then moves from workers that
     /// cannot process what they have, then from workers that have much to workers that have little.
-    pub fn plan(&mut self, view: &FleetView) -> Vec<Move> {
+    pub(crate) fn plan(&mut self, view: &FleetView) -> Vec<Move> {
         let loads = self.loads(view);
         let mut assignment = Assignment::of(view, self.limits, loads);
         let mut moves = Vec::new();
@@ -138,13 +95,13 @@ impl Balancer {
         movable.retain(|view| !rescued.contains(&view.lease.key));
         moves.extend(rescues);
         self.memory.let_return(&moves);
-        let times = variance::Times::of(self.limits.report_interval);
+        let times = by_load::Times::of(self.limits.report_interval);
         if self.is_busy {
             let memory = &mut self.memory;
-            variance::even_out(&mut assignment, view, &movable, times, memory, &mut moves);
+            by_load::even_out(&mut assignment, view, &movable, times, memory, &mut moves);
         } else {
             self.memory.retain_rested(&mut movable, times);
-            let by_count = count::even_out(&mut assignment, &movable);
+            let by_count = by_number::even_out(&mut assignment, &movable);
             self.memory.forget_the_relieved();
             self.memory.let_return(&by_count);
             moves.extend(by_count);

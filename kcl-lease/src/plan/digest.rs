@@ -4,7 +4,7 @@ use crate::ids::LeaseKey;
 use crate::lease::Lease;
 
 /// Order-independent digest of the counters of some leases: two sets with equal digests are taken as equal.
-pub fn counter_digest<'a>(leases: impl IntoIterator<Item = (&'a LeaseKey, u64)>) -> u64 {
+pub(crate) fn counter_digest<'a>(leases: impl IntoIterator<Item = (&'a LeaseKey, u64)>) -> u64 {
     leases.into_iter().fold(1, |digest, (key, counter)| {
         let bytes = key.as_str().bytes().chain(counter.to_le_bytes());
         digest.wrapping_add(hash(bytes))

@@ -9,12 +9,12 @@ use crate::trouble::Condition;
 
 /// So many are named: they are unlikely to die together with the leader. Each reads the whole table again and again while
 /// it is ready, and a thousand workers that did would take the table's capacity from those who renew.
-pub const HEIRS: usize = 3;
+pub(crate) const HEIRS: usize = 3;
 
 /// The first three workers of our kind that live, besides the leader; those that are in trouble only if there are not enough
 /// others. (The leader of a Java fleet names nobody: there every
 /// worker of ours gets ready.)
-pub fn name_heirs(snapshot: &TableSnapshot, view: &FleetView, me: &WorkerId) -> Vec<WorkerId> {
+pub(crate) fn name_heirs(snapshot: &TableSnapshot, view: &FleetView, me: &WorkerId) -> Vec<WorkerId> {
     let ours: BTreeSet<_> = snapshot
         .workers
         .iter()

@@ -11,7 +11,7 @@ const LONG_AGO: u64 = 24 * 3600;
 /// The rows of Java workers that reported more than a day ago and show no other sign of life. Every one leaves its row behind, so
 /// that each start under a new name would leave one more to be read with each scan. Our own workers' rows are not judged by the
 /// time of day: [`Observer::silent`](super::Observer::silent) tells which of them are gone.
-pub fn leftovers<'a>(
+pub(crate) fn leftovers<'a>(
     snapshot: &'a TableSnapshot,
     view: &FleetView,
     epoch_seconds: u64,

@@ -12,34 +12,22 @@ use super::view::{Claim, FleetView, LeaseState, LeaseView, Relocation, WorkerVie
 use crate::ids::{LeaseKey, WorkerId};
 use crate::lease::Lease;
 use crate::store::{TableSnapshot, WorkerMetric, WorkerRow};
+use crate::timers::Timers;
 
 /// A Java worker without leases shows itself only by its report, every 30 s by default; Java allows two periods.
 const JAVA_SILENCE: Duration = Duration::from_secs(60);
 
-/// For so many fail-over times a worker is given nothing after it let an assignment expire.
-const PAUSE: u32 = 6;
-
-/// After this part of the fail-over time without a sign of life a worker is given nothing more.
-const OVERDUE: f64 = 0.7;
-
-/// After so many fail-over times without a sign of life the row of a worker without leases is deleted.
-const GONE: u32 = 3;
-
-/// In so many fail-over times a Java worker that is given a lease writes to it for the first time: by default it looks
-/// for its leases every fail-over time, and then renews with the others, every third of one.
-const JAVA_START: u32 = 2;
-
 /// What an observer must know of the rules.
 #[derive(Debug, Clone)]
-pub struct ObserverOptions {
+pub(crate) struct ObserverOptions {
     /// The observing worker: always alive to itself.
-    pub me: WorkerId,
+    pub(crate) me: WorkerId,
     /// A lease whose counter stands still for longer than this is expired, unless its owner says otherwise of itself.
-    pub failover_time: Duration,
+    pub(crate) failover_time: Duration,
     /// A hand-off that takes longer than this is finished by the leader.
-    pub hand_off_timeout: Duration,
+    pub(crate) hand_off_timeout: Duration,
     /// How often workers tell how busy they are.
-    pub report_interval: Duration,
+    pub(crate) report_interval: Duration,
 }
 
 impl ObserverOptions {
@@ -52,15 +40,15 @@ impl ObserverOptions {
 
 /// What a leader last said of leases, and when it was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// The leader.
-    pub leader: WorkerId,
+    pub(crate) leader: WorkerId,
     /// [`counter_digest`] of the leases that it held, if it said so.
-    pub held_digest: Option<u64>,
+    pub(crate) held_digest: Option<u64>,
     /// Leases that stood still while it led.
-    pub standstills: Standstills,
+    pub(crate) standstills: Standstills,
     /// When the observer first saw it; the leader wrote it before.
-    pub heard_at: Instant,
+    pub(crate) heard_at: Instant,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +69,7 @@ struct WorkerHistory {
 /// own clock for the fail-over time. The owner counts from before it sends a renewal, the observer from after it saw
 /// it, so an owner always gives up first.
 #[derive(Debug)]
-pub struct Observer {
+pub(crate) struct Observer {
     options: ObserverOptions,
     leases: BTreeMap<LeaseKey, LeaseHistory>,
     workers: BTreeMap<WorkerId, WorkerHistory>,
@@ -98,7 +86,7 @@ pub struct Observer {
 
 impl Observer {
     /// An observer that has seen nothing.
-    pub fn new(options: ObserverOptions) -> Self {
+    pub(crate) fn new(options: ObserverOptions) -> Self {
         Self {
             options,
             leases: BTreeMap::new(),
@@ -112,7 +100,7 @@ impl Observer {
 
     /// Takes in a scan that was completed at `now`; `epoch_seconds` is the wall-clock time, used only to judge rows
     /// that were never seen before.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         snapshot: &TableSnapshot,
         now: Instant,
@@ -158,7 +146,7 @@ impl Observer {
     /// The rows of workers of our kind that have shown no life for three of their fail-over times, as this observer saw it, and
     /// that no lease names. Whoever is there after all writes its row anew. Left alone, such a row would be judged by its time of
     /// day by every leader that comes, and clocks differ.
-    pub fn silent<'a>(&self, snapshot: &'a TableSnapshot, now: Instant) -> Vec<&'a WorkerRow> {
+    pub(crate) fn silent<'a>(&self, snapshot: &'a TableSnapshot, now: Instant) -> Vec<&'a WorkerRow> {
         let named: BTreeSet<_> = snapshot
             .leases
             .iter()
@@ -173,7 +161,7 @@ impl Observer {
                 let silence = now.saturating_duration_since(since);
                 history
                     .ours
-                    .is_some_and(|failover_time| silence >= failover_time * GONE)
+                    .is_some_and(|failover_time| silence >= Timers::of(failover_time).gone())
             })
         };
         let rows = snapshot.workers.iter().filter(is_silent);
@@ -185,7 +173,7 @@ impl Observer {
     ///
     /// A lease that a worker of our kind has not begun with stands still for as long as the worker is silent. One that a
     /// Java worker has not begun with is left out: the successor could not tell that it is due more time.
-    pub fn standstills(&self, snapshot: &TableSnapshot, now: Instant) -> Standstills {
+    pub(crate) fn standstills(&self, snapshot: &TableSnapshot, now: Instant) -> Standstills {
         let java = java_workers(snapshot);
         let owned = snapshot
             .leases
@@ -286,7 +274,7 @@ impl Observer {
 
     /// Whoever cannot take leases up would otherwise be given them again and again, as it always holds least.
     fn note_unresponsive(&mut self, snapshot: &TableSnapshot, now: Instant) {
-        let pause = self.options.failover_time * PAUSE;
+        let pause = Timers::of(self.options.failover_time).unresponsive();
         let java = java_workers(snapshot);
         self.unresponsive
             .retain(|_, since| now.saturating_duration_since(*since) < pause);
@@ -421,17 +409,19 @@ impl Observer {
         self.failover_times.retain(|id, _| named.contains(id));
     }
 
-    /// What a worker said, or the observer's own for one that said nothing.
+    /// What a worker said. For one that said nothing the longest that anybody has: a worker that leaves has no row any more, and
+    /// whoever leads now may not have seen it.
     fn failover_time_of(&self, worker: Option<&WorkerId>) -> Duration {
-        let told = worker.and_then(|worker| self.failover_times.get(worker));
-        told.copied().unwrap_or(self.options.failover_time)
+        let told = worker.and_then(|worker| self.failover_times.get(worker)).copied();
+        let all = self.failover_times.values().copied();
+        told.unwrap_or_else(|| all.fold(self.options.failover_time, Duration::max))
     }
 
     /// How long a lease may stand still before it is expired.
     fn patience(&self, history: &LeaseHistory, java: &BTreeSet<&WorkerId>) -> Duration {
         let failover_time = self.failover_time_of(history.actual_owner());
         if has_java_start(history, java) {
-            failover_time * JAVA_START
+            Timers::of(failover_time).java_start()
         } else {
             failover_time
         }
@@ -449,8 +439,7 @@ impl Observer {
         };
         let is_me = row.id == self.options.me;
         let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
-        // Our workers show themselves three times in a fail-over time: two signs were due.
-        let patience = self.failover_time_of(Some(&row.id)).mul_f64(OVERDUE);
+        let patience = Timers::of(self.failover_time_of(Some(&row.id))).overdue();
         let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
         WorkerView {
             id: row.id.clone(),

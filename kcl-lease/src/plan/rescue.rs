@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::assignment::Assignment;
-use super::balance::Move;
+use super::moves::Move;
 use super::view::{FleetView, LeaseView};
 use crate::ids::{LeaseKey, WorkerId};
 use crate::trouble::Condition;

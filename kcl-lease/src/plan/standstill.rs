@@ -18,7 +18,7 @@ const MOST: usize = 1_000;
 /// without its owner having begun. So it may be passed on from leader to leader, and whoever finds the counter unchanged
 /// knows that the owner has not written in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standstills {
+pub(crate) struct Standstills {
     /// When the leases were looked at last; `None` if they never were.
     seen_at: Option<Instant>,
     /// By the digest of the lease.
@@ -39,7 +39,7 @@ impl Standstills {
 
     /// Those in a leader's lock that was read at `heard_at`. How long before that it was written is not known, and taken
     /// as no time: a standstill may seem shorter than it is, never longer.
-    pub fn heard(standstills: &[Standstill], heard_at: Instant) -> Self {
+    pub(crate) fn heard(standstills: &[Standstill], heard_at: Instant) -> Self {
         let since = standstills
             .iter()
             .filter_map(|still| Some((still.lease, heard_at.checked_sub(still.lasted)?)));
@@ -51,7 +51,7 @@ impl Standstills {
 
     /// Those that had lasted for `least` when the leases were looked at, longest first and at most 1,000, as the lock has
     /// them at `now`.
-    pub fn lasting(&self, least: Duration, now: Instant) -> Vec<Standstill> {
+    pub(crate) fn lasting(&self, least: Duration, now: Instant) -> Vec<Standstill> {
         let Some(seen_at) = self.seen_at else {
             return Vec::new();
         };

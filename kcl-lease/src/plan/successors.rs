@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(60);
 /// in trouble is named only if there is nobody else.
 ///
 /// A wrong guess costs time but no safety: the leaver sees to it that its successors begin.
-pub fn name_successors(
+pub(crate) fn name_successors(
     snapshot: &TableSnapshot,
     leaver: &WorkerId,
     known_dead: &[WorkerId],

@@ -12,33 +12,33 @@ use crate::trouble::Trouble;
 
 /// One lease as the observer judges it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LeaseView {
+pub(crate) struct LeaseView {
     /// The row.
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     /// The judgement.
-    pub state: LeaseState,
+    pub(crate) state: LeaseState,
     /// Whether its owner has begun with it.
-    pub claim: Claim,
+    pub(crate) claim: Claim,
     /// Its last change of owner, if the observer saw one.
-    pub moved: Option<Relocation>,
+    pub(crate) moved: Option<Relocation>,
     /// Workers that it left lately, for whatever reason, and that were there ever since, each with how long ago that was.
-    pub left: BTreeMap<WorkerId, Duration>,
+    pub(crate) left: BTreeMap<WorkerId, Duration>,
     /// Its mean throughput in KB/s, if it is known. What the row says is about some seconds; a lease is moved for minutes.
-    pub kbps: Option<f64>,
+    pub(crate) kbps: Option<f64>,
 }
 
 /// A change of a lease's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relocation {
+pub(crate) struct Relocation {
     /// The last owner before; none for a lease that was nobody's.
-    pub from: Option<WorkerId>,
+    pub(crate) from: Option<WorkerId>,
     /// How long ago; for a hand-off since it was finished.
-    pub ago: Duration,
+    pub(crate) ago: Duration,
 }
 
 /// Whether the owner of a lease has begun with it, as far as can be told from its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// Certainly not: the assignment was the last write, and the owner, a worker of our kind, begins with a write.
     No,
     /// It cannot be told: the lease was seen for the first time, or the owner may have written between two scans.
@@ -49,7 +49,7 @@ pub enum Claim {
 
 /// What may be done with a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
+pub(crate) enum LeaseState {
     /// Its shard is finished: nothing is to be assigned.
     Ended,
     /// Nobody owns it.
@@ -67,30 +67,30 @@ pub enum LeaseState {
 
 /// One worker as the observer judges it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WorkerView {
+pub(crate) struct WorkerView {
     /// The worker.
-    pub id: WorkerId,
+    pub(crate) id: WorkerId,
     /// Alive, announced and well: may be given leases. A worker with a failing metric is not well as long as another one
     /// is.
-    pub eligible: bool,
+    pub(crate) eligible: bool,
     /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
     /// is heard of.
-    pub overdue: bool,
+    pub(crate) overdue: bool,
     /// How busy it says it is.
-    pub metrics: BTreeMap<String, WorkerMetric>,
+    pub(crate) metrics: BTreeMap<String, WorkerMetric>,
     /// It has only just joined, and has not measured for long enough how busy it is.
-    pub is_unmeasured: bool,
+    pub(crate) is_unmeasured: bool,
     /// What it says of its own work.
-    pub trouble: Trouble,
+    pub(crate) trouble: Trouble,
 }
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct FleetView {
+pub(crate) struct FleetView {
     /// Leases by key.
-    pub leases: Vec<LeaseView>,
+    pub(crate) leases: Vec<LeaseView>,
     /// Workers by id.
-    pub workers: Vec<WorkerView>,
+    pub(crate) workers: Vec<WorkerView>,
     /// When the next owned lease expires unless it is renewed.
-    pub next_expiry: Option<Instant>,
+    pub(crate) next_expiry: Option<Instant>,
 }

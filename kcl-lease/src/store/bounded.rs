@@ -14,6 +14,7 @@ use super::{
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::lease::{Lease, StreamIdentity};
 use crate::seat::{Seat, Unfinished};
+use crate::timers::Timers;
 
 /// A table may have to be created, its index filled, and its backups be switched on.
 const PREPARATION: Duration = Duration::from_secs(900);
@@ -31,11 +32,11 @@ pub(crate) struct BoundedStore {
 }
 
 impl BoundedStore {
-    pub(crate) fn new(inner: Arc<dyn LeaseStore>, failover_time: Duration, seat: Seat) -> Self {
+    pub(crate) fn new(inner: Arc<dyn LeaseStore>, timers: Timers, seat: Seat) -> Self {
         Self {
             inner,
-            one: failover_time / 2,
-            many: failover_time * 2,
+            one: timers.call(),
+            many: timers.long_call(),
             seat,
         }
     }
@@ -199,7 +200,7 @@ mod tests {
     use crate::checkpoint::Checkpoint;
     use crate::store::MemoryLeaseStore;
     use crate::store::conformance;
-    use crate::store::flaky::{FlakyStore, Mishap};
+    use crate::store::tests::flaky::{FlakyStore, Mishap};
 
     const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -207,7 +208,7 @@ mod tests {
     async fn it_is_the_store_that_it_bounds() {
         conformance::run(|| async {
             let inner = Arc::new(MemoryLeaseStore::new());
-            Arc::new(BoundedStore::new(inner, FAILOVER, Seat::take())) as Arc<dyn LeaseStore>
+            Arc::new(BoundedStore::new(inner, Timers::of(FAILOVER), Seat::take())) as Arc<dyn LeaseStore>
         })
         .await;
     }
@@ -215,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_gets_no_answer_is_in_doubt_after_half_the_fail_over_time() {
         let inner = FlakyStore::new();
-        let store = BoundedStore::new(inner.clone(), FAILOVER, Seat::here());
+        let store = BoundedStore::new(inner.clone(), Timers::of(FAILOVER), Seat::here());
         let lease = Lease::new("s", Checkpoint::TrimHorizon);
         assert!(store.create(&lease).await.unwrap());
         inner.suffer([Mishap::Slow(Duration::from_secs(3600))]);

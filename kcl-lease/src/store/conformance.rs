@@ -366,6 +366,11 @@ async fn workers_come_and_go(store: &dyn LeaseStore) {
     };
     store.announce(&row(1)).await.expect("announced");
     assert!(store.report(&row(2)).await.expect("reported"));
+    let overtaken = WorkerRow {
+        report_number: 6,
+        ..row(1)
+    };
+    assert!(store.report(&overtaken).await.expect("it is its own row"));
     let snapshot = store.scan().await.expect("scanned");
     assert_eq!(snapshot.workers, [row(2)]);
     assert!(

@@ -164,7 +164,9 @@ impl LeaseStore for MemoryLeaseStore {
     async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError> {
         let mut rows = self.rows();
         let is_mine = rows.belongs_to(&worker.id, worker.process.as_ref());
-        if is_mine {
+        let before = rows.workers.get(&worker.id);
+        let is_newer = before.is_none_or(|row| row.report_number <= worker.report_number);
+        if is_mine && is_newer {
             rows.workers.insert(worker.id.clone(), worker.clone());
         }
         Ok(is_mine)

@@ -5,10 +5,10 @@ mod change;
 pub mod conformance;
 pub(crate) mod dynamodb;
 mod error;
-#[cfg(test)]
-pub(crate) mod flaky;
 mod memory;
 mod rows;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::fmt;
 
@@ -80,7 +80,8 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// wrote it before. A request that arrives late, after another process has announced itself, changes nothing.
     async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError>;
 
-    /// Writes a worker's own row anew; false if the row belongs to another process meanwhile.
+    /// Writes a worker's own row anew; false if the row belongs to another process meanwhile. A report that arrives after one with
+    /// a higher [number](WorkerRow::report_number) changes nothing.
     async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError>;
 
     /// Deletes a worker's own row, so that it is no longer a target for assignments; false if it belongs to another process.

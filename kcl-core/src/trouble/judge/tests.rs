@@ -13,7 +13,7 @@ struct Play {
 impl Play {
     fn of(shards: &[&str]) -> Self {
         let start = Instant::now();
-        let mut judge = Judge::new(Times::of(Duration::from_secs(10)), start);
+        let mut judge = Judge::new(Times::of(Timers::of(Duration::from_secs(10))), start);
         let verdict = judge.judge(&Evidence::default(), start);
         Self {
             judge,
@@ -70,6 +70,7 @@ impl Play {
             let failure = Failure {
                 since: now,
                 until: now,
+                attempts: 1,
                 error,
             };
             vitals.failed(kind, failure);
@@ -283,12 +284,36 @@ fn a_failure_that_takes_long_to_notice_is_said_before_leases_go() {
     let failure = Failure {
         since: play.now() - Duration::from_secs(30),
         until: play.now(),
+        attempts: 1,
         error: "no answer".to_owned(),
     };
     for vitals in play.shards.values_mut() {
         vitals.failed(Work::Reading, failure.clone());
     }
     assert_eq!(play.pass(10, &[]), [(Ailing, 32), (Unfit, 37)]);
+}
+
+#[test]
+fn one_call_that_nobody_answered_shows_nothing_of_a_shard() {
+    let mut play = Play::of(&["1", "2"]);
+    play.pass(1, &["r 1 2"]);
+    play.pass(30, &["r 2"]);
+    let failure = Failure {
+        since: play.now() - Duration::from_secs(30),
+        until: play.now(),
+        attempts: 1,
+        error: "no answer".to_owned(),
+    };
+    let fails = |play: &mut Play| {
+        let vitals = play.shards.entry("1".into()).or_default();
+        vitals.failed(Work::Reading, failure.clone());
+    };
+    fails(&mut play);
+    play.pass(1, &["r 2"]);
+    assert!(play.failing().is_empty(), "the next one may be answered");
+    fails(&mut play);
+    play.pass(1, &["r 2"]);
+    assert_eq!(play.failing(), ["1"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::advance;
 
 use super::*;
-use crate::store::flaky::FlakyStore;
+use crate::store::tests::flaky::FlakyStore;
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_worker_s_leases_flow_again_soon_after_the_fail_over_time() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::WorkerRow;
-use crate::store::flaky::FlakyStore;
+use crate::store::tests::flaky::FlakyStore;
 
 #[tokio::test(start_paused = true)]
 async fn the_leader_forgets_workers_that_have_been_silent_for_a_day() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::keeper::LossReason;
-use crate::store::flaky::FlakyStore;
+use crate::store::tests::flaky::FlakyStore;
 use crate::store::{LeaseChange, UnreadableRow, WriteOutcome};
 
 #[tokio::test(start_paused = true)]

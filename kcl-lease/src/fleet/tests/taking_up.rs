@@ -1,7 +1,7 @@
 //! What a worker takes up because it created it as its own, and how many leases it has room for.
 
 use super::*;
-use crate::store::flaky::FlakyStore;
+use crate::store::tests::flaky::FlakyStore;
 
 /// It holds one lease.
 async fn worker_behind_a_lagging_index() -> (Arc<dyn LeaseStore>, TestWorker) {

@@ -1,7 +1,7 @@
 //! What goes wrong with the table is told, and costs no more than it must.
 
 use super::*;
-use crate::store::flaky::FlakyStore;
+use crate::store::tests::flaky::FlakyStore;
 use crate::store::{StoreErrorKind, UnreadableRow};
 
 async fn flaky_table_of(leases: usize) -> (Arc<FlakyStore>, Arc<dyn LeaseStore>) {

@@ -6,8 +6,9 @@ use crate::ids::ProcessId;
 use crate::keeper::{Holder, Keeper};
 use crate::seat::Seat;
 use crate::store::LeaseStore;
-use crate::store::flaky::{FlakyStore, Mishap};
+use crate::store::tests::flaky::{FlakyStore, Mishap};
 use crate::store::{MemoryLeaseStore, WorkerRow};
+use crate::timers::Timers;
 
 const FAILOVER: Duration = Duration::from_secs(10);
 
@@ -392,7 +393,13 @@ async fn a_lease_is_not_valid_after_the_machine_was_suspended_for_the_fail_over_
     let env = Environment::seeded(7, || std::time::UNIX_EPOCH)
         .with_boot_clock(move || Some(start.elapsed() + *slept.lock().unwrap()));
     let name = (WorkerId::from("me"), ProcessId::of(&"me".into(), "p"));
-    let keeper = Keeper::new(Arc::new(Holder::new(store, name, FAILOVER, env, Seat::here())));
+    let keeper = Keeper::new(Arc::new(Holder::new(
+        store,
+        name,
+        Timers::of(FAILOVER),
+        env,
+        Seat::here(),
+    )));
     let held = keeper.acquire(&"s".into(), true).await.unwrap().held().unwrap();
     assert!(held.is_valid());
     *asleep.lock().unwrap() += FAILOVER;

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::view::{LeaseView, Relocation, WorkerView};
 use super::*;
 use crate::checkpoint::Checkpoint;
+use crate::store::LeaseChange;
 use crate::trouble::{Condition, Trouble};
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,

@@ -13,6 +13,8 @@ pub(super) enum Term {
     Absent(&'static str),
     /// It has this value.
     Equal(&'static str, AttributeValue),
+    /// It is a number that is no greater than this one.
+    AtMost(&'static str, AttributeValue),
 }
 
 /// A condition expression with its placeholders. Without clauses it always holds.
@@ -34,11 +36,18 @@ impl Condition {
         match term {
             Term::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
             Term::Equal(attribute, value) => {
-                let placeholder = format!(":{attribute}");
-                self.values.insert(placeholder.clone(), value.clone());
-                format!("{} = {placeholder}", self.name(attribute))
+                format!("{} = {}", self.name(attribute), self.value(attribute, value))
+            }
+            Term::AtMost(attribute, value) => {
+                format!("{} <= {}", self.name(attribute), self.value(attribute, value))
             }
         }
+    }
+
+    fn value(&mut self, attribute: &str, value: &AttributeValue) -> String {
+        let placeholder = format!(":{attribute}");
+        self.values.insert(placeholder.clone(), value.clone());
+        placeholder
     }
 
     fn name(&mut self, attribute: &str) -> String {

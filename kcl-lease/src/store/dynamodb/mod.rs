@@ -40,6 +40,7 @@ use super::{
 };
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::lease::{Lease, StreamIdentity};
+use tokio::time::Instant;
 
 /// A [`LeaseStore`] on one DynamoDB table, or on the three of the Java KCL 3.0 to 3.4 where those exist.
 ///
@@ -261,7 +262,9 @@ impl LeaseStore for DynamoDbLeaseStore {
         let layout = self.layout().await?;
         survey::check_generation(&self.client, &self.options, &self.tables, layout).await?;
         survey::check_workers_table(&self.client, &self.tables, layout).await?;
-        table::prepare(&self.client, &self.options).await
+        let deadline = Instant::now() + self.options.creation_timeout;
+        table::prepare(&self.client, &self.options, deadline).await?;
+        backups::enable_recovery(&self.client, &self.options, deadline).await
     }
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
@@ -479,11 +482,13 @@ impl LeaseStore for DynamoDbLeaseStore {
         const REPORTING: &str = "reporting the worker";
         let place = self.tables.own_worker(self.layout().await?);
         let put = self.put(place, worker.id.as_str(), rows::encode_worker(worker));
-        let condition = self.own_row(place, worker.process.as_ref());
+        let mut condition = self.own_row(place, worker.process.as_ref());
+        let (number_of, this) = (rows::REPORT_NUMBER, number(worker.report_number));
+        condition.any_of(&[Term::Absent(number_of), Term::AtMost(number_of, this)]);
         if self.put_if(REPORTING, condition.on_put(put)).await? {
             return Ok(true);
         }
-        // A refusal may follow a first sending that was applied.
+        // A refusal may follow a first sending that was applied, or a later report.
         let row = self.read_at(REPORTING, place, worker.id.as_str()).await?;
         match row {
             Some(item) if place == self.tables.leases() && codec::entity(&item) != Entity::Worker => {

@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::{Instant, sleep};
 
 use super::attributes::{LEASE_KEY, LEASE_OWNER, OWNER_INDEX};
-use super::backups::enable_recovery;
 use super::failure::classify;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -118,9 +117,12 @@ pub(super) async fn check_shape(client: &Client, options: &TableOptions) -> Resu
     }
 }
 
-/// Creates what is missing, if allowed, and waits until the table can be used.
-pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(), StoreError> {
-    let deadline = Instant::now() + options.creation_timeout;
+/// Creates what is missing, if allowed, and waits until the table can be used, but not beyond `deadline`.
+pub(super) async fn prepare(
+    client: &Client,
+    options: &TableOptions,
+    deadline: Instant,
+) -> Result<(), StoreError> {
     let mut poll = FIRST_POLL;
     loop {
         match describe(client, options).await? {
@@ -128,12 +130,9 @@ pub(super) async fn prepare(client: &Client, options: &TableOptions) -> Result<(
             Some(table) => {
                 check_key(&table, options)?;
                 match readiness(&table) {
-                    Readiness::Ready => return enable_recovery(client, options, deadline).await,
+                    Readiness::Ready => return Ok(()),
                     // It takes minutes, and assignments are found by scans meanwhile.
-                    Readiness::IndexMissing => {
-                        add_index(client, options, &table).await?;
-                        return enable_recovery(client, options, deadline).await;
-                    }
+                    Readiness::IndexMissing => return add_index(client, options, &table).await,
                     Readiness::Waiting => {}
                 }
             }

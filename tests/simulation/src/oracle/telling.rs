@@ -43,6 +43,8 @@ pub(super) struct Telling {
     ended: BTreeSet<Name>,
     /// When lives were told to stop.
     stopping: BTreeMap<Name, Duration>,
+    /// Lives whose runtime is blocked, or was until then: whoever is to ask is not let on.
+    blocked: BTreeMap<Name, Duration>,
     tampered: Tampered,
     rows: BTreeMap<Name, Checkpoint>,
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
@@ -60,6 +62,7 @@ impl Telling {
             processors: BTreeMap::new(),
             ended: BTreeSet::new(),
             stopping: BTreeMap::new(),
+            blocked: BTreeMap::new(),
             tampered: Tampered::new(times),
             rows: BTreeMap::new(),
             acknowledged: VecDeque::new(),
@@ -143,6 +146,12 @@ impl Rule for Telling {
                     return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
                 }
             }
+            What::StandsStill => {
+                self.blocked.insert(who.clone(), Duration::MAX);
+            }
+            What::MovesOn => {
+                self.blocked.insert(who.clone(), event.at);
+            }
             What::StreamDeleted { .. } => self.was_deleted = true,
             What::LeaseLost { of } | What::ShutdownRequested { of } | What::ShardEnded { of } => {
                 if matches!(event.what, What::ShardEnded { .. }) {
@@ -156,6 +165,9 @@ impl Rule for Telling {
             What::Stopped { faults, .. } => {
                 self.ended.insert(who.clone());
                 let told_at = self.stopping.get(who).copied().unwrap_or_default();
+                if self.blocked.get(who).is_some_and(|until| *until >= told_at) {
+                    return None;
+                }
                 let is_alone =
                     |state: &State| !state.is_told && !state.is_busy && state.idle_since <= told_at;
                 let alone = self

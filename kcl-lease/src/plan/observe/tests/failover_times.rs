@@ -46,6 +46,19 @@ fn an_owner_that_said_nothing_is_judged_by_the_observer_s_own() {
 }
 
 #[test]
+fn an_owner_that_has_no_row_any_more_is_judged_by_the_longest_that_anybody_has() {
+    let rows = [worker_with("b", 30), worker_with("c", 3)];
+    assert_eq!(untouched_for(29, &rows, &rows), LeaseState::Live);
+    assert_eq!(untouched_for(30, &rows, &rows), LeaseState::Expired);
+    let rows = [worker_with("b", 3)];
+    assert_eq!(
+        untouched_for(9, &rows, &rows),
+        LeaseState::Live,
+        "or the observer's own"
+    );
+}
+
+#[test]
 fn a_worker_is_dead_after_a_silence_of_its_own_fail_over_time() {
     let eligible_after = |seconds, failover_seconds| {
         let rows = [worker_with("a", failover_seconds)];

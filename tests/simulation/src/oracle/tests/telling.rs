@@ -20,7 +20,7 @@ fn a_processor_that_is_followed_and_was_never_told_is_found() {
 
 #[test]
 fn a_worker_that_stops_without_asking_its_processors_to_is_found() {
-    let stopped = |faults, before: Vec<What>| {
+    let lived = |faults, before: Vec<(u64, What)>| {
         let what = What::Stopped {
             id: "a".to_owned(),
             owned: vec![],
@@ -29,10 +29,12 @@ fn a_worker_that_stops_without_asking_its_processors_to_is_found() {
             faults,
         };
         let mut events = vec![(1, "a", initialized(0, 2))];
-        events.extend(before.into_iter().map(|what| (2, "a", what)));
+        events.extend(before.into_iter().map(|(at, what)| (at, "a", what)));
         events.push((9, "a", what));
         broken(events)
     };
+    let stopped =
+        |faults, before: Vec<What>| lived(faults, before.into_iter().map(|what| (2, what)).collect());
     assert_eq!(stopped(0, vec![]), [telling::LEFT_ALONE]);
     assert_eq!(stopped(1, vec![]), [""; 0]);
     assert_eq!(
@@ -40,6 +42,19 @@ fn a_worker_that_stops_without_asking_its_processors_to_is_found() {
         [""; 0]
     );
     assert_eq!(stopped(0, vec![began(0, 2, 1)]), [""; 0], "it would not end");
+    let told = |at| (at, What::Stopping { id: "a".to_owned() });
+    let blocked = |until| vec![(2, What::StandsStill), (until, What::MovesOn)];
+    let after = |mut before: Vec<(u64, What)>| {
+        before.push(told(5));
+        before
+    };
+    assert_eq!(
+        lived(0, after(vec![(2, What::StandsStill)])),
+        [""; 0],
+        "nobody could ask"
+    );
+    assert_eq!(lived(0, after(blocked(5))), [""; 0], "until just now");
+    assert_eq!(lived(0, after(blocked(4))), [telling::LEFT_ALONE]);
 }
 
 #[test]

@@ -12,10 +12,10 @@ use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
 
 use super::graph::{Shard, ShardGraph};
+use super::iterator_request::IteratorRequest;
 use super::service_time::ServiceTime;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{InitialPosition, ShardId, Stream};
-use crate::retrieval::IteratorRequest;
 
 /// For so long any call but a read is waited for, whatever the client's own time-outs are.
 const BOUND: Duration = Duration::from_secs(20);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use kcl_lease::Problem;
 use tokio::time::Instant;
 
-use crate::trouble::{Failure, Vitals, Work};
-use crate::worker::{ShardState, ShardStatus};
+use super::shard::{ShardState, ShardStatus};
+use super::vitals::{Failure, Vitals, Work};
 
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ impl ShardMonitor {
         let failure = Failure {
             since: now,
             until: now,
+            attempts: 1,
             error: text.clone(),
         };
         let work = work_in(inner.state);
@@ -136,6 +137,7 @@ impl ShardMonitor {
         let failure = Failure {
             since: started,
             until: Instant::now(),
+            attempts: 1,
             error,
         };
         self.inner().vitals.failed(Work::Reading, failure);

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use crate::aws::ErrorClass;
-
 /// What is done for a shard, each of which may fail for a reason of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
@@ -37,6 +35,8 @@ pub(crate) struct Failure {
     pub(crate) since: Instant,
     /// When the last one ended.
     pub(crate) until: Instant,
+    /// How many there were.
+    pub(crate) attempts: u32,
     /// Why the last one failed.
     pub(crate) error: String,
 }
@@ -62,8 +62,13 @@ impl Vitals {
     }
 
     pub(crate) fn failed(&mut self, work: Work, failure: Failure) {
-        let since = self.failing.get(&work).map_or(failure.since, |run| run.since);
-        self.failing.insert(work, Failure { since, ..failure });
+        let run = self.failing.get(&work);
+        let failure = Failure {
+            since: run.map_or(failure.since, |run| run.since),
+            attempts: failure.attempts + run.map_or(0, |run| run.attempts),
+            ..failure
+        };
+        self.failing.insert(work, failure);
     }
 
     pub(crate) fn failure(&self, work: Work) -> Option<&Failure> {
@@ -77,18 +82,5 @@ impl Vitals {
     /// Whether nothing fails, and something was done.
     pub(crate) fn is_well(&self) -> bool {
         self.failing.is_empty() && !self.succeeded_at.is_empty()
-    }
-}
-
-/// Whether another worker might fare better: a limit is one of the shard, and what is wrong with the request or with the stream
-/// is wrong for all.
-pub(crate) fn is_of_the_worker(class: ErrorClass) -> bool {
-    match class {
-        ErrorClass::Throttled | ErrorClass::NotFound | ErrorClass::InvalidArgument => false,
-        ErrorClass::Transient
-        | ErrorClass::Expired
-        | ErrorClass::AccessDenied
-        | ErrorClass::NotSigned(_)
-        | ErrorClass::Other => true,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::assignment::Assignment;
-use super::balance::Move;
+use super::moves::Move;
 use super::view::{Claim, LeaseView};
 use crate::ids::WorkerId;
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
-use super::tests::left_by;
-use super::*;
+use super::super::*;
+use super::left_by;
 use crate::checkpoint::Checkpoint;
 use crate::lease::Lease;
 use crate::plan::{BalanceLimits, Balancer, Balancing, Claim, Relocation, WorkerView};

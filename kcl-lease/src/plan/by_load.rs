@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::assignment::Assignment;
-use super::balance::Move;
 use super::lease_history::NO_RETURN;
 use super::loads::{Loads, is_served};
+use super::moves::Move;
 use super::view::{FleetView, LeaseState, LeaseView};
 use crate::ids::{LeaseKey, WorkerId};
 
@@ -307,7 +307,5 @@ impl<'a> Plan<'a> {
     }
 }
 
-#[cfg(test)]
-mod closed_loop;
 #[cfg(test)]
 mod tests;

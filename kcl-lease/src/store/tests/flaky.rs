@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::*;
+use crate::store::*;
 
 /// What happens to one call.
 #[derive(Debug, Clone, PartialEq)]

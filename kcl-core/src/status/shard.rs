@@ -1,0 +1,51 @@
+//! One shard of a worker.
+
+use kcl_lease::Problem;
+use serde::Serialize;
+
+/// What a shard's consumer is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ShardState {
+    /// The shards that it came from are not processed to their ends.
+    WaitingOnParents,
+    /// Its processor is being made.
+    Initializing,
+    /// Batches are read and processed.
+    Processing,
+    /// Everything was processed; the end is being recorded.
+    Ending,
+    /// It is being given up.
+    Draining,
+    /// It belongs to another worker.
+    Lost,
+}
+
+/// One shard of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard_id: String,
+    /// What its consumer is doing.
+    pub state: ShardState,
+    /// What fails at present, reading or processing; `None` after a success.
+    pub problem: Option<Problem>,
+    /// Why it is in this state, where that is not obvious.
+    pub reason: Option<String>,
+    /// The last checkpoint: a sequence number (with `:` and a sub-sequence number) or a sentinel.
+    pub checkpoint: String,
+    /// Milliseconds since a batch was processed or, when nothing waits, since Kinesis said that there is nothing new.
+    pub progress_age_ms: u64,
+    /// How far reading is behind the newest record, in milliseconds; unknown before the first read.
+    pub millis_behind_latest: Option<u64>,
+    /// Failed attempts at the same step in a row.
+    pub attempts: u32,
+    /// Records processed since this worker acquired the lease.
+    pub records_processed: u64,
+    /// Bytes processed since this worker acquired the lease, with some overhead per record.
+    pub bytes_processed: u64,
+    /// Records skipped since this worker acquired the lease, as the [`FailurePolicy`](crate::FailurePolicy) says.
+    pub records_skipped: u64,
+}

@@ -1,0 +1,3 @@
+//! What tests of the store's users need.
+
+pub(crate) mod flaky;
