@@ -17,6 +17,8 @@ struct Records {
     /// Read from the latest record on, and not begun yet: what is put is not due.
     is_latest: bool,
     has_begun: bool,
+    /// Whether it came from another shard.
+    has_parents: bool,
     /// What was put before it was begun with, if that was before its row was seen.
     early: BTreeSet<SequenceNumber>,
     waiting: BTreeSet<SequenceNumber>,
@@ -74,6 +76,18 @@ impl Rule for Table {
                 }
                 let checkpoint = self.rows.get(shard)?.checkpoint.clone();
                 self.passed(shard, &checkpoint)
+            }
+            What::ShardOpened { shard, parents } => {
+                self.shards.entry(shard.clone()).or_default().has_parents = !parents.is_empty();
+                None
+            }
+            // It may end without any batch. One that came from another is read from its beginning, if there was a lease before.
+            What::Initialized { of } if self.start == Start::Latest && !self.rows.contains_key(&of.shard) => {
+                let records = self.shards.entry(of.shard.clone()).or_default();
+                if !records.has_parents {
+                    records.early = records.waiting.clone();
+                }
+                None
             }
             What::BatchBegan { of, .. } if self.start == Start::Latest => {
                 let records = self.shards.entry(of.shard.clone()).or_default();

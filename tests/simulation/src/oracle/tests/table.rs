@@ -75,6 +75,31 @@ fn with_a_start_at_the_latest_record_what_was_put_before_the_first_batch_may_be_
 }
 
 #[test]
+fn a_shard_that_ends_before_its_first_batch_and_the_first_look_at_its_row_was_begun_at_its_latest_record() {
+    let ended = |parents: &[u64], put_at| {
+        let opened = What::ShardOpened {
+            shard: shard(0),
+            parents: parents.iter().map(|number| shard(*number)).collect(),
+        };
+        let mut events = vec![
+            (0, "world", opened),
+            (2, "a", initialized(0, 2)),
+            (4, "world", row(0, "a", None, 4, Checkpoint::ShardEnd)),
+        ];
+        let before = events.iter().filter(|(at, _, _)| *at <= put_at).count();
+        events.insert(before, (put_at, "world", put(0, 7)));
+        broken_from(Start::Latest, events)
+    };
+    assert_eq!(ended(&[], 1), [""; 0]);
+    assert_eq!(ended(&[], 3), [table::PASSED]);
+    assert_eq!(
+        ended(&[8], 1),
+        [table::PASSED],
+        "a child is read from its beginning"
+    );
+}
+
+#[test]
 fn a_checkpoint_out_of_range_that_is_accepted_is_found() {
     let what = What::Misled("accepted".to_owned());
     assert_eq!(broken(vec![(1, "a", what)]), [table::MISLED]);
