@@ -148,7 +148,7 @@ impl Fleet {
             env.clone(),
             seat.clone(),
         )));
-        let meter = Meter::start(&options, &env).await;
+        let meter = Meter::start(&options.meter(), &env).await;
         let health = options.health.clone();
         let shared = Arc::new(Shared {
             store,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::health::Health;
 use crate::ids::WorkerId;
-use crate::load::Load;
+use crate::load::{Load, MeterOptions};
 use crate::plan::Balancing;
 use crate::timers::Timers;
 
@@ -72,6 +72,15 @@ impl FleetOptions {
             renewal_concurrency: 64,
             write_concurrency: 16,
             health: Health::default(),
+        }
+    }
+
+    /// How the worker's load is measured.
+    pub(crate) fn meter(&self) -> MeterOptions {
+        MeterOptions {
+            load: self.load.clone(),
+            max_utilization: self.max_utilization,
+            report_interval: self.report_interval,
         }
     }
 

@@ -12,7 +12,6 @@ use super::history::History;
 use super::machine::Machine;
 use super::{Load, LoadError, LoadSource};
 use crate::environment::Environment;
-use crate::fleet::FleetOptions;
 use crate::health::{Activity, Health};
 use crate::store::WorkerMetric;
 
@@ -24,6 +23,14 @@ const SAMPLING: Activity = Activity {
     code: "load-unmeasured",
     doing: "measuring the load",
 };
+
+/// How a worker's load is measured and reported; see the options of the fleet of the same names.
+#[derive(Debug, Clone)]
+pub(crate) struct MeterOptions {
+    pub(crate) load: Load,
+    pub(crate) max_utilization: u8,
+    pub(crate) report_interval: Duration,
+}
 
 /// The load of this worker.
 #[derive(Debug)]
@@ -37,7 +44,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Takes the first sample, with which a measurement begins.
-    pub(crate) async fn start(options: &FleetOptions, env: &Environment) -> Self {
+    pub(crate) async fn start(options: &MeterOptions, env: &Environment) -> Self {
         let source: Option<Arc<dyn LoadSource>> = match &options.load {
             Load::Cpu if env.is_system() => Some(Arc::new(Machine::default())),
             Load::Cpu | Load::Unreported => None,
@@ -168,11 +175,11 @@ mod tests {
         Environment::seeded(1, || UNIX_EPOCH)
     }
 
-    fn options(load: &Load, max_utilization: u8) -> FleetOptions {
-        FleetOptions {
+    fn options(load: &Load, max_utilization: u8) -> MeterOptions {
+        MeterOptions {
             load: load.clone(),
             max_utilization,
-            ..FleetOptions::new("w")
+            report_interval: Duration::from_secs(30),
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub(crate) use self::meter::Meter;
+pub(crate) use self::meter::{Meter, MeterOptions};
 
 /// Why a load could not be measured; any error will do.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
