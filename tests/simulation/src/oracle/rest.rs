@@ -27,9 +27,11 @@ struct Record {
 struct Shard {
     /// The checkpoint of its lease.
     checkpoint: Option<Checkpoint>,
+    /// The shards that it came from.
+    parents: Vec<Name>,
     /// Whether its lease was made to read it from its beginning.
     is_whole: bool,
-    /// When its first batch arrived.
+    /// When its first batch arrived; or when its first processor was there, if that was before its lease was seen.
     begun_at: Option<Duration>,
 }
 
@@ -62,6 +64,17 @@ impl Rest {
                 shard.is_whole || shard.begun_at.is_some_and(|begun| record.put_at > begun)
             }),
         }
+    }
+
+    /// Whether there were leases for what a shard came from: then it is read from its beginning.
+    fn follows(&self, shard: &Name) -> bool {
+        let parents = self
+            .shards
+            .get(shard)
+            .into_iter()
+            .flat_map(|shard| &shard.parents);
+        let mut leased = parents.filter_map(|parent| self.shards.get(parent));
+        leased.any(|parent| parent.checkpoint.is_some())
     }
 
     /// A shard was processed up to here; `None` is its end.
@@ -116,10 +129,34 @@ impl Rule for Rest {
                 self.delivered.insert((key.clone(), *counter));
                 None
             }
+            What::ShardOpened { shard, parents } => {
+                self.shards
+                    .entry(shard.clone())
+                    .or_default()
+                    .parents
+                    .clone_from(parents);
+                None
+            }
+            // The table is looked at ten times a second, and a shard may be begun with, or ended, before.
+            What::Initialized { of } => {
+                if !self.follows(&of.shard) {
+                    let shard = self.shards.entry(of.shard.clone()).or_default();
+                    if shard.checkpoint.is_none() {
+                        shard.begun_at.get_or_insert(event.at);
+                    }
+                }
+                None
+            }
             What::Row { shard, row } => {
+                let follows = self.follows(shard);
                 let shard = self.shards.entry(shard.clone()).or_default();
                 if shard.checkpoint.is_none() {
-                    shard.is_whole = row.checkpoint != Checkpoint::Latest;
+                    let was_begun = shard.begun_at.is_some() && !follows;
+                    shard.is_whole = match row.checkpoint {
+                        Checkpoint::Latest => false,
+                        Checkpoint::TrimHorizon => true,
+                        _ => !was_begun,
+                    };
                 }
                 shard.checkpoint = Some(row.checkpoint.clone());
                 None

@@ -17,8 +17,8 @@ struct Records {
     /// Read from the latest record on, and not begun yet: what is put is not due.
     is_latest: bool,
     has_begun: bool,
-    /// Whether it came from another shard.
-    has_parents: bool,
+    /// The shards that it came from.
+    parents: Vec<Name>,
     /// What was put before it was begun with, if that was before its row was seen.
     early: BTreeSet<SequenceNumber>,
     waiting: BTreeSet<SequenceNumber>,
@@ -78,13 +78,21 @@ impl Rule for Table {
                 self.passed(shard, &checkpoint)
             }
             What::ShardOpened { shard, parents } => {
-                self.shards.entry(shard.clone()).or_default().has_parents = !parents.is_empty();
+                self.shards
+                    .entry(shard.clone())
+                    .or_default()
+                    .parents
+                    .clone_from(parents);
                 None
             }
-            // It may end without any batch. One that came from another is read from its beginning, if there was a lease before.
+            // It may end without any batch. One that follows another is read from its beginning.
             What::Initialized { of } if self.start == Start::Latest && !self.rows.contains_key(&of.shard) => {
                 let records = self.shards.entry(of.shard.clone()).or_default();
-                if !records.has_parents {
+                if !records
+                    .parents
+                    .iter()
+                    .any(|parent| self.rows.contains_key(parent))
+                {
                     records.early = records.waiting.clone();
                 }
                 None

@@ -123,3 +123,25 @@ fn what_was_put_before_reading_starts_is_not_missed() {
         [table::PASSED, rest::LOST]
     );
 }
+
+#[test]
+fn what_was_put_before_a_shard_was_begun_with_at_its_latest_record_need_not_be_processed() {
+    let seen_late = |parent_is_leased: bool| {
+        let opened = What::ShardOpened {
+            shard: shard(0),
+            parents: vec![shard(8)],
+        };
+        let mut events = vec![(0, "world", opened), (1, "world", put(0, 0))];
+        if parent_is_leased {
+            events.push((1, "world", row(8, "a", None, 2, Checkpoint::ShardEnd)));
+        }
+        events.extend([
+            (2, "a", initialized(0, 2)),
+            (3, "world", row(0, "a", None, 4, Checkpoint::ShardEnd)),
+            (9, "world", What::Settled),
+        ]);
+        broken_from(Start::Latest, events).contains(&rest::LOST)
+    };
+    assert!(!seen_late(false));
+    assert!(seen_late(true), "a child is read from its beginning");
+}
