@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::load::LoadError;
 use crate::signing::SigningProblem;
 
 /// A problem that lasts is logged again after this time.
@@ -30,8 +29,6 @@ pub trait Cause: fmt::Display {
         None
     }
 }
-
-impl Cause for LoadError {}
 
 /// Something that is wrong at present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -14,9 +14,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub(crate) use self::meter::{Meter, MeterOptions};
+use crate::health::Cause;
 
 /// Why a load could not be measured; any error will do.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Cause for LoadError {}
 
 /// Measures how busy this worker is, in place of its CPU.
 ///

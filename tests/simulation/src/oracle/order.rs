@@ -27,6 +27,8 @@ pub(super) struct Order {
     /// The counter that is due next, per key.
     next: BTreeMap<Name, u64>,
     owners: BTreeMap<(Name, Ownership), Progress>,
+    /// By shard: the greatest token of those that delivered its records.
+    newest: BTreeMap<Name, u64>,
     /// Shards whose tokens began anew.
     forgotten: BTreeSet<Name>,
     start: Start,
@@ -94,6 +96,13 @@ impl Rule for Order {
                         format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),
                     ));
                 }
+                let newest = self.newest.entry(of.shard.clone()).or_default();
+                *newest = (*newest).max(of.token);
+                // Whoever follows an owner that began at the latest record begins some seconds before that, to be safe. An owner that
+                // was frozen in a call meanwhile goes on from where it was.
+                if self.start == Start::Latest && of.token < *newest {
+                    return None;
+                }
                 let skips_the_first = self.start != Start::Beginning && !self.next.contains_key(key);
                 let next = self.next.entry(key.clone()).or_default();
                 while self.trimmed.contains(&(key.clone(), *next)) && *next < *counter {
@@ -120,5 +129,6 @@ impl Rule for Order {
 
     fn forget(&mut self, shard: &Name) {
         self.forgotten.insert(shard.clone());
+        self.newest.remove(shard);
     }
 }

@@ -31,7 +31,9 @@ struct Shard {
     parents: Vec<Name>,
     /// Whether its lease was made to read it from its beginning.
     is_whole: bool,
-    /// When its first batch arrived; or when its first processor was there, if that was before its lease was seen.
+    /// There was a processor of it before its lease was seen, and it does not follow another shard.
+    is_early: bool,
+    /// When its first batch arrived.
     begun_at: Option<Duration>,
 }
 
@@ -139,23 +141,18 @@ impl Rule for Rest {
             }
             // The table is looked at ten times a second, and a shard may be begun with, or ended, before.
             What::Initialized { of } => {
-                if !self.follows(&of.shard) {
-                    let shard = self.shards.entry(of.shard.clone()).or_default();
-                    if shard.checkpoint.is_none() {
-                        shard.begun_at.get_or_insert(event.at);
-                    }
-                }
+                let follows = self.follows(&of.shard);
+                let shard = self.shards.entry(of.shard.clone()).or_default();
+                shard.is_early |= shard.checkpoint.is_none() && !follows;
                 None
             }
             What::Row { shard, row } => {
-                let follows = self.follows(shard);
                 let shard = self.shards.entry(shard.clone()).or_default();
                 if shard.checkpoint.is_none() {
-                    let was_begun = shard.begun_at.is_some() && !follows;
                     shard.is_whole = match row.checkpoint {
                         Checkpoint::Latest => false,
                         Checkpoint::TrimHorizon => true,
-                        _ => !was_begun,
+                        _ => !shard.is_early,
                     };
                 }
                 shard.checkpoint = Some(row.checkpoint.clone());

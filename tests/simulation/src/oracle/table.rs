@@ -19,6 +19,8 @@ struct Records {
     has_begun: bool,
     /// The shards that it came from.
     parents: Vec<Name>,
+    /// There was a processor of it before its row was seen, and it does not follow another shard.
+    is_early: bool,
     /// What was put before it was begun with, if that was before its row was seen.
     early: BTreeSet<SequenceNumber>,
     waiting: BTreeSet<SequenceNumber>,
@@ -37,6 +39,16 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Whether there were leases for what a shard came from: then it is read from its beginning.
+    fn follows(&self, shard: &Name) -> bool {
+        let parents = self
+            .shards
+            .get(shard)
+            .into_iter()
+            .flat_map(|records| &records.parents);
+        parents.into_iter().any(|parent| self.rows.contains_key(parent))
+    }
+
     fn passed(&self, shard: &Name, checkpoint: &Checkpoint) -> Option<(&'static str, String)> {
         let records = self.shards.get(shard)?;
         if self.start == Start::Latest && records.is_latest && !records.has_begun {
@@ -85,16 +97,9 @@ impl Rule for Table {
                     .clone_from(parents);
                 None
             }
-            // It may end without any batch. One that follows another is read from its beginning.
             What::Initialized { of } if self.start == Start::Latest && !self.rows.contains_key(&of.shard) => {
-                let records = self.shards.entry(of.shard.clone()).or_default();
-                if !records
-                    .parents
-                    .iter()
-                    .any(|parent| self.rows.contains_key(parent))
-                {
-                    records.early = records.waiting.clone();
-                }
+                let follows = self.follows(&of.shard);
+                self.shards.entry(of.shard.clone()).or_default().is_early = !follows;
                 None
             }
             What::BatchBegan { of, .. } if self.start == Start::Latest => {
@@ -135,6 +140,10 @@ impl Rule for Table {
                 if last.is_none() {
                     let records = self.shards.entry(shard.clone()).or_default();
                     records.is_latest |= row.checkpoint == Checkpoint::Latest;
+                    if records.is_early && !records.has_begun && row.checkpoint.is_shard_end() {
+                        // It was read from its latest record on, and there was none.
+                        records.waiting.clear();
+                    }
                     let early = std::mem::take(&mut records.early);
                     // The table is looked at ten times a second.
                     if row.checkpoint != Checkpoint::TrimHorizon {

@@ -28,3 +28,19 @@ fn a_batch_repeated_after_a_success_is_found_but_not_under_the_next_owner() {
     assert_eq!(broken(events(2)), [order::WITHIN]);
     assert_eq!(broken(events(3)), [""; 0]);
 }
+
+#[test]
+fn an_owner_that_was_frozen_since_it_began_at_the_latest_record_may_be_ahead_of_its_successor() {
+    let thawed = |start, token| {
+        let events = vec![
+            (1, "a", began(0, token, 0)),
+            (2, "b", began(0, 5, 1)),
+            (2, "b", took(0, 5, 3)),
+            (3, "a", took(0, token, 7)),
+        ];
+        broken_from(start, events).contains(&order::FIRSTS)
+    };
+    assert!(!thawed(Start::Latest, 2));
+    assert!(thawed(Start::Latest, 9), "it is the successor itself");
+    assert!(thawed(Start::Beginning, 2));
+}

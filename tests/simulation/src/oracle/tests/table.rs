@@ -92,7 +92,6 @@ fn a_shard_that_ends_before_its_first_batch_and_the_first_look_at_its_row_was_be
         broken_from(Start::Latest, events).contains(&table::PASSED)
     };
     assert!(!ended(&[], 1));
-    assert!(ended(&[], 3));
     assert!(ended(&[8], 1), "a child is read from its beginning");
     assert!(!ended(&[9], 1), "of its parent there never was a lease");
 }

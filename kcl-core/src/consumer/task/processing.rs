@@ -1,0 +1,164 @@
+//! Batches: the next one is awaited, and processed, whole or in pieces.
+
+use std::time::Duration;
+
+use kcl_lease::Activity;
+use tokio::time::sleep;
+
+use super::super::pieces::Pieces;
+use super::super::state::Event;
+use super::Task;
+use crate::config::Reaction;
+use crate::processor::ProcessorError;
+use crate::record::{Record, RecordBatch};
+use crate::status::ShardState;
+
+const PROCESSING: Activity = Activity {
+    code: "processor-failing",
+    doing: "process_records",
+};
+const READING: Activity = Activity {
+    code: "reader-failing",
+    doing: "reading the shard",
+};
+
+impl Task {
+    pub(super) async fn await_batch(&mut self) -> Event {
+        let Some(mut reader) = self.reader.take() else {
+            let position = self.checkpointer.rules().processed().clone();
+            self.read_from(&position);
+            return Event::Succeeded;
+        };
+        let event = tokio::select! {
+            biased;
+            event = self.interrupted() => event,
+            delivery = reader.outlet.next() => match delivery {
+                Some(delivery) => {
+                    let is_last = delivery.batch.is_last();
+                    self.delivery = Some(delivery);
+                    Event::BatchArrived { is_last }
+                }
+                None => {
+                    self.complain(READING, "the shard's reader stopped unexpectedly; it is started again".into());
+                    return Event::Failed;
+                }
+            },
+        };
+        self.reader = Some(reader);
+        event
+    }
+
+    pub(super) async fn process(&mut self) -> Event {
+        while !self.held.is_valid() {
+            self.monitor.enter(
+                ShardState::Processing,
+                Some("the lease was not renewed in time".to_owned()),
+            );
+            tokio::select! {
+                biased;
+                event = self.interrupted() => return event,
+                () = sleep(Duration::from_millis(100)) => {}
+            }
+        }
+        let (Some(delivery), Some(mut processor)) = (self.delivery.take(), self.processor.take()) else {
+            return Event::Succeeded;
+        };
+        let whole = &delivery.batch;
+        if whole.is_empty() && whole.gap().is_none() && !self.parts.polling.wants_empty_batches {
+            self.processor = Some(processor);
+            self.children = delivery.children;
+            return Event::Succeeded;
+        }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let next = pieces.next(whole);
+        let (batch, is_probe) = (next.batch(), next.is_probe());
+        let (records, weight) = (batch.len(), batch.weight());
+        let last = batch.records().last();
+        self.checkpointer.rules().batch_begins(last.map(Record::position));
+        let checkpointer = self.checkpointer.clone();
+        let result = self
+            .supervise("process_records", processor.process_records(batch, &checkpointer))
+            .await;
+        self.processor = Some(processor);
+        let event = match result {
+            result if is_probe => {
+                self.checkpointer.rules().batch_ends(false);
+                pieces.probed(result.is_ok());
+                match result {
+                    Ok(()) => Event::Undecided,
+                    Err(error) => {
+                        let text = format!(
+                            "{} (not skipped: the record in front of it fails now, too, so it is not the record)",
+                            error.chain()
+                        );
+                        self.failed(PROCESSING, &text.into())
+                    }
+                }
+            }
+            Ok(()) => {
+                self.checkpointer.rules().batch_ends(true);
+                self.monitor.progressed(records, weight);
+                self.held.record_throughput(weight);
+                match pieces.done(whole, true) {
+                    true => Event::Succeeded,
+                    false => Event::PieceDone,
+                }
+            }
+            Err(error) => {
+                let reaction = pieces.failed(whole, self.parts.failure_policy);
+                // Nor is a checkpoint implied at a record that is skipped: whoever reads on from there would have it as the
+                // one in front, and could not tell the next bad one from a sink that is away.
+                self.checkpointer.rules().batch_ends(false);
+                self.react(reaction, &error, &mut pieces, whole)
+            }
+        };
+        self.pieces = pieces;
+        match event {
+            Event::Succeeded => self.children = delivery.children,
+            _ => self.delivery = Some(delivery),
+        }
+        event
+    }
+
+    /// Does what the failure policy says about a call that failed.
+    fn react(
+        &mut self,
+        reaction: Reaction,
+        error: &ProcessorError,
+        pieces: &mut Pieces,
+        whole: &RecordBatch,
+    ) -> Event {
+        match reaction {
+            Reaction::Repeat => self.failed(PROCESSING, error),
+            Reaction::AwaitProof => {
+                let text = format!(
+                    "{} (not skipped: no record in front of it is there to show that it is the record, and not the sink)",
+                    error.chain()
+                );
+                self.failed(PROCESSING, &text.into())
+            }
+            Reaction::Halve => {
+                tracing::info!(shard = %self.shard, "a batch that fails is cut in halves, to find the record at fault");
+                self.retry.succeeded();
+                self.failed(PROCESSING, error)
+            }
+            Reaction::Probe => {
+                self.complain(PROCESSING, error.chain());
+                Event::Undecided
+            }
+            Reaction::Skip => {
+                let skipped = pieces.next(whole);
+                let records = skipped.batch().records();
+                tracing::error!(
+                    shard = %self.shard, error = %error.chain(), record = ?records.first(),
+                    "skipping a record that fails while others do not, as the failure policy says"
+                );
+                self.monitor.skipped(records.len());
+                match pieces.done(whole, false) {
+                    true => Event::Succeeded,
+                    false => Event::PieceDone,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The start of a shard: its parents are processed, the processor is made, and reading begins.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::time::Duration;
+
+use kcl_lease::{Activity, Checkpoint, Lease, LeaseKey, LeaseWriteError};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::latest::{needs_note, note_to_leave, noted_start};
+use super::super::state::Event;
+use super::{Reader, Task};
+use crate::aws::CallError;
+use crate::config::ShardId;
+use crate::processor::{ProcessorError, ShardContext};
+use crate::retrieval::{Cursor, Poller, Start};
+use crate::retry::Retry;
+use crate::status::ShardState;
+
+const INITIALIZING: Activity = Activity {
+    code: "initialize-failing",
+    doing: "initialize",
+};
+const ASKING_THE_TIME: Activity = Activity {
+    code: "shard-start-failing",
+    doing: "asking Kinesis for the time",
+};
+const NOTING_THE_START: Activity = Activity {
+    code: "shard-start-failing",
+    doing: "recording where reading starts",
+};
+const LOOKING_FOR_PARENTS: Activity = Activity {
+    code: "parents-failing",
+    doing: "reading the leases of the shard's parents",
+};
+
+impl Task {
+    pub(super) async fn await_parents(&mut self) -> Event {
+        let parents = self.held.lease().parents;
+        let (store, ended) = (
+            self.parts.discovery.store.clone(),
+            self.parts.discovery.shard_ended.clone(),
+        );
+        let mut polls = Retry::new(
+            self.parts.discovery.env.clone(),
+            Duration::from_millis(250),
+            Duration::from_secs(2),
+        );
+        for parent in parents {
+            let key = LeaseKey::from(parent.as_str());
+            loop {
+                let mut news = pin!(ended.notified());
+                news.as_mut().enable();
+                match store.get(&key).await {
+                    // Deleted because it was processed, or together with the whole table, and then this lease is gone too.
+                    Ok(None) => match self.held.renew().await {
+                        Ok(()) => break,
+                        Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
+                        Err(error) => self.complain(LOOKING_FOR_PARENTS, error.to_string()),
+                    },
+                    Ok(Some(lease)) if lease.has_ended() => break,
+                    Ok(Some(_)) => {
+                        if polls.attempts() == 0 {
+                            tracing::info!(shard = %self.shard, %parent, "waiting until the parent is processed");
+                        }
+                        self.monitor.enter(
+                            ShardState::WaitingOnParents,
+                            Some(format!("{parent} is not processed yet")),
+                        );
+                    }
+                    Err(error) => self.complain(LOOKING_FOR_PARENTS, error.to_string()),
+                }
+                let pause = polls.pause();
+                tokio::select! {
+                    biased;
+                    event = self.interrupted() => return event,
+                    () = news => {}
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+        Event::Succeeded
+    }
+
+    pub(super) async fn initialize(&mut self) -> Event {
+        let lease = self.held.lease();
+        // Read before a note is left: the reader that leaves it starts at the latest record itself.
+        self.noted_start = noted_start(&lease);
+        let note = match self.note(&lease).await {
+            Ok(note) => note,
+            Err(error) => return self.failed(ASKING_THE_TIME, &error.into()),
+        };
+        if let Some(note) = note {
+            match self.held.record_reading_since(note).await {
+                Ok(()) => {}
+                Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
+                Err(error) => return self.failed(NOTING_THE_START, &error.into()),
+            }
+        }
+        let context = ShardContext {
+            stream: self.parts.discovery.stream.stream().clone(),
+            shard_id: self.shard.clone(),
+            hash_range: lease.hash_range,
+            parents: lease
+                .parents
+                .iter()
+                .map(|parent| ShardId::from(parent.as_str()))
+                .collect(),
+            start: lease.checkpoint,
+            pending_checkpoint: lease.pending_checkpoint,
+            fencing_token: self.held.fencing_token(),
+        };
+        let made = match self.processor.take() {
+            Some(processor) => Ok(processor),
+            None => {
+                let factory = self.parts.factory.clone();
+                catch_unwind(AssertUnwindSafe(|| factory(&context))).map_err(ProcessorError::from_panic)
+            }
+        };
+        let result = match made {
+            Ok(mut processor) => {
+                let result = self.supervise("initialize", processor.initialize(&context)).await;
+                self.processor = Some(processor);
+                result
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => {
+                tracing::info!(shard = %self.shard, start = %context.start, token = %context.fencing_token, "processing");
+                self.monitor.progressed(0, 0);
+                self.held.record_throughput(0);
+                self.read_from(&context.start);
+                Event::Succeeded
+            }
+            Err(error) => self.failed(INITIALIZING, &error),
+        }
+    }
+
+    /// The time by the clock of the service: this worker's own may be ahead, and nobody could read from there yet.
+    async fn note(&mut self, lease: &Lease) -> Result<Option<u64>, CallError> {
+        if !needs_note(lease) {
+            return Ok(None);
+        }
+        let now = self.parts.discovery.stream.probe().await?;
+        Ok(note_to_leave(
+            now.unwrap_or_else(|| self.parts.discovery.env.now()),
+        ))
+    }
+
+    /// Starts to read behind a checkpoint.
+    pub(super) fn read_from(&mut self, checkpoint: &Checkpoint) {
+        let cursor = match self.noted_start {
+            Some(start) if *checkpoint == Checkpoint::Latest => Some(Cursor::from_time(start)),
+            _ => Cursor::from_checkpoint(checkpoint, self.parts.discovery.initial),
+        };
+        let Some(cursor) = cursor else { return };
+        self.noted_start = noted_start(&self.held.lease());
+        let start = Start {
+            cursor,
+            checkpoint: checkpoint.clone(),
+            hash_range: self.held.lease().hash_range,
+        };
+        let (poller, outlet) = Poller::new(
+            self.shard.clone(),
+            self.parts.discovery.clone(),
+            self.parts.polling.clone(),
+            &self.parts.budget,
+            self.monitor.clone(),
+            start,
+        );
+        self.reader = Some(Reader {
+            outlet,
+            _task: AbortOnDropHandle::new(tokio::spawn(poller.run())),
+        });
+    }
+}
