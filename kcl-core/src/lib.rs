@@ -49,6 +49,7 @@ mod checkpointer;
 mod config;
 mod consumer;
 mod error;
+mod leading;
 mod processor;
 mod record;
 mod retrieval;

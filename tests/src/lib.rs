@@ -8,6 +8,8 @@
 
 mod fencing;
 pub mod fetch;
+#[cfg(test)]
+mod house;
 mod ledger;
 mod link;
 mod policy;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kcl_lease::LeaseKey;
-
 /// A text that names no stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -137,11 +135,6 @@ impl ShardId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The lease of this shard, in the table of an application that reads one stream.
-    pub(crate) fn lease_key(&self) -> LeaseKey {
-        LeaseKey::from(self.as_str())
-    }
 }
 
 impl From<&str> for ShardId {
@@ -153,12 +146,6 @@ impl From<&str> for ShardId {
 impl From<String> for ShardId {
     fn from(id: String) -> Self {
         Self::new(id)
-    }
-}
-
-impl From<&LeaseKey> for ShardId {
-    fn from(key: &LeaseKey) -> Self {
-        Self::new(key.as_str())
     }
 }
 

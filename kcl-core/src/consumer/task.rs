@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use kcl_lease::{Activity, Fleet, HeldLease, Standing};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,19 +19,21 @@ use super::state::{Event, Machine, Step};
 use crate::checkpointer::Checkpointer;
 use crate::config::{FailurePolicy, ShardId};
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor};
-use crate::retrieval::{Budget, Delivery, Outlet, PollingOptions};
+use crate::retrieval::{Delivery, Outlet, ReaderParts};
 use crate::retry::{Hush, Retry};
 use crate::status::{ShardMonitor, ShardState};
-use crate::stream::{Child, Discovery};
+use crate::stream::{Child, LeaseCreation};
 
 /// What a consumer is made of.
 #[derive(Clone)]
 pub(crate) struct ConsumerParts {
     pub(crate) fleet: Fleet,
-    pub(crate) discovery: Discovery,
+    /// For the shards that follow the one that is processed.
+    pub(crate) creation: LeaseCreation,
     pub(crate) factory: ProcessorFactory,
-    pub(crate) polling: PollingOptions,
-    pub(crate) budget: Budget,
+    pub(crate) readers: ReaderParts,
+    /// Told when a shard ended, and so when a child may begin.
+    pub(crate) shard_ended: Arc<Notify>,
     pub(crate) failure_policy: FailurePolicy,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
@@ -94,9 +96,9 @@ struct Reader {
 
 impl Task {
     fn new(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) -> Self {
-        let env = parts.discovery.env.clone();
+        let env = parts.creation.env.clone();
         Self {
-            shard: ShardId::from(held.key()),
+            shard: ShardId::of_lease(held.key()),
             monitor,
             standing: held.watch(),
             machine: Machine::new(held.lease().has_ended()),

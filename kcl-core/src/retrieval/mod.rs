@@ -13,7 +13,7 @@ mod reading;
 pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::cursor::Cursor;
-pub(crate) use self::polling::{Poller, PollingOptions};
+pub(crate) use self::polling::{Poller, PollingOptions, ReaderParts};
 pub(crate) use self::reading::Start;
 
 #[cfg(test)]

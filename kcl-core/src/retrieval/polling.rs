@@ -14,7 +14,7 @@ use crate::config::ShardId;
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
 use crate::status::ShardMonitor;
-use crate::stream::{Discovery, Doubt, ShardProblems};
+use crate::stream::{Doubt, ShardProblems, StreamClient};
 
 /// How shards are read.
 #[derive(Debug, Clone)]
@@ -27,6 +27,19 @@ pub(crate) struct PollingOptions {
     pub(crate) idle_time: Duration,
     /// Unprocessed bytes per shard.
     pub(crate) prefetch_bytes: u64,
+}
+
+/// What the readers of a worker share.
+#[derive(Debug, Clone)]
+pub(crate) struct ReaderParts {
+    pub(crate) stream: StreamClient,
+    pub(crate) env: Environment,
+    pub(crate) options: PollingOptions,
+    pub(crate) budget: Budget,
+    /// What they fail at for reasons that no retry mends.
+    pub(crate) problems: ShardProblems,
+    /// Where to ask whether the stream is still the same.
+    pub(crate) doubt: Doubt,
 }
 
 /// The reader of one shard.
@@ -64,19 +77,20 @@ struct Trouble {
 impl Poller {
     /// A reader that begins at `start`, and the end from which to take its batches.
     pub(crate) fn new(
+        parts: &ReaderParts,
         shard: ShardId,
-        discovery: Discovery,
-        options: PollingOptions,
-        budget: &Budget,
         monitor: Arc<ShardMonitor>,
         start: Start,
     ) -> (Self, Outlet) {
-        let (inlet, outlet) = buffer(options.prefetch_bytes, budget);
+        let ReaderParts {
+            stream, env, options, ..
+        } = parts.clone();
+        let (inlet, outlet) = buffer(options.prefetch_bytes, &parts.budget);
         let poller = Self {
-            env: discovery.env.clone(),
-            problems: discovery.shard_problems.clone(),
-            doubt: discovery.doubt.clone(),
-            reader: ShardReader::new(shard.clone(), discovery, options.max_records, start),
+            env: env.clone(),
+            problems: parts.problems.clone(),
+            doubt: parts.doubt.clone(),
+            reader: ShardReader::new(shard.clone(), stream, env, options.max_records, start),
             shard,
             options,
             monitor,

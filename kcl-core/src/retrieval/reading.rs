@@ -16,7 +16,7 @@ use crate::aws::{CallError, ErrorClass};
 use crate::config::ShardId;
 use crate::record::{Gap, Record};
 use crate::retry::Retry;
-use crate::stream::{Child, Discovery, IteratorRequest};
+use crate::stream::{Child, IteratorRequest, StreamClient};
 
 /// How often a closed shard's children are looked for when Kinesis does not name them.
 const LISTINGS_AT_END: u32 = 4;
@@ -93,7 +93,7 @@ pub(crate) struct Page {
 #[derive(Debug)]
 pub(crate) struct ShardReader {
     shard: ShardId,
-    discovery: Discovery,
+    stream: StreamClient,
     env: Environment,
     appetite: Appetite,
     cursor: Cursor,
@@ -105,11 +105,17 @@ pub(crate) struct ShardReader {
 }
 
 impl ShardReader {
-    pub(crate) fn new(shard: ShardId, discovery: Discovery, max_records: u32, start: Start) -> Self {
+    pub(crate) fn new(
+        shard: ShardId,
+        stream: StreamClient,
+        env: Environment,
+        max_records: u32,
+        start: Start,
+    ) -> Self {
         Self {
             shard,
-            env: discovery.env.clone(),
-            discovery,
+            stream,
+            env,
             appetite: Appetite::new(max_records),
             cursor: start.cursor,
             progress: Progress::behind(&start.checkpoint),
@@ -161,7 +167,6 @@ impl ShardReader {
             None => {
                 let asked_at = self.env.now();
                 let (new, answered_at) = self
-                    .discovery
                     .stream
                     .shard_iterator(&self.shard, self.cursor.request())
                     .await?;
@@ -214,7 +219,7 @@ impl ShardReader {
     /// Makes the call, and learns from it how large the next one should be.
     async fn ask(&mut self, iterator: &str, limit: u32) -> Result<GetRecordsOutput, CallError> {
         let (asked, bound) = (Instant::now(), self.appetite.bound());
-        let result = self.discovery.stream.records(iterator, limit, bound).await;
+        let result = self.stream.records(iterator, limit, bound).await;
         let took = asked.elapsed();
         match &result {
             Ok(answer) => {
@@ -244,7 +249,7 @@ impl ShardReader {
         if first.is_some_and(|first| first.sequence_number() == expected) {
             return Ok(None);
         }
-        let graph = self.discovery.stream.list_shards(None).await?;
+        let graph = self.stream.list_shards(None).await?;
         let oldest = self.oldest_record().await?;
         let evidence = Evidence {
             after: expected,
@@ -265,7 +270,7 @@ impl ShardReader {
 
     /// The number of the oldest record that is left in the shard, if there is one.
     async fn oldest_record(&self) -> Result<Option<SequenceNumber>, CallError> {
-        let stream = &self.discovery.stream;
+        let stream = &self.stream;
         let (mut iterator, _) = stream
             .shard_iterator(&self.shard, &IteratorRequest::TrimHorizon)
             .await?;
@@ -296,10 +301,7 @@ impl ShardReader {
             Duration::from_secs(2),
         );
         loop {
-            let listed = self
-                .discovery
-                .listed_children(&self.shard, self.hash_range)
-                .await?;
+            let listed = self.stream.listed_children(&self.shard, self.hash_range).await?;
             if !listed.is_empty() {
                 return Ok(listed);
             }
@@ -318,7 +320,7 @@ impl ShardReader {
     /// Kinesis does not know the shard. Only a listing of the same stream that lacks it proves that it is gone, and not
     /// that the wrong account, region or stream is asked.
     async fn end_if_gone(&self, error: CallError) -> Result<Page, ReadError> {
-        let graph = self.discovery.stream.list_shards(None).await?;
+        let graph = self.stream.list_shards(None).await?;
         if graph.is_foreign(&self.shard) {
             return Err(ReadError::Foreign(
                 "the stream has only had shards of lower numbers".to_owned(),
@@ -350,7 +352,7 @@ impl ShardReader {
         let Some(sequence) = self.cursor.request().sequence() else {
             return error.into();
         };
-        match self.discovery.stream.list_shards(None).await {
+        match self.stream.list_shards(None).await {
             Ok(graph) => match graph.get(&self.shard) {
                 Some(shard) if !shard.may_hold(sequence) => ReadError::Foreign(format!(
                     "its checkpoint {sequence} does not lie between the shard's first and last numbers"

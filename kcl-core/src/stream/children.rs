@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_kinesis::types as sdk;
-use kcl_lease::{Checkpoint, HashRange, Lease, LeaseKey, WorkerId};
+use kcl_lease::{Checkpoint, HashRange, Lease, WorkerId};
 
 use super::graph::{Shard, hash_range};
 use crate::config::ShardId;
@@ -49,8 +49,7 @@ pub(crate) fn child_leases(ended: &ShardId, children: &[Child]) -> Vec<Lease> {
         .iter()
         .map(|child| {
             let parents = child.parents.iter().chain([ended]).map(ShardId::as_str);
-            let lease =
-                Lease::new(LeaseKey::from(child.id.as_str()), Checkpoint::TrimHorizon).with_parents(parents);
+            let lease = Lease::new(child.id.lease_key(), Checkpoint::TrimHorizon).with_parents(parents);
             match child.hash_range {
                 Some(range) => lease.with_hash_range(range),
                 None => lease,

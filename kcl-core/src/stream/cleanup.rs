@@ -39,7 +39,7 @@ pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
 
 /// The first shards that are left of the line of one that has left the stream.
 fn heirs<'a>(lease: &Lease, graph: &'a ShardGraph) -> BTreeSet<&'a ShardId> {
-    let id = ShardId::from(&lease.key);
+    let id = ShardId::of_lease(&lease.key);
     if !graph.has_lost(&id) {
         return BTreeSet::new();
     }
@@ -56,8 +56,8 @@ fn may_go(
     if !lease.has_ended() || graph.is_empty() {
         return false;
     }
-    let id = ShardId::from(&lease.key);
-    let lease_of = |shard: &str| leases.get(&LeaseKey::from(shard)).copied();
+    let id = ShardId::of_lease(&lease.key);
+    let lease_of = |shard: &str| leases.get(&ShardId::from(shard).lease_key()).copied();
     if graph.get(&id).is_none() {
         let follow = heirs.get(&lease.key).into_iter().flatten();
         return graph.has_lost(&id) && follow.into_iter().all(|heir| lease_of(heir.as_str()).is_some());

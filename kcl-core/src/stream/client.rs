@@ -10,7 +10,9 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
+use kcl_lease::HashRange;
 
+use super::children::Child;
 use super::graph::{Shard, ShardGraph};
 use super::iterator_request::IteratorRequest;
 use super::service_time::ServiceTime;
@@ -92,6 +94,16 @@ impl StreamClient {
                 None => return Ok(ShardGraph::new(shards)),
             }
         }
+    }
+
+    /// The first listed shards that follow one, whose hash range is given if it is known.
+    pub(crate) async fn listed_children(
+        &self,
+        shard: &ShardId,
+        range: Option<HashRange>,
+    ) -> Result<Vec<Child>, CallError> {
+        let graph = self.list_shards(None).await?;
+        Ok(graph.heirs(shard, range).into_iter().map(Child::from).collect())
     }
 
     /// A shard iterator, good for five minutes, and when the service answered.

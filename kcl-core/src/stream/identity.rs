@@ -78,7 +78,7 @@ fn compare(recorded: Option<&StreamIdentity>, ours: &StreamIdentity) -> Verdict 
 /// shard or behind its end, are of another stream.
 pub(crate) fn contradiction(leases: &[Lease], graph: &ShardGraph) -> Option<String> {
     leases.iter().find_map(|lease| {
-        let id = ShardId::from(&lease.key);
+        let id = ShardId::of_lease(&lease.key);
         if graph.is_foreign(&id) {
             return Some(format!(
                 "there is a lease of {id}, and the stream never had so many shards"

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_lease::{Checkpoint, HashRange, Lease, LeaseKey};
+use kcl_lease::{Checkpoint, HashRange, Lease};
 
 use super::graph::{Shard, ShardGraph};
 use crate::config::{InitialPosition, ShardId};
@@ -51,7 +51,7 @@ pub(crate) fn leased(leases: &[Lease]) -> BTreeMap<ShardId, Leased> {
     };
     leases
         .iter()
-        .map(|lease| (ShardId::from(&lease.key), of(lease)))
+        .map(|lease| (ShardId::of_lease(&lease.key), of(lease)))
         .collect()
 }
 
@@ -216,7 +216,7 @@ fn in_order(mut chosen: Vec<(&Shard, Checkpoint)>) -> Vec<Lease> {
     chosen
         .into_iter()
         .map(|(shard, start)| {
-            Lease::new(LeaseKey::from(shard.id.as_str()), start)
+            Lease::new(shard.id.lease_key(), start)
                 .with_parents(shard.parents.iter().map(ShardId::as_str))
                 .with_hash_range(shard.hash_range)
         })

@@ -4,18 +4,21 @@ mod audit;
 mod children;
 mod cleanup;
 mod client;
-mod discovery;
+mod creation;
 mod doubt;
 mod graph;
 mod identity;
 mod iterator_request;
+mod key;
 mod missing;
 mod service_time;
 mod shard_problems;
 
+pub(crate) use self::audit::{HoleWatch, find_lease_hole};
 pub(crate) use self::children::Child;
+pub(crate) use self::cleanup::deletable;
 pub(crate) use self::client::StreamClient;
-pub(crate) use self::discovery::Discovery;
+pub(crate) use self::creation::{LeaseCreation, LeaseUpkeepError};
 pub(crate) use self::doubt::Doubt;
 pub(crate) use self::graph::Shard;
 #[cfg(test)]

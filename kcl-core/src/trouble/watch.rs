@@ -43,7 +43,7 @@ pub(crate) async fn watch_over(
         tell(&health, UNFIT, verdict.unfit);
         tell(&health, FAILING, verdict.failing);
         if let Some(shard) = verdict.probe {
-            let reading = probe(stream.clone(), ShardId::from(&shard), timers.failover_time());
+            let reading = probe(stream.clone(), ShardId::of_lease(&shard), timers.failover_time());
             probing = Some(AbortOnDropHandle::new(tokio::spawn(reading)));
         }
         was_blocked = fleet.declare(verdict.trouble);

@@ -9,7 +9,7 @@ use kcl_lease::{
     Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, Health, LeaseStore, Load,
     SigningProblem, TableCreation, Timers, WorkerId,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::run::Alive;
 use super::{Shared, Worker, clients};
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::retrieval::PollingOptions;
 use crate::status::WorkerPhase;
-use crate::stream::{Discovery, Doubt, Recognition, ShardProblems, StreamClient};
+use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
 #[must_use = "a builder does nothing until build is called"]
@@ -399,18 +399,13 @@ impl WorkerBuilder {
             _alive: Alive(shared.clone()),
             shared,
             fleet,
-            discovery: Discovery {
-                stream: stream_client,
-                store: store.clone(),
-                initial: options.initial_position,
-                env: self.env,
-                audit_interval: options.audit_interval,
-                cleanup_interval: options.cleanup_interval,
-                shard_problems: ShardProblems::new(health.clone()),
-                health,
-                shard_ended: Arc::new(Notify::new()),
-                doubt: Doubt::new(),
-            },
+            stream: stream_client,
+            initial: options.initial_position,
+            env: self.env,
+            audit_interval: options.audit_interval,
+            cleanup_interval: options.cleanup_interval,
+            shard_problems: ShardProblems::new(health),
+            doubt: Doubt::new(),
             store,
             factory: self.factory,
             polling: PollingOptions {

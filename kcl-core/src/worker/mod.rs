@@ -14,18 +14,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::{Fleet, FleetOptions, Health, HeldLease, LeaseKey, LeaseStore};
+use kcl_lease::{Environment, Fleet, FleetOptions, Health, HeldLease, LeaseKey, LeaseStore};
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
 pub use self::outcome::{Departure, Fate, Stopped};
-use crate::config::FailurePolicy;
+use crate::config::{FailurePolicy, InitialPosition};
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::retrieval::PollingOptions;
 use crate::status::{ShardMonitor, WorkerPhase};
-use crate::stream::{Discovery, Recognition};
+use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
 /// A worker that is ready to run.
 ///
@@ -41,7 +41,15 @@ pub struct Worker {
     fleet: FleetOptions,
     store: Arc<dyn LeaseStore>,
     recognition: Recognition,
-    discovery: Discovery,
+    stream: StreamClient,
+    initial: InitialPosition,
+    env: Environment,
+    audit_interval: Duration,
+    cleanup_interval: Duration,
+    /// What the shards' readers fail at for reasons that no retry mends.
+    shard_problems: ShardProblems,
+    /// Where to ask whether the stream is still the same.
+    doubt: Doubt,
     factory: ProcessorFactory,
     polling: PollingOptions,
     prefetch_bytes: u64,

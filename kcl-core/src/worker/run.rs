@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use kcl_lease::{
     Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity, Timers,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,16 +19,17 @@ use tokio_util::task::AbortOnDropHandle;
 use super::outcome::{Departure, Stopped};
 use super::stop::StopTimes;
 use super::{Shared, Worker};
-use crate::aws::ErrorClass;
+use crate::aws::{CallError, ErrorClass};
 use crate::config::OtherStream;
 use crate::consumer::{ConsumerParts, consume};
 use crate::error::Error;
-use crate::retrieval::Budget;
+use crate::leading::Leading;
+use crate::retrieval::{Budget, ReaderParts};
 use crate::retry::Retry;
 use crate::status::ShardMonitor;
 use crate::status::Vitals;
 use crate::status::WorkerPhase;
-use crate::stream::{Discovery, Doubt, LeasesOfAnother};
+use crate::stream::{LeaseCreation, LeasesOfAnother};
 use crate::trouble::watch_over;
 
 const JOINING: Activity = Activity {
@@ -118,30 +119,42 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
     worker.shared.phase.send_replace(WorkerPhase::Running);
     tracing::info!(worker = %worker.shared.worker_id, stream = %worker.shared.stream, "worker started");
 
-    let discovery = Discovery {
+    let creation = LeaseCreation {
+        stream: worker.stream.clone(),
+        identity: stream.clone(),
         store: fleet.store().clone(),
-        ..worker.discovery.clone()
+        env: worker.env.clone(),
+        initial: worker.initial,
+        doubt: worker.doubt.clone(),
     };
-    let (duties, leading) = (discovery.clone(), fleet.clone());
+    let shard_ended = Arc::new(Notify::new());
+    let leading = Leading {
+        fleet: fleet.clone(),
+        creation: creation.clone(),
+        audit_interval: worker.audit_interval,
+        cleanup_interval: worker.cleanup_interval,
+        health: worker.shared.health.clone(),
+        shard_ended: shard_ended.clone(),
+    };
     let watching = watch_over(
         fleet.clone(),
-        worker.discovery.stream.clone(),
+        worker.stream.clone(),
         worker.shared.health.clone(),
         Timers::of(worker.fleet.failover_time),
         vitals_of(&worker.shared),
     );
     // Neither ever returns.
-    let mut discovering = AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(duties.run(&leading), watching);
+    let mut on_duty = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(leading.run(), watching);
     }));
-    let mut consumers = Consumers::new(worker, discovery.clone(), fleet.clone());
-    let mut other = pin!(recognise(worker, &stream, &discovery.doubt));
+    let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended);
+    let mut other = pin!(recognise(worker, &stream));
     let end = loop {
         tokio::select! {
             biased;
             () = &mut *stop => break End::ToldToStop,
             broken = fleet.broken() => break End::Broken(broken),
-            ended = &mut discovering => break End::Broken(broken_by(ended)),
+            ended = &mut on_duty => break End::Broken(broken_by(ended)),
             () = fleet.superseded() => break End::Superseded,
             now = &mut other => break End::OtherStream(now),
             ended = consumers.ended() => consumers.settle(ended),
@@ -163,7 +176,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
             false
         }
     };
-    drop(discovering);
+    drop(on_duty);
     let stopped = consumers.part(is_cut_short);
     for departure in &stopped.shards {
         tracing::info!(worker = %worker.shared.worker_id, "{departure}");
@@ -219,8 +232,8 @@ fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + 
 /// Completes when the stream is not the one any more that this worker began with.
 ///
 /// It is asked whenever reads fail in a way that this would explain, and now and then by the leader.
-async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) -> StreamIdentity {
-    let env = &worker.discovery.env;
+async fn recognise(worker: &Worker, began_with: &StreamIdentity) -> StreamIdentity {
+    let (env, doubt) = (&worker.env, &worker.doubt);
     let mut return_of_it = Retry::new(env.clone(), Duration::from_secs(1), RECOGNITION_PAUSE);
     let mut unanswered = 0;
     loop {
@@ -231,14 +244,24 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity, doubt: &Doubt) 
             Ok(now) if !now.may_be(began_with) => {
                 tracing::error!(before = %began_with, %now, "the stream was deleted and made anew");
                 worker.shared.health.settle(GONE);
+                let anew = "the stream was deleted and made anew";
+                doubt.miss(CallError::new(
+                    ErrorClass::NotFound,
+                    "DescribeStreamSummary",
+                    anew,
+                ));
                 return now;
             }
-            Ok(_) => {
+            Ok(now) => {
                 doubt.settle(question);
                 worker.shared.health.settle(GONE);
                 worker.shared.health.succeeded(LOOKING);
                 return_of_it.succeeded();
-                RECOGNITION_PAUSE
+                match now.created_at {
+                    Some(_) => RECOGNITION_PAUSE,
+                    // Denied, or not told. It will hardly be told later, and a leader may wait for the answer.
+                    None => Duration::from_secs(1),
+                }
             }
             Err(error) if error.class == ErrorClass::NotFound => {
                 worker.shared.health.raise(GONE, error.to_string());
@@ -267,10 +290,10 @@ struct Joined {
 
 /// Joins the fleet, if its leases are of the stream that this worker reads; a failure that may pass is shown and retried.
 async fn join(worker: &Worker) -> Result<Joined, Error> {
-    let env = &worker.discovery.env;
+    let env = &worker.env;
     let pauses = || Retry::new(env.clone(), Duration::from_millis(250), Duration::from_secs(10));
     let (probed, mut stream) = tokio::join!(
-        worker.discovery.stream.probe(),
+        worker.stream.probe(),
         worker.recognition.identity_at_start(pauses())
     );
     if let Err(error) = probed {
@@ -305,9 +328,9 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
                 worker.shared.health.succeeded(JOINING);
                 // From here on each shard tells how it is read.
                 worker.shared.health.ended(LOOKING);
-                worker.discovery.doubt.settle_all();
+                worker.doubt.settle_all();
                 if stream.created_at.is_none() {
-                    worker.discovery.doubt.raise();
+                    worker.doubt.raise();
                 }
                 let recorded = recorded.into_inner().unwrap_or_else(PoisonError::into_inner);
                 let known =
@@ -371,14 +394,21 @@ enum Ended {
 }
 
 impl Consumers {
-    fn new(worker: &Worker, discovery: Discovery, fleet: Fleet) -> Self {
+    fn new(worker: &Worker, fleet: Fleet, creation: LeaseCreation, shard_ended: Arc<Notify>) -> Self {
         let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
             fleet,
-            discovery,
+            readers: ReaderParts {
+                stream: worker.stream.clone(),
+                env: worker.env.clone(),
+                options: worker.polling.clone(),
+                budget: Budget::new(worker.prefetch_bytes),
+                problems: worker.shard_problems.clone(),
+                doubt: worker.doubt.clone(),
+            },
+            creation,
+            shard_ended,
             factory: worker.factory.clone(),
-            polling: worker.polling.clone(),
-            budget: Budget::new(worker.prefetch_bytes),
             failure_policy: worker.failure_policy,
             drain_timeout: worker.drain_timeout,
             stopping: stopping.subscribe(),

@@ -1,9 +1,10 @@
 //! The end of a shard: the processor is told, the shards that follow get leases, and the end is recorded, in this order.
 
-use kcl_lease::{Activity, Checkpoint, LeaseKey, LeaseWriteError, Standing};
+use kcl_lease::{Activity, Checkpoint, LeaseWriteError, Standing};
 
 use super::super::state::Event;
 use super::Task;
+use crate::config::ShardId;
 
 const ENDING: Activity = Activity {
     code: "shard-ended-failing",
@@ -38,7 +39,7 @@ impl Task {
     pub(super) async fn create_children(&mut self) -> Event {
         let lease = self.held.lease();
         let (known, range) = (lease.children, lease.hash_range);
-        let (fleet, discovery) = (self.parts.fleet.clone(), self.parts.discovery.clone());
+        let (fleet, creation) = (self.parts.fleet.clone(), self.parts.creation.clone());
         let room = match self.held.standing() {
             Standing::Held => fleet.room_after(self.held.key()),
             // What it should give away it does not get back as children.
@@ -49,18 +50,18 @@ impl Task {
             if self.children.is_empty() && !known.is_empty() {
                 let mut is_complete = true;
                 for child in &known {
-                    is_complete &= discovery
+                    is_complete &= creation
                         .store
-                        .get(&LeaseKey::from(child.as_str()))
+                        .get(&ShardId::from(child.as_str()).lease_key())
                         .await?
                         .is_some();
                 }
                 if is_complete {
                     return Ok(());
                 }
-                self.children = discovery.listed_children(&shard, range).await?;
+                self.children = creation.stream.listed_children(&shard, range).await?;
             }
-            discovery
+            creation
                 .create_children(&fleet, (&shard, &self.children), room)
                 .await
         };
@@ -83,7 +84,7 @@ impl Task {
                 tracing::info!(shard = %self.shard, children = ?self.children.iter().map(|c| &c.id).collect::<Vec<_>>(), "shard ended");
                 self.processor = None;
                 self.monitor.progressed(0, 0);
-                self.parts.discovery.shard_ended.notify_waiters();
+                self.parts.shard_ended.notify_waiters();
                 Event::Succeeded
             }
             Err(LeaseWriteError::Lost(reason)) => Event::Lost(reason),

@@ -64,7 +64,7 @@ impl Task {
             return Event::Succeeded;
         };
         let whole = &delivery.batch;
-        if whole.is_empty() && whole.gap().is_none() && !self.parts.polling.wants_empty_batches {
+        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.options.wants_empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::Duration;
 
-use kcl_lease::{Activity, Checkpoint, Lease, LeaseKey, LeaseWriteError};
+use kcl_lease::{Activity, Checkpoint, Lease, LeaseWriteError};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,17 +38,14 @@ const LOOKING_FOR_PARENTS: Activity = Activity {
 impl Task {
     pub(super) async fn await_parents(&mut self) -> Event {
         let parents = self.held.lease().parents;
-        let (store, ended) = (
-            self.parts.discovery.store.clone(),
-            self.parts.discovery.shard_ended.clone(),
-        );
+        let (store, ended) = (self.parts.creation.store.clone(), self.parts.shard_ended.clone());
         let mut polls = Retry::new(
-            self.parts.discovery.env.clone(),
+            self.parts.creation.env.clone(),
             Duration::from_millis(250),
             Duration::from_secs(2),
         );
         for parent in parents {
-            let key = LeaseKey::from(parent.as_str());
+            let key = ShardId::from(parent.as_str()).lease_key();
             loop {
                 let mut news = pin!(ended.notified());
                 news.as_mut().enable();
@@ -99,7 +96,7 @@ impl Task {
             }
         }
         let context = ShardContext {
-            stream: self.parts.discovery.stream.stream().clone(),
+            stream: self.parts.creation.stream.stream().clone(),
             shard_id: self.shard.clone(),
             hash_range: lease.hash_range,
             parents: lease
@@ -143,9 +140,9 @@ impl Task {
         if !needs_note(lease) {
             return Ok(None);
         }
-        let now = self.parts.discovery.stream.probe().await?;
+        let now = self.parts.creation.stream.probe().await?;
         Ok(note_to_leave(
-            now.unwrap_or_else(|| self.parts.discovery.env.now()),
+            now.unwrap_or_else(|| self.parts.creation.env.now()),
         ))
     }
 
@@ -153,7 +150,7 @@ impl Task {
     pub(super) fn read_from(&mut self, checkpoint: &Checkpoint) {
         let cursor = match self.noted_start {
             Some(start) if *checkpoint == Checkpoint::Latest => Some(Cursor::from_time(start)),
-            _ => Cursor::from_checkpoint(checkpoint, self.parts.discovery.initial),
+            _ => Cursor::from_checkpoint(checkpoint, self.parts.creation.initial),
         };
         let Some(cursor) = cursor else { return };
         self.noted_start = noted_start(&self.held.lease());
@@ -163,10 +160,8 @@ impl Task {
             hash_range: self.held.lease().hash_range,
         };
         let (poller, outlet) = Poller::new(
+            &self.parts.readers,
             self.shard.clone(),
-            self.parts.discovery.clone(),
-            self.parts.polling.clone(),
-            &self.parts.budget,
             self.monitor.clone(),
             start,
         );

@@ -1,6 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use kcl_lease::{HashRange, SequenceNumber};
+use kcl_lease::{HashRange, LeaseKey, SequenceNumber};
 use proptest::prelude::*;
 
 use super::super::audit::find_hole;
@@ -268,7 +268,7 @@ impl World {
     fn is_blocked(&self, lease: &Lease) -> bool {
         let unfinished = |parent: &String| {
             self.leases
-                .get(&LeaseKey::from(parent.as_str()))
+                .get(&ShardId::from(parent.as_str()).lease_key())
                 .is_some_and(|parent| !parent.lease.has_ended())
         };
         lease.parents.iter().any(unfinished)
@@ -279,7 +279,7 @@ impl World {
         if self.leases[key].lease.has_ended() || self.is_blocked(&self.leases[key].lease) {
             return;
         }
-        let id = ShardId::from(key);
+        let id = ShardId::of_lease(key);
         let graph = self.listing(None);
         let is_gone = self.is_gone(&id);
         let reader = self.leases.get_mut(key).expect("leased");
