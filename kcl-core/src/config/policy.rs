@@ -23,11 +23,11 @@ pub enum FailurePolicy {
 ///
 /// - as many times in a row,
 /// - for as long as [`time`](Self::new) says,
-/// - and once more after the record in front of it was processed, which is delivered again for this: alone, in a batch of its
-///   own. (It is the nearest one that has no more than 64 KiB.)
+/// - and as many times again, each time after the record in front of it was processed, which is delivered again for this: alone,
+///   in a batch of its own. (It is the nearest one that has no more than 64 KiB.)
 ///
-/// The last condition tells a bad record from a sink that is away, for this shard or for all: nothing is skipped then, however
-/// long it lasts. When the record in front fails too, attempts and time are counted anew. A bad record that has none in front
+/// The last condition tells a bad record from a sink that is away, for this shard or for all, or that fails now and then: nothing
+/// is skipped then, however long it lasts. When the record in front fails too, attempts and time are counted anew. A bad record that has none in front
 /// of it, such as the first one of a shard, is not skipped either, unless
 /// [`even_unproven_after`](Self::even_unproven_after) says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,8 @@ pub(crate) struct Failure {
     pub(crate) lasted: Duration,
     /// The same, but for those before a record in front failed, too.
     pub(crate) lasted_in_all: Duration,
-    /// Whether the record in front was processed again since.
-    pub(crate) is_proven: bool,
+    /// How often the record in front was processed again since, and this one failed after it.
+    pub(crate) proofs: u32,
     /// Whether there is one.
     pub(crate) has_probe: bool,
 }
@@ -91,6 +91,8 @@ pub(crate) enum Reaction {
     AwaitProof,
     /// Deliver the record in front once more, and then the same again.
     Probe,
+    /// The same after a pause: it may have been an accident.
+    ProbeAgain,
     /// Deliver the halves, each for itself.
     Halve,
     /// Go on behind it.
@@ -114,10 +116,11 @@ impl FailurePolicy {
         let is_hopeless = rule.unproven.is_some_and(|time| failure.lasted_in_all >= time);
         match is_tried && failure.lasted >= rule.time {
             _ if is_hopeless => Reaction::Skip,
-            true if failure.is_proven => Reaction::Skip,
-            true if failure.has_probe => Reaction::Probe,
-            true => Reaction::AwaitProof,
             false => Reaction::Repeat,
+            true if failure.proofs >= rule.attempts.get() => Reaction::Skip,
+            true if !failure.has_probe => Reaction::AwaitProof,
+            true if failure.proofs == 0 => Reaction::Probe,
+            true => Reaction::ProbeAgain,
         }
     }
 
@@ -153,7 +156,7 @@ mod tests {
         attempts: 3,
         lasted: MINUTE,
         lasted_in_all: MINUTE,
-        is_proven: true,
+        proofs: 3,
         has_probe: true,
     };
 
@@ -178,14 +181,21 @@ mod tests {
             ),
             (
                 Failure {
-                    is_proven: false,
+                    proofs: 0,
                     ..AT_FAULT
                 },
                 Reaction::Probe,
             ),
             (
                 Failure {
-                    is_proven: false,
+                    proofs: 2,
+                    ..AT_FAULT
+                },
+                Reaction::ProbeAgain,
+            ),
+            (
+                Failure {
+                    proofs: 0,
                     has_probe: false,
                     attempts: 10_000,
                     lasted: MINUTE * 10_000,
@@ -215,7 +225,7 @@ mod tests {
             attempts: 1,
             lasted: Duration::ZERO,
             lasted_in_all: Duration::ZERO,
-            is_proven: false,
+            proofs: 0,
             has_probe: true,
         };
         assert_eq!(policy.react(&first), Reaction::Repeat);
@@ -243,7 +253,7 @@ mod tests {
     fn without_proof_only_a_stated_time_skips() {
         let policy = FailurePolicy::SkipAfter(three().even_unproven_after(MINUTE * 60));
         let unproven = Failure {
-            is_proven: false,
+            proofs: 0,
             has_probe: false,
             ..AT_FAULT
         };

@@ -26,8 +26,10 @@ struct Trouble {
     since_ever: Option<Instant>,
     /// The probe comes next.
     is_probing: bool,
-    /// The probe succeeded since.
-    is_proven: bool,
+    /// How often the probe succeeded, and the piece failed after it.
+    proofs: u32,
+    /// The probe was the last that was delivered, and succeeded.
+    is_probed: bool,
 }
 
 /// What to deliver now.
@@ -81,7 +83,7 @@ impl Pieces {
     pub(crate) fn probed(&mut self, is_ok: bool) {
         if is_ok {
             self.trouble.is_probing = false;
-            self.trouble.is_proven = true;
+            self.trouble.is_probed = true;
         } else {
             // It is not the record: what happened up to now says nothing.
             self.trouble = Trouble {
@@ -99,19 +101,20 @@ impl Pieces {
         let has_probe = self.probe.is_some() || whole.front().is_some();
         let trouble = &mut self.trouble;
         trouble.attempts = trouble.attempts.saturating_add(1);
+        trouble.proofs += u32::from(std::mem::take(&mut trouble.is_probed));
         let failure = Failure {
             records,
             is_cut,
             attempts: trouble.attempts,
             lasted: now.saturating_duration_since(*trouble.since.get_or_insert(now)),
             lasted_in_all: now.saturating_duration_since(*trouble.since_ever.get_or_insert(now)),
-            is_proven: trouble.is_proven,
+            proofs: trouble.proofs,
             has_probe,
         };
         let reaction = policy.react(&failure);
         match reaction {
             Reaction::Halve => self.halve(whole),
-            Reaction::Probe => trouble.is_probing = true,
+            Reaction::Probe | Reaction::ProbeAgain => trouble.is_probing = true,
             Reaction::Repeat | Reaction::AwaitProof | Reaction::Skip => {}
         }
         reaction

@@ -40,13 +40,12 @@ pub struct LeaderLock {
     pub version: String,
     /// Set by lock clients that release without deleting.
     pub released: bool,
-    /// Digest of the counters of the leases that the leader holds; absent for Java leaders. See
-    /// [`crate::plan::counter_digest`].
+    /// Digest of the counters of the leases that the leader holds, by which its successor knows that they were not renewed since;
+    /// absent for Java leaders.
     pub held_digest: Option<u64>,
-    /// Leases whose counters the leader saw standing still; empty for Java leaders. See [`crate::plan::Standstills`].
+    /// Leases whose counters the leader saw standing still; empty for Java leaders.
     pub standstills: Vec<Standstill>,
-    /// Workers that are to be ready to lead; empty for Java leaders, and for one that knows of nobody else. See
-    /// [`crate::plan::name_heirs`].
+    /// Workers that are to be ready to lead; empty for Java leaders, and for one that knows of nobody else.
     pub heirs: Vec<WorkerId>,
 }
 

@@ -25,6 +25,8 @@ struct Scene {
     away: Range<u64>,
     /// Whether a record in front of the first one was read.
     has_front: bool,
+    /// The bad records are taken after all, once they failed so often after the record in front was processed again.
+    heals_after: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ impl Scene {
         let policy = FailurePolicy::SkipAfter(rule);
         let mut pieces = Pieces::default();
         let mut told = Told::default();
+        let mut probes = 0;
         for range in &self.batches {
             let front = (self.has_front && range.start == FIRST).then(|| record(FIRST - 1));
             let whole = batch(range.clone()).after(front);
@@ -56,7 +59,9 @@ impl Scene {
                     .iter()
                     .map(|record| record.sequence_number().as_str().parse().expect("a number"))
                     .collect();
-                let is_ok = !is_away && !numbers.iter().any(|number| self.bad.contains(number));
+                let is_bad = self.heals_after.is_none_or(|times| probes <= times)
+                    && numbers.iter().any(|number| self.bad.contains(number));
+                let is_ok = !is_away && !is_bad;
                 if is_ok {
                     let is_new = |number: &&u64| **number >= FIRST && !told.processed.contains(number);
                     let new: Vec<u64> = numbers.iter().filter(is_new).copied().collect();
@@ -65,6 +70,7 @@ impl Scene {
                 }
                 if is_probe {
                     pieces.probed(is_ok);
+                    probes += usize::from(is_ok);
                     if is_ok {
                         continue;
                     }
@@ -128,7 +134,7 @@ fn one_bad_record_costs_itself() {
     assert_eq!(told.skipped, [1317]);
     assert_eq!(told.processed, scene.good(), "in order");
     assert_eq!(
-        told.repeated, 1,
+        told.repeated, RULE_ATTEMPTS as usize,
         "the record in front of it, to see whether the sink is there"
     );
 }
@@ -145,6 +151,23 @@ fn an_outage_costs_nothing_however_long_it_lasts() {
         let told = played(&scene);
         assert_eq!((told.skipped, told.processed), (vec![], scene.all()));
     }
+}
+
+#[test]
+fn a_record_that_fails_by_accident_when_an_outage_is_over_is_kept() {
+    let skipped = |accidents| {
+        let scene = Scene {
+            batches: vec![1000..1001, 1001..1010],
+            bad: BTreeSet::from([1005]),
+            heals_after: Some(accidents),
+            ..Scene::default()
+        };
+        played(&scene).skipped
+    };
+    for accidents in 0..RULE_ATTEMPTS as usize {
+        assert!(skipped(accidents).is_empty(), "{accidents}");
+    }
+    assert_eq!(skipped(RULE_ATTEMPTS as usize), [1005]);
 }
 
 #[test]
@@ -190,7 +213,7 @@ proptest! {
         }
         // The first record may have none before it, and so wait for ever.
         let bad: BTreeSet<u64> = bad.into_iter().filter(|number| *number < start && (has_front || *number > FIRST)).collect();
-        let scene = Scene { batches, bad: bad.clone(), away: from..from + lasts, has_front };
+        let scene = Scene { batches, bad: bad.clone(), away: from..from + lasts, has_front, ..Scene::default() };
         let told = played(&scene);
         prop_assert_eq!(&told.skipped, &bad.into_iter().collect::<Vec<_>>());
         prop_assert_eq!(&told.processed, &scene.good());

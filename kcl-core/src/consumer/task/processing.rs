@@ -85,7 +85,11 @@ impl Task {
                 self.checkpointer.rules().batch_ends(false);
                 pieces.probed(result.is_ok());
                 match result {
-                    Ok(()) => Event::Undecided,
+                    Ok(()) => {
+                        // The next pauses are short ones.
+                        self.retry.succeeded();
+                        Event::Undecided
+                    }
                     Err(error) => {
                         let text = format!(
                             "{} (not skipped: the record in front of it fails now, too, so it is not the record)",
@@ -129,7 +133,7 @@ impl Task {
         whole: &RecordBatch,
     ) -> Event {
         match reaction {
-            Reaction::Repeat => self.failed(PROCESSING, error),
+            Reaction::Repeat | Reaction::ProbeAgain => self.failed(PROCESSING, error),
             Reaction::AwaitProof => {
                 let text = format!(
                     "{} (not skipped: no record in front of it is there to show that it is the record, and not the sink)",
