@@ -49,8 +49,41 @@ pub enum Error {
     Broken(#[from] Broken),
 }
 
+impl Error {
+    /// Whether a worker that is built and started again may go on, without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Fleet(error) => error.is_retryable(),
+            Self::Broken(_) => true,
+            Self::Configuration(_)
+            | Self::Stream { .. }
+            | Self::OtherStream(_)
+            | Self::Superseded { .. }
+            | Self::Signal(_) => false,
+        }
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_lease::{StoreError, StoreErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_worth_another_start() {
+        let table = |kind| Error::Fleet(JoinError::Store(StoreError::new(kind, "testing", "t", "no")));
+        assert!(table(StoreErrorKind::Throttled).is_retryable());
+        assert!(table(StoreErrorKind::Unavailable).is_retryable());
+        assert!(!table(StoreErrorKind::AccessDenied).is_retryable());
+        assert!(!Error::Fleet(JoinError::ReservedWorkerId("".into())).is_retryable());
+        assert!(!Error::Configuration(vec!["wrong".to_owned()]).is_retryable());
+        assert!(!Error::OtherStream("another".to_owned()).is_retryable());
     }
 }

@@ -34,6 +34,8 @@
 //! }
 //! ```
 //!
+//! The [guides](guide) lead from here to tests, deployments and operation.
+//!
 //! # What holds
 //!
 //! - **At least once, in order.** Each record of a shard is delivered until it is checkpointed, in the shard's order, and
@@ -49,6 +51,7 @@ mod checkpointer;
 mod config;
 mod consumer;
 mod error;
+pub mod guide;
 mod leading;
 mod processor;
 mod record;

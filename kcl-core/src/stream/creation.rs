@@ -134,7 +134,8 @@ impl LeaseCreation {
     pub(crate) async fn create_children(
         &self,
         fleet: &Fleet,
-        (ended, children): (&ShardId, &[Child]),
+        ended: &ShardId,
+        children: &[Child],
         room: usize,
     ) -> Result<(), LeaseUpkeepError> {
         if let Some(error) = self.doubt.gone() {

@@ -127,8 +127,17 @@ async fn stand(
         Candidacy::Take { seen } => {
             let (store, env, me) = (Arc::clone(&shared.store), shared.env.clone(), shared.me().clone());
             let standstills = inherited(election).lasting(Duration::ZERO, Instant::now());
-            let inherited = (standstills, election.other_heirs());
-            Leadership::take(store, env, me, timers.clone(), seen.as_deref(), inherited).await
+            let heirs = election.other_heirs();
+            Leadership::take(
+                store,
+                env,
+                me,
+                timers.clone(),
+                seen.as_deref(),
+                standstills,
+                heirs,
+            )
+            .await
         }
     }
 }

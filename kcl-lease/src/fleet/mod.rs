@@ -64,8 +64,16 @@ pub enum JoinError {
     },
 }
 
+impl JoinError {
+    /// Whether joining may succeed later, without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_retryable())
+    }
+}
+
 /// A snapshot of what a worker knows about its fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FleetStatus {
     /// This worker.
     pub worker_id: WorkerId,
@@ -143,7 +151,8 @@ impl Fleet {
         let process = env.process_id(&options.worker_id);
         let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
-            (options.worker_id.clone(), process.clone()),
+            options.worker_id.clone(),
+            process.clone(),
             options.timers(),
             env.clone(),
             seat.clone(),

@@ -51,7 +51,8 @@ impl Legacy {
 impl Holder {
     pub(crate) fn new(
         store: Arc<dyn LeaseStore>,
-        (worker, process): (WorkerId, ProcessId),
+        worker: WorkerId,
+        process: ProcessId,
         timers: Timers,
         env: Environment,
         seat: Seat,
@@ -102,7 +103,8 @@ impl Holder {
         let env = Environment::seeded(7, || std::time::UNIX_EPOCH);
         Arc::new(Self::new(
             Arc::clone(store),
-            (worker, process),
+            worker,
+            process,
             Timers::of(failover_time),
             env,
             Seat::here(),

@@ -49,7 +49,8 @@ impl Leadership {
         me: WorkerId,
         options: ElectionOptions,
         seen: Option<&str>,
-        (standstills, heirs): (Vec<Standstill>, Vec<WorkerId>),
+        standstills: Vec<Standstill>,
+        heirs: Vec<WorkerId>,
     ) -> Result<Option<Self>, StoreError> {
         let lock = LeaderLock {
             owner: me,
@@ -207,7 +208,8 @@ mod tests {
             "a".into(),
             options,
             None,
-            Default::default(),
+            Vec::new(),
+            Vec::new(),
         )
         .await
         .unwrap()

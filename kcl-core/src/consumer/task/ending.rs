@@ -62,7 +62,7 @@ impl Task {
                 self.children = creation.stream.listed_children(&shard, range).await?;
             }
             creation
-                .create_children(&fleet, (&shard, &self.children), room)
+                .create_children(&fleet, &shard, &self.children, room)
                 .await
         };
         match work.await {

@@ -392,10 +392,12 @@ async fn a_lease_is_not_valid_after_the_machine_was_suspended_for_the_fail_over_
     let (start, slept) = (Instant::now(), Arc::clone(&asleep));
     let env = Environment::seeded(7, || std::time::UNIX_EPOCH)
         .with_boot_clock(move || Some(start.elapsed() + *slept.lock().unwrap()));
-    let name = (WorkerId::from("me"), ProcessId::of(&"me".into(), "p"));
+    let me = WorkerId::from("me");
+    let process = ProcessId::of(&me, "p");
     let keeper = Keeper::new(Arc::new(Holder::new(
         store,
-        name,
+        me,
+        process,
         Timers::of(FAILOVER),
         env,
         Seat::here(),

@@ -1,0 +1,32 @@
+//! Guides: how to do something, from the first program to a lease store of your own.
+//!
+//! | guide | for |
+//! |---|---|
+//! | [`getting_started`] | the first worker, and a second one |
+//! | [`processing`] | processors, batches and checkpoints |
+//! | [`failure`] | what happens when a processor fails, and what can be chosen |
+//! | [`deploying`] | starting, stopping and replacing workers |
+//! | [`testing`] | tests without an account |
+//! | [`operating`] | what to watch, and what to set |
+//! | [`lease_store`] | keeping the leases elsewhere than in DynamoDB |
+
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("processing.md")]
+pub mod processing {}
+
+#[doc = include_str!("failure.md")]
+pub mod failure {}
+
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("lease_store.md")]
+pub mod lease_store {}
