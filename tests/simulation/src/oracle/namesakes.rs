@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::lives::Lives;
+use super::lives::{Life, Lives};
 use super::{Rule, Times};
 use crate::history::{Event, Name, What};
 
@@ -20,6 +20,8 @@ pub(super) struct Namesakes {
     failover: Duration,
     joining: Duration,
     lives: Lives,
+    /// Processes that are gone, and since when: whoever lost its name to one may learn of it only now.
+    gone: Vec<(Name, Life, Duration)>,
     /// By id: the process that was started last.
     newest: BTreeMap<String, Name>,
     /// How many troubles a process has, and when that changed last.
@@ -32,6 +34,7 @@ impl Namesakes {
             failover: times.failover,
             joining: JOINING + LOST_REQUESTS,
             lives: Lives::default(),
+            gone: Vec::new(),
             newest: BTreeMap::new(),
             troubles: BTreeMap::new(),
         }
@@ -77,19 +80,26 @@ impl Rule for Namesakes {
             }
             What::GaveWay { id } if self.newest.get(id) == Some(&event.who) => {
                 let mine = self.lives.of(&event.who)?.started_at;
-                let others = self
-                    .lives
-                    .all()
-                    .filter(|(who, life)| life.id == *id && **who != event.who);
-                // One that was in trouble while it joined may have announced itself later.
-                let is_last = others.into_iter().all(|(who, other)| {
-                    let joins = self.well_since(who).map(|well| well.max(other.started_at));
-                    joins.is_some_and(|joins| joins + JOINING < mine)
-                });
+                let is_last = {
+                    let since = at.saturating_sub(self.failover + JOINING);
+                    let gone = self.gone.iter().filter(|(_, _, gone)| *gone >= since);
+                    let others = self.lives.all().chain(gone.map(|(who, life, _)| (who, life)));
+                    let mut others = others.filter(|(who, life)| life.id == *id && **who != event.who);
+                    // One that was in trouble while it joined may have announced itself later.
+                    others.all(|(who, other)| {
+                        let joins = self.well_since(who).map(|well| well.max(other.started_at));
+                        joins.is_some_and(|joins| joins + JOINING < mine)
+                    })
+                };
                 let is_well = self.well_since(&event.who) == Some(Duration::ZERO);
                 self.lives.see(event);
                 let seen = || (NEWEST, format!("{} ends, which was started last", event.who));
                 return (is_last && is_well).then(seen);
+            }
+            What::Killed { .. } | What::Stopped { .. } | What::Ended { .. } => {
+                if let Some(life) = self.lives.of(&event.who) {
+                    self.gone.push((event.who.clone(), life.clone(), at));
+                }
             }
             _ => {}
         }

@@ -53,6 +53,20 @@ fn the_newest_one_that_gives_way_is_found() {
         (105, "a'", gives_way("a")),
     ];
     assert_eq!(broken(joined_late), [""; 0]);
+    let was_killed = |at| {
+        vec![
+            (0, "a", starts("a")),
+            (10, "a'", starts("a")),
+            (at, "a", What::Killed { id: "a".to_owned() }),
+            (60, "a'", gives_way("a")),
+        ]
+    };
+    assert_eq!(
+        broken(was_killed(50)),
+        [""; 0],
+        "it may have announced itself just before"
+    );
+    assert_eq!(broken(was_killed(20)), [namesakes::NEWEST]);
 }
 
 #[test]
