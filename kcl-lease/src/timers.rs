@@ -1,8 +1,9 @@
 //! Every time that follows from the fail-over time, in one place. Pure.
 //!
-//! What must hold between them, for whatever fail-over time *f* from 1 s on, stands in the test below:
+//! What must hold between them, for whatever fail-over time *f* from 1 s on, stands in the tests below:
 //!
-//! - A renewal that is due is looked for, sent, and repeated once within a call, before its lease expires.
+//! - A renewal that is due is looked for, and sent by a call that ends before its lease expires. From 2 s on such a call has time
+//!   to repeat a request that was lost.
 //! - A leader's heartbeat is missed four times before the lock may be taken; and the lock, the candidates' looks and the
 //!   first scan fit into *f*, so that a leader's death costs hardly more than any other worker's.
 //! - A healthy owner's lease never stands still for so long that the leader notes it, and an idle worker that misses one

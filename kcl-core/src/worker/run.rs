@@ -26,9 +26,7 @@ use crate::error::Error;
 use crate::leading::Leading;
 use crate::retrieval::{Budget, ReaderParts};
 use crate::retry::Retry;
-use crate::status::ShardMonitor;
-use crate::status::Vitals;
-use crate::status::WorkerPhase;
+use crate::status::{ShardMonitor, Vitals, WorkerPhase};
 use crate::stream::{LeaseCreation, LeasesOfAnother};
 use crate::trouble::watch_over;
 
