@@ -60,6 +60,10 @@ impl Rule for Cleanup {
                     self.begun.insert(shard.clone());
                 }
             }
+            // The table is looked at ten times a second: the rows of a whole family may come and go between two looks.
+            What::Checkpointed { of, .. } | What::ShardEnded { of } => {
+                self.begun.insert(of.shard.clone());
+            }
             // Nobody can begin it any more.
             What::ShardGone { shard } => {
                 self.begun.insert(shard.clone());

@@ -58,6 +58,13 @@ fn a_lease_that_is_deleted_before_its_child_was_begun_is_found() {
     let mut in_the_same_look = leases(Checkpoint::TrimHorizon);
     in_the_same_look.push(seen(3, 2, at(6)));
     assert_eq!(family(in_the_same_look), [""; 0]);
+    let mut between_two_looks = vec![(2, "w", What::ShardEnded { of: of(2, 7) })];
+    between_two_looks.extend(
+        leases(Checkpoint::TrimHorizon)
+            .into_iter()
+            .filter(|(_, _, what)| !matches!(what, What::Row { shard: it, .. } if *it == shard(2))),
+    );
+    assert_eq!(family(between_two_looks), [""; 0], "its row was never seen");
 }
 
 #[test]
