@@ -57,6 +57,7 @@ mod processor;
 mod record;
 mod retrieval;
 mod retry;
+mod source;
 mod status;
 mod stream;
 mod trouble;

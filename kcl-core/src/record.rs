@@ -79,11 +79,10 @@ impl Record {
     /// Takes over a record of the SDK without copying its payload.
     pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
         let sequence = SequenceNumber::parse(record.sequence_number)?;
-        let sub_sequence = aggregate::last_index(record.data.as_ref()).unwrap_or(0);
         Ok(Self {
             position: ExtendedSequenceNumber {
                 sequence,
-                sub_sequence,
+                sub_sequence: 0,
             },
             // Boxed: a vector with spare capacity would cost another allocation.
             data: Bytes::from(record.data.into_inner().into_boxed_slice()),
@@ -119,6 +118,13 @@ impl Record {
     /// What the service's limits count: payload and partition key, in bytes.
     pub(crate) fn size(&self) -> u64 {
         (self.data.len() + self.partition_key.len()) as u64
+    }
+
+    /// Looks whether the record is an aggregate. A whole one is done when the last of its user records is.
+    pub(crate) fn count_user_records(&mut self) {
+        if let Some(last) = aggregate::last_index(&self.data) {
+            self.position.sub_sequence = last;
+        }
     }
 
     /// A checkpoint named a user record of this record that is not known here.
@@ -290,7 +296,9 @@ pub(crate) mod tests {
     pub(crate) fn aggregate(sequence: u64) -> Record {
         let mut plain = sdk_record(&sequence.to_string());
         plain.data = Blob::new(crate::aggregate::tests::THREE_LINES);
-        plain.try_into_record()
+        let mut record = plain.try_into_record();
+        record.count_user_records();
+        record
     }
 
     pub(crate) fn batch(sequences: impl IntoIterator<Item = u64>) -> RecordBatch {

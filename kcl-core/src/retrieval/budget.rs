@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::source::Wish;
+
 /// The memory of a worker. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -44,15 +46,6 @@ struct Waiting {
     seat: u64,
     wish: Wish,
     tell: oneshot::Sender<Claim>,
-}
-
-/// How much a read would like to have, and what is the least that it can do with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) most: u64,
-    pub(crate) least: u64,
-    /// Nothing is known of what the read will bring.
-    pub(crate) is_guess: bool,
 }
 
 impl Budget {

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::budget::{Budget, Claim, Seat, Wish};
+use super::budget::{Budget, Claim, Seat};
 use crate::record::RecordBatch;
+use crate::source::{Room, Wish};
 use crate::stream::Child;
 
 /// Batches per shard, whatever their size.
@@ -80,11 +81,16 @@ pub(crate) struct Inlet {
 impl Inlet {
     /// Waits until the next read may be made, and claims memory for it: what the wish is, given what a record of this stream
     /// usually takes, if any shard knows. That is told, too.
-    pub(crate) async fn room(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Option<u64>) {
+    pub(crate) async fn room(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Room) {
         loop {
             let held = *self.shard.held();
             if held.bytes < self.limit && held.batches < MAX_BATCHES || held.batches == 0 {
-                return self.seat.claim_by_size(wish).await;
+                let (claim, usual_record) = self.seat.claim_by_size(wish).await;
+                let room = Room {
+                    bytes: claim.bytes(),
+                    usual_record,
+                };
+                return (claim, room);
             }
             self.shard.freed.notified().await;
         }
@@ -155,7 +161,7 @@ mod tests {
 
     async fn fill(inlet: &mut Inlet, number: u64) -> bool {
         match timeout(Duration::from_secs(1), inlet.room(|_| ANY)).await {
-            Ok((room, _)) => inlet.send(batch([number]), Vec::new(), room),
+            Ok((claim, _)) => inlet.send(batch([number]), Vec::new(), claim),
             Err(_) => false,
         }
     }

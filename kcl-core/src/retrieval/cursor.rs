@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use kcl_lease::{Checkpoint, SequenceNumber};
 
 use crate::config::InitialPosition;
-use crate::stream::IteratorRequest;
+use crate::stream::StartingPosition;
 
 /// The position in a shard from which a new iterator continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cursor(IteratorRequest);
+pub(crate) struct Cursor(StartingPosition);
 
 impl Cursor {
     /// How far the time that is known may be ahead of the clock by which records arrive without records being missed.
@@ -21,40 +21,40 @@ impl Cursor {
     /// was checkpointed. The reader filters out what the checkpoint covers.
     pub(crate) fn from_checkpoint(checkpoint: &Checkpoint, initial: InitialPosition) -> Option<Self> {
         Some(Self(match checkpoint {
-            Checkpoint::TrimHorizon => IteratorRequest::TrimHorizon,
-            Checkpoint::Latest => IteratorRequest::Latest,
+            Checkpoint::TrimHorizon => StartingPosition::TrimHorizon,
+            Checkpoint::Latest => StartingPosition::Latest,
             Checkpoint::AtTimestamp => match initial {
-                InitialPosition::AtTimestamp(at) => IteratorRequest::AtTimestamp(at),
+                InitialPosition::AtTimestamp(at) => StartingPosition::AtTimestamp(at),
                 // The setting was changed since the lease was made. Nothing is lost from the beginning on.
-                _ => IteratorRequest::TrimHorizon,
+                _ => StartingPosition::TrimHorizon,
             },
-            Checkpoint::At(at) => IteratorRequest::AtSequenceNumber(at.sequence.clone()),
+            Checkpoint::At(at) => StartingPosition::AtSequenceNumber(at.sequence.clone()),
             Checkpoint::ShardEnd => return None,
         }))
     }
 
     /// Reading starts with the first record that arrived at this time or later.
     pub(crate) fn from_time(time: SystemTime) -> Self {
-        Self(IteratorRequest::AtTimestamp(time))
+        Self(StartingPosition::AtTimestamp(time))
     }
 
-    /// The request that continues here.
-    pub(crate) fn request(&self) -> &IteratorRequest {
+    /// Where a feed begins to continue here.
+    pub(crate) fn position(&self) -> &StartingPosition {
         &self.0
     }
 
     /// An iterator for this position was obtained at `now`. "The latest record" is fixed from then on: a later
     /// iterator, after an outage, must not skip what was put meanwhile.
     pub(crate) fn opened(&mut self, now: SystemTime) {
-        if self.0 == IteratorRequest::Latest {
-            self.0 = IteratorRequest::AtTimestamp(now.checked_sub(Self::CLOCK_MARGIN).unwrap_or(now));
+        if self.0 == StartingPosition::Latest {
+            self.0 = StartingPosition::AtTimestamp(now.checked_sub(Self::CLOCK_MARGIN).unwrap_or(now));
         }
     }
 
     /// Records up to this one were read. A new iterator starts with it once more: that it is still there proves that
     /// nothing behind it was trimmed.
     pub(crate) fn read(&mut self, last: SequenceNumber) {
-        self.0 = IteratorRequest::AtSequenceNumber(last);
+        self.0 = StartingPosition::AtSequenceNumber(last);
     }
 }
 
@@ -68,9 +68,9 @@ mod tests {
         SequenceNumber::parse(text).expect("digits")
     }
 
-    fn start(checkpoint: &str, initial: InitialPosition) -> Option<IteratorRequest> {
+    fn start(checkpoint: &str, initial: InitialPosition) -> Option<StartingPosition> {
         let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
-        Cursor::from_checkpoint(&checkpoint, initial).map(|cursor| cursor.request().clone())
+        Cursor::from_checkpoint(&checkpoint, initial).map(|cursor| cursor.position().clone())
     }
 
     #[test]
@@ -78,15 +78,19 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_secs(77);
         let timed = InitialPosition::AtTimestamp(time);
         for (checkpoint, initial, expected) in [
-            ("TRIM_HORIZON", timed, Some(IteratorRequest::TrimHorizon)),
-            ("LATEST", timed, Some(IteratorRequest::Latest)),
-            ("AT_TIMESTAMP", timed, Some(IteratorRequest::AtTimestamp(time))),
+            ("TRIM_HORIZON", timed, Some(StartingPosition::TrimHorizon)),
+            ("LATEST", timed, Some(StartingPosition::Latest)),
+            ("AT_TIMESTAMP", timed, Some(StartingPosition::AtTimestamp(time))),
             (
                 "AT_TIMESTAMP",
                 InitialPosition::Latest,
-                Some(IteratorRequest::TrimHorizon),
+                Some(StartingPosition::TrimHorizon),
             ),
-            ("42", timed, Some(IteratorRequest::AtSequenceNumber(number("42")))),
+            (
+                "42",
+                timed,
+                Some(StartingPosition::AtSequenceNumber(number("42"))),
+            ),
             ("SHARD_END", timed, None),
         ] {
             assert_eq!(start(checkpoint, initial), expected, "{checkpoint}");
@@ -95,19 +99,22 @@ mod tests {
 
     #[test]
     fn after_a_read_it_goes_on_with_the_last_record() {
-        let mut cursor = Cursor(IteratorRequest::AtSequenceNumber(number("42")));
+        let mut cursor = Cursor(StartingPosition::AtSequenceNumber(number("42")));
         cursor.read(number("45"));
-        assert_eq!(cursor.request(), &IteratorRequest::AtSequenceNumber(number("45")));
+        assert_eq!(
+            cursor.position(),
+            &StartingPosition::AtSequenceNumber(number("45"))
+        );
     }
 
     #[test]
     fn the_latest_record_is_a_fixed_place_once_reading_began() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
-        let mut cursor = Cursor(IteratorRequest::Latest);
+        let mut cursor = Cursor(StartingPosition::Latest);
         cursor.opened(now);
-        let fixed = IteratorRequest::AtTimestamp(now - Cursor::CLOCK_MARGIN);
-        assert_eq!(cursor.request(), &fixed);
+        let fixed = StartingPosition::AtTimestamp(now - Cursor::CLOCK_MARGIN);
+        assert_eq!(cursor.position(), &fixed);
         cursor.opened(now + Duration::from_secs(600));
-        assert_eq!(cursor.request(), &fixed);
+        assert_eq!(cursor.position(), &fixed);
     }
 }

@@ -1,20 +1,20 @@
-//! Records from Kinesis to the door of the processor.
+//! Records from their source to the door of the processor.
 
-mod appetite;
 mod budget;
 mod buffer;
 mod cursor;
 mod gap;
-mod pace;
-mod polling;
+mod inquiry;
+mod prefetch;
 mod progress;
-mod reading;
+mod read_error;
+mod reader;
 
 pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::cursor::Cursor;
-pub(crate) use self::polling::{Poller, PollingOptions, ReaderParts};
-pub(crate) use self::reading::Start;
+pub(crate) use self::prefetch::{Prefetch, ReaderParts, RetrievalOptions};
+pub(crate) use self::reader::Start;
 
 #[cfg(test)]
 mod tests;

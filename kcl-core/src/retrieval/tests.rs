@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::appetite::{Answer, Appetite};
 use super::budget::Budget;
 use super::buffer::{Inlet, Outlet, buffer};
 use crate::record::tests::batch_of;
+use crate::source::appetite::{Answer, Appetite};
 
 const MIB: u64 = 1 << 20;
 const BOUND: u64 = 256 * MIB;
@@ -39,8 +39,8 @@ async fn read(mut inlet: Inlet, gauge: Arc<Gauge>, record: u64) {
     let mut left = BACKLOG / record;
     let mut next = 0;
     while left > 0 {
-        let (claim, usual) = inlet.room(|usual| appetite.wish(usual)).await;
-        let limit = appetite.limit(claim.bytes(), usual);
+        let (claim, room) = inlet.room(|usual| appetite.wish(usual)).await;
+        let limit = appetite.limit(room);
         let records = left.min(u64::from(limit)).min((10 * MIB / record).max(1));
         // The text of the answer comes first, three bytes in four characters; the records are made of it.
         gauge.add(records * record * 4 / 3);

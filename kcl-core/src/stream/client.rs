@@ -8,14 +8,14 @@ use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
+use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use kcl_lease::HashRange;
 
 use super::children::Child;
 use super::graph::{Shard, ShardGraph};
-use super::iterator_request::IteratorRequest;
 use super::service_time::ServiceTime;
+use super::starting_position::StartingPosition;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{InitialPosition, ShardId, Stream};
 
@@ -110,7 +110,7 @@ impl StreamClient {
     pub(crate) async fn shard_iterator(
         &self,
         shard: &ShardId,
-        request: &IteratorRequest,
+        at: &StartingPosition,
     ) -> Result<(String, Option<SystemTime>), CallError> {
         let time = ServiceTime::default();
         let call = self
@@ -119,9 +119,9 @@ impl StreamClient {
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn())
             .shard_id(shard.as_str())
-            .shard_iterator_type(request.kind())
-            .set_starting_sequence_number(request.sequence().map(|sequence| sequence.as_str().to_owned()))
-            .set_timestamp(request.timestamp().map(DateTime::from))
+            .shard_iterator_type(iterator_type(at))
+            .set_starting_sequence_number(at.sequence().map(|sequence| sequence.as_str().to_owned()))
+            .set_timestamp(at.timestamp().map(DateTime::from))
             .customize()
             .interceptor(time.clone())
             .send();
@@ -184,6 +184,15 @@ where
             operation,
             format!("no answer within {bound:?}"),
         )),
+    }
+}
+
+fn iterator_type(at: &StartingPosition) -> ShardIteratorType {
+    match at {
+        StartingPosition::TrimHorizon => ShardIteratorType::TrimHorizon,
+        StartingPosition::Latest => ShardIteratorType::Latest,
+        StartingPosition::AtTimestamp(_) => ShardIteratorType::AtTimestamp,
+        StartingPosition::AtSequenceNumber(_) => ShardIteratorType::AtSequenceNumber,
     }
 }
 

@@ -8,11 +8,11 @@ mod creation;
 mod doubt;
 mod graph;
 mod identity;
-mod iterator_request;
 mod key;
 mod missing;
 mod service_time;
 mod shard_problems;
+mod starting_position;
 
 pub(crate) use self::audit::{HoleWatch, find_lease_hole};
 pub(crate) use self::children::Child;
@@ -24,5 +24,5 @@ pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
 pub(crate) use self::identity::{LeasesOfAnother, Recognition};
-pub(crate) use self::iterator_request::IteratorRequest;
 pub(crate) use self::shard_problems::ShardProblems;
+pub(crate) use self::starting_position::StartingPosition;

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::judge::{Evidence, Judge, Times};
 use crate::config::ShardId;
 use crate::status::Vitals;
-use crate::stream::{IteratorRequest, StreamClient};
+use crate::stream::{StartingPosition, StreamClient};
 
 /// The worker as a whole cannot do its work.
 const UNFIT: &str = "worker-unfit";
@@ -62,7 +62,7 @@ fn tell(health: &Health, code: &'static str, text: Option<String>) {
 /// that would be the same for any worker shows that reading works.
 async fn probe(stream: StreamClient, shard: ShardId, patience: Duration) -> Result<(), String> {
     let read = async {
-        let oldest = IteratorRequest::TrimHorizon;
+        let oldest = StartingPosition::TrimHorizon;
         let (iterator, _) = stream.shard_iterator(&shard, &oldest).await?;
         stream.records(&iterator, 1, patience).await.map(|_| ())
     };

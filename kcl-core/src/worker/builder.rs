@@ -16,7 +16,8 @@ use super::{Shared, Worker, clients};
 use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
-use crate::retrieval::PollingOptions;
+use crate::retrieval::RetrievalOptions;
+use crate::source::PollingOptions;
 use crate::status::WorkerPhase;
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
@@ -408,11 +409,13 @@ impl WorkerBuilder {
             doubt: Doubt::new(),
             store,
             factory: self.factory,
-            polling: PollingOptions {
-                max_records: options.max_records,
+            retrieval: RetrievalOptions {
+                polling: PollingOptions {
+                    max_records: options.max_records,
+                    min_read_interval: options.min_read_interval,
+                    idle_time: options.idle_time,
+                },
                 wants_empty_batches: options.empty_batches,
-                min_read_interval: options.min_read_interval,
-                idle_time: options.idle_time,
                 prefetch_bytes: options.prefetch_bytes_per_shard,
             },
             prefetch_bytes: options.prefetch_bytes_per_worker,

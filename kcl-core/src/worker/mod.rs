@@ -23,7 +23,7 @@ pub use self::outcome::{Departure, Fate, Stopped};
 use crate::config::{FailurePolicy, InitialPosition};
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
-use crate::retrieval::PollingOptions;
+use crate::retrieval::RetrievalOptions;
 use crate::status::{ShardMonitor, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
@@ -51,7 +51,7 @@ pub struct Worker {
     /// Where to ask whether the stream is still the same.
     doubt: Doubt,
     factory: ProcessorFactory,
-    polling: PollingOptions,
+    retrieval: RetrievalOptions,
     prefetch_bytes: u64,
     failure_policy: FailurePolicy,
     drain_timeout: Duration,

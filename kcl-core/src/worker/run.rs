@@ -399,7 +399,7 @@ impl Consumers {
             readers: ReaderParts {
                 stream: worker.stream.clone(),
                 env: worker.env.clone(),
-                options: worker.polling.clone(),
+                options: worker.retrieval.clone(),
                 budget: Budget::new(worker.prefetch_bytes),
                 problems: worker.shard_problems.clone(),
                 doubt: worker.doubt.clone(),

@@ -14,7 +14,7 @@ use super::{Reader, Task};
 use crate::aws::CallError;
 use crate::config::ShardId;
 use crate::processor::{ProcessorError, ShardContext};
-use crate::retrieval::{Cursor, Poller, Start};
+use crate::retrieval::{Cursor, Prefetch, Start};
 use crate::retry::Retry;
 use crate::status::ShardState;
 
@@ -159,7 +159,7 @@ impl Task {
             checkpoint: checkpoint.clone(),
             hash_range: self.held.lease().hash_range,
         };
-        let (poller, outlet) = Poller::new(
+        let (prefetch, outlet) = Prefetch::new(
             &self.parts.readers,
             self.shard.clone(),
             self.monitor.clone(),
@@ -167,7 +167,7 @@ impl Task {
         );
         self.reader = Some(Reader {
             outlet,
-            _task: AbortOnDropHandle::new(tokio::spawn(poller.run())),
+            _task: AbortOnDropHandle::new(tokio::spawn(prefetch.run())),
         });
     }
 }

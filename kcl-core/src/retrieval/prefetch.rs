@@ -1,4 +1,4 @@
-//! Keeps reading one shard with `GetRecords`, ahead of its processor.
+//! Keeps reading one shard, ahead of its processor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,22 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::Budget;
 use super::buffer::{Inlet, Outlet, buffer};
-use super::pace::Pace;
-use super::reading::{ReadError, ShardReader, Start};
+use super::inquiry::Inquiry;
+use super::read_error::ReadError;
+use super::reader::{ShardReader, Start};
 use crate::config::ShardId;
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
+use crate::source::{Polling, PollingOptions};
 use crate::status::ShardMonitor;
 use crate::stream::{Doubt, ShardProblems, StreamClient};
 
-/// How shards are read.
+/// How a worker reads its shards.
 #[derive(Debug, Clone)]
-pub(crate) struct PollingOptions {
-    /// Records per `GetRecords`.
-    pub(crate) max_records: u32,
+pub(crate) struct RetrievalOptions {
+    pub(crate) polling: PollingOptions,
     /// Whether the processor wants to see reads that found nothing.
     pub(crate) wants_empty_batches: bool,
-    pub(crate) min_read_interval: Duration,
-    pub(crate) idle_time: Duration,
     /// Unprocessed bytes per shard.
     pub(crate) prefetch_bytes: u64,
 }
@@ -34,7 +33,7 @@ pub(crate) struct PollingOptions {
 pub(crate) struct ReaderParts {
     pub(crate) stream: StreamClient,
     pub(crate) env: Environment,
-    pub(crate) options: PollingOptions,
+    pub(crate) options: RetrievalOptions,
     pub(crate) budget: Budget,
     /// What they fail at for reasons that no retry mends.
     pub(crate) problems: ShardProblems,
@@ -42,15 +41,15 @@ pub(crate) struct ReaderParts {
     pub(crate) doubt: Doubt,
 }
 
-/// The reader of one shard.
+/// Reads one shard into its buffer.
 #[derive(Debug)]
-pub(crate) struct Poller {
+pub(crate) struct Prefetch {
     shard: ShardId,
     reader: ShardReader,
     problems: ShardProblems,
     doubt: Doubt,
     env: Environment,
-    options: PollingOptions,
+    wants_empty_batches: bool,
     monitor: Arc<ShardMonitor>,
     inlet: Inlet,
 }
@@ -74,7 +73,7 @@ struct Trouble {
     throttled_since: Option<Instant>,
 }
 
-impl Poller {
+impl Prefetch {
     /// A reader that begins at `start`, and the end from which to take its batches.
     pub(crate) fn new(
         parts: &ReaderParts,
@@ -82,26 +81,29 @@ impl Poller {
         monitor: Arc<ShardMonitor>,
         start: Start,
     ) -> (Self, Outlet) {
-        let ReaderParts {
-            stream, env, options, ..
-        } = parts.clone();
-        let (inlet, outlet) = buffer(options.prefetch_bytes, &parts.budget);
-        let poller = Self {
-            env: env.clone(),
+        let (inlet, outlet) = buffer(parts.options.prefetch_bytes, &parts.budget);
+        let feed = Polling::new(shard.clone(), parts.stream.clone(), &parts.options.polling);
+        let inquiry = Inquiry {
+            shard: shard.clone(),
+            stream: parts.stream.clone(),
+            env: parts.env.clone(),
+            hash_range: start.hash_range,
+        };
+        let prefetch = Self {
+            shard,
+            reader: ShardReader::new(Box::new(feed), inquiry, start),
             problems: parts.problems.clone(),
             doubt: parts.doubt.clone(),
-            reader: ShardReader::new(shard.clone(), stream, env, options.max_records, start),
-            shard,
-            options,
+            env: parts.env.clone(),
+            wants_empty_batches: parts.options.wants_empty_batches,
             monitor,
             inlet,
         };
-        (poller, outlet)
+        (prefetch, outlet)
     }
 
     /// Reads until the shard ends or nobody takes the batches any more.
     pub(crate) async fn run(mut self) {
-        let mut pace = Pace::new(self.options.min_read_interval, self.options.idle_time);
         let mut trouble = Trouble {
             retry: Retry::new(
                 self.env.clone(),
@@ -117,10 +119,10 @@ impl Poller {
                 self.monitor.read_failed(error.code(), error.to_string());
             }
             self.doubt.until_there().await;
-            let (claim, usual) = self.inlet.room(|usual| self.reader.wish(usual)).await;
+            let (claim, room) = self.inlet.room(|usual| self.reader.wish(usual)).await;
             let started = Instant::now();
-            let page = match self.reader.read(claim.bytes(), usual).await {
-                Ok(page) => page,
+            let reading = match self.reader.read(room).await {
+                Ok(reading) => reading,
                 Err(error) => {
                     drop(claim);
                     if error.is_of_the_worker() {
@@ -128,7 +130,7 @@ impl Poller {
                     }
                     let question = error.questions_the_stream().then(|| self.doubt.raise());
                     trouble.since.get_or_insert(started);
-                    sleep(self.pause_after(&error, &mut trouble, &mut pace)).await;
+                    sleep(self.pause_after(&error, &mut trouble)).await;
                     if let Some(question) = question {
                         // With what the lease says another stream would be read.
                         self.doubt.settled(question).await;
@@ -137,20 +139,20 @@ impl Poller {
                 }
             };
             self.succeeded(&mut trouble);
-            if let Some(bytes) = self.reader.per_record().filter(|_| page.found.records > 0) {
+            if let Some(bytes) = self.reader.usual_record().filter(|_| reading.found_any) {
                 self.inlet.note_usual_record(bytes);
             }
-            let is_last = page.end.is_some();
-            let behind = page.found.millis_behind_latest;
+            let is_last = reading.end.is_some();
+            let behind = reading.millis_behind_latest;
             self.monitor
-                .read(page.records.len(), behind, self.inlet.is_empty());
-            let pause = pace.after(page.found);
+                .read(reading.records.len(), behind, self.inlet.is_empty());
+            let pause = reading.pause;
             let next = (started + pause.after_asking).max(Instant::now() + pause.after_answer);
-            if is_last || !page.records.is_empty() || self.options.wants_empty_batches {
-                let batch = RecordBatch::new(page.records, behind, is_last, self.env.now())
-                    .behind(page.gap)
+            if is_last || !reading.records.is_empty() || self.wants_empty_batches {
+                let batch = RecordBatch::new(reading.records, behind, is_last, self.env.now())
+                    .behind(reading.gap)
                     .after(self.reader.take_front());
-                if !self.inlet.send(batch, page.end.unwrap_or_default(), claim) {
+                if !self.inlet.send(batch, reading.end.unwrap_or_default(), claim) {
                     return;
                 }
             } else {
@@ -174,10 +176,10 @@ impl Poller {
     }
 
     /// Tells of a failure, unless it is merely the pace that is wrong; how long to wait.
-    fn pause_after(&self, error: &ReadError, trouble: &mut Trouble, pace: &mut Pace) -> Duration {
+    fn pause_after(&mut self, error: &ReadError, trouble: &mut Trouble) -> Duration {
         if error.is_throttling() {
             let since = *trouble.throttled_since.get_or_insert_with(Instant::now);
-            let pause = pace.throttled();
+            let pause = self.reader.throttled();
             tracing::debug!(shard = %self.shard, ?pause, "reads are over a limit of Kinesis; reading more slowly");
             if since.elapsed() >= STARVED {
                 self.monitor.read_failed(error.code(), error.to_string());
@@ -204,7 +206,7 @@ impl Poller {
     }
 }
 
-impl Drop for Poller {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.problems.settle(&self.shard);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::source::feed::Pause;
+
 /// What one read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -10,15 +12,6 @@ pub(crate) struct Found {
     pub(crate) bytes: u64,
     /// `None` when Kinesis did not say.
     pub(crate) millis_behind_latest: Option<u64>,
-}
-
-/// When the next read may begin: not before either has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pause {
-    /// Since the read began.
-    pub(crate) after_asking: Duration,
-    /// Since its answer came.
-    pub(crate) after_answer: Duration,
 }
 
 /// Reads as fast as Kinesis allows while there is something to read, and ever more rarely while there is nothing.

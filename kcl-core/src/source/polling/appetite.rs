@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::budget::Wish;
+use crate::source::feed::{Room, Wish};
 
 const KIB: u64 = 1 << 10;
 /// The largest answer of `GetRecords` (limit of the service).
@@ -99,9 +99,9 @@ impl Appetite {
     }
 
     /// How many records to ask for with so much memory.
-    pub(crate) fn limit(&self, claimed: u64, usual: Option<u64>) -> u32 {
-        let bytes = claimed.saturating_mul(3) / 7;
-        let fitting = match self.record(usual) {
+    pub(crate) fn limit(&self, room: Room) -> u32 {
+        let bytes = room.bytes.saturating_mul(3) / 7;
+        let fitting = match self.record(room.usual_record) {
             // No answer is larger, however many records are asked for.
             _ if bytes + 1 >= LARGEST => u64::from(u32::MAX),
             // What a quiet shard gives next tells what its records take.
@@ -161,7 +161,14 @@ mod tests {
     /// The limit of the next read when there is memory for everything.
     fn limit(appetite: &Appetite) -> u32 {
         let wish = appetite.wish(None);
-        appetite.limit(wish.most, None)
+        within(appetite, wish.most)
+    }
+
+    fn within(appetite: &Appetite, bytes: u64) -> u32 {
+        appetite.limit(Room {
+            bytes,
+            usual_record: None,
+        })
     }
 
     fn answer(appetite: &mut Appetite, records: u64, bytes: u64) {
@@ -182,7 +189,7 @@ mod tests {
         assert_eq!((wish.most, wish.is_guess), (under_way(LARGEST), true));
         assert_eq!(limit(&appetite), 10_000);
         assert_eq!(
-            appetite.limit(wish.least, None),
+            within(&appetite, wish.least),
             1,
             "with less memory, one record is tried"
         );
@@ -255,9 +262,9 @@ mod tests {
         let mut appetite = Appetite::new(10_000);
         answer(&mut appetite, 10_000, LARGEST);
         let record = LARGEST / 10_000;
-        let few = appetite.limit(under_way(MIB), None);
+        let few = within(&appetite, under_way(MIB));
         assert!(u64::from(few) * record <= MIB && few > 400, "{few}");
-        assert_eq!(appetite.limit(1, None), 1, "one at least");
+        assert_eq!(within(&appetite, 1), 1, "one at least");
     }
 
     #[test]

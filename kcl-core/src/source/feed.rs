@@ -1,0 +1,80 @@
+//! What every source of a shard's records can do.
+
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use kcl_lease::SequenceNumber;
+
+use crate::aws::CallError;
+use crate::record::Record;
+use crate::stream::{Child, StartingPosition};
+
+/// Brings the records of one shard, page after page, as Kinesis has them.
+///
+/// A feed knows nothing of checkpoints, of what was delivered before, or of records that are missing: that is the reader's part. It
+/// knows how its source is asked, how much to ask for, and how often.
+#[async_trait]
+pub(crate) trait Feed: Debug + Send + Sync {
+    /// Whether the next page continues behind the last one. If not, the feed has to be opened first.
+    fn is_open(&self) -> bool;
+
+    /// Begins at a position. Tells the time at the service, if the service told it.
+    async fn open(&mut self, at: &StartingPosition) -> Result<Option<SystemTime>, CallError>;
+
+    /// Forgets where it is.
+    fn close(&mut self);
+
+    /// The next page. A feed that cannot go on from where it is after a failure is closed by it.
+    async fn next(&mut self, room: Room) -> Result<Page, CallError>;
+
+    /// The memory that the next page needs. `usual_record` is what a record takes in other shards.
+    fn wish(&self, usual_record: Option<u64>) -> Wish;
+
+    /// What a record takes in this shard, in bytes, once one was read.
+    fn usual_record(&self) -> Option<u64>;
+
+    /// How long to wait after the source said that it was asked for too much.
+    fn throttled(&mut self) -> Duration;
+
+    /// The number of the oldest record that is left in the shard, if there is one.
+    async fn oldest(&self) -> Result<Option<SequenceNumber>, CallError>;
+}
+
+/// Consecutive records of a shard, and what the source says of the shard.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<Record>,
+    /// `None` when the source did not say.
+    pub(crate) millis_behind_latest: Option<u64>,
+    /// At the end of the shard: the shards that follow, as far as the source names them.
+    pub(crate) end: Option<Vec<Child>>,
+    /// When the next page may be asked for.
+    pub(crate) pause: Pause,
+}
+
+/// When the next page may be asked for: not before either has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pause {
+    /// Since the last one was asked for.
+    pub(crate) after_asking: Duration,
+    /// Since it came.
+    pub(crate) after_answer: Duration,
+}
+
+/// The memory that a page may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) bytes: u64,
+    /// What a record takes in other shards, if any of them knows.
+    pub(crate) usual_record: Option<u64>,
+}
+
+/// How much memory a page would like to have, and what is the least that it can do with, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) most: u64,
+    pub(crate) least: u64,
+    /// Nothing is known of what the page will bring.
+    pub(crate) is_guess: bool,
+}

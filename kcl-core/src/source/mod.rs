@@ -1,0 +1,9 @@
+//! Where the records of a shard come from. Polling is one such source.
+
+mod feed;
+mod polling;
+
+pub(crate) use self::feed::{Feed, Page, Pause, Room, Wish};
+#[cfg(test)]
+pub(crate) use self::polling::appetite;
+pub(crate) use self::polling::{Polling, PollingOptions};

@@ -1,0 +1,180 @@
+//! Polls a shard with `GetRecords`.
+
+pub(crate) mod appetite;
+mod pace;
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use kcl_lease::SequenceNumber;
+use tokio::time::{Instant, sleep};
+
+use self::appetite::{Answer, Appetite};
+use self::pace::{Found, Pace};
+use super::feed::{Feed, Page, Room, Wish};
+use crate::aws::{CallError, ErrorClass};
+use crate::config::ShardId;
+use crate::record::Record;
+use crate::stream::{Child, StartingPosition, StreamClient};
+
+/// How many answers without records are looked at for the oldest record of a shard.
+const LOOKS_FOR_OLDEST: usize = 20;
+
+/// How shards are polled.
+#[derive(Debug, Clone)]
+pub(crate) struct PollingOptions {
+    /// Records per `GetRecords`.
+    pub(crate) max_records: u32,
+    pub(crate) min_read_interval: Duration,
+    pub(crate) idle_time: Duration,
+}
+
+/// One shard, polled.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    shard: ShardId,
+    stream: StreamClient,
+    appetite: Appetite,
+    pace: Pace,
+    iterator: Option<String>,
+}
+
+impl Polling {
+    pub(crate) fn new(shard: ShardId, stream: StreamClient, options: &PollingOptions) -> Self {
+        Self {
+            shard,
+            stream,
+            appetite: Appetite::new(options.max_records),
+            pace: Pace::new(options.min_read_interval, options.idle_time),
+            iterator: None,
+        }
+    }
+
+    /// Makes the call, and learns from it how large the next one should be.
+    async fn ask(&mut self, iterator: &str, limit: u32) -> Result<GetRecordsOutput, CallError> {
+        let (asked, bound) = (Instant::now(), self.appetite.bound());
+        let result = self.stream.records(iterator, limit, bound).await;
+        let took = asked.elapsed();
+        match &result {
+            Ok(answer) => {
+                let weights = answer.records.iter().map(Record::weight_of_sdk);
+                let found = Answer {
+                    records: answer.records.len() as u64,
+                    bytes: weights.sum(),
+                    is_behind: answer.millis_behind_latest.is_some_and(|millis| millis > 0),
+                };
+                self.appetite.answered(limit, found, took);
+            }
+            Err(_) if took >= bound => {
+                self.appetite.timed_out(limit);
+                tracing::debug!(shard = %self.shard, limit, ?bound, "a read was not answered in time; asking for less");
+            }
+            Err(error) => {
+                if refuses_iterator(error.class) {
+                    self.iterator = None;
+                }
+            }
+        }
+        result
+    }
+}
+
+/// Whether nothing more can be read with the iterator that was used.
+fn refuses_iterator(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::Expired | ErrorClass::InvalidArgument | ErrorClass::NotFound
+    )
+}
+
+#[async_trait]
+impl Feed for Polling {
+    fn is_open(&self) -> bool {
+        self.iterator.is_some()
+    }
+
+    async fn open(&mut self, at: &StartingPosition) -> Result<Option<SystemTime>, CallError> {
+        let (iterator, answered_at) = self.stream.shard_iterator(&self.shard, at).await?;
+        self.iterator = Some(iterator);
+        Ok(answered_at)
+    }
+
+    fn close(&mut self) {
+        self.iterator = None;
+    }
+
+    async fn next(&mut self, room: Room) -> Result<Page, CallError> {
+        let Some(iterator) = self.iterator.clone() else {
+            return Err(CallError::new(
+                ErrorClass::Expired,
+                "GetRecords",
+                "there is no shard iterator",
+            ));
+        };
+        let limit = self.appetite.limit(room);
+        let answer = self.ask(&iterator, limit).await?;
+        let millis_behind_latest = answer
+            .millis_behind_latest
+            .and_then(|millis| u64::try_from(millis).ok());
+        let records = answer
+            .records
+            .into_iter()
+            .map(Record::from_sdk)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| CallError::new(ErrorClass::Other, "GetRecords", error.to_string()))?;
+        let named = || {
+            answer
+                .child_shards
+                .iter()
+                .flatten()
+                .map(Child::from_sdk)
+                .collect()
+        };
+        let end = answer.next_shard_iterator.is_none().then(named);
+        self.iterator = answer.next_shard_iterator;
+        let pause = self.pace.after(Found {
+            records: records.len(),
+            bytes: records.iter().map(Record::size).sum(),
+            millis_behind_latest,
+        });
+        Ok(Page {
+            records,
+            millis_behind_latest,
+            end,
+            pause,
+        })
+    }
+
+    fn wish(&self, usual_record: Option<u64>) -> Wish {
+        self.appetite.wish(usual_record)
+    }
+
+    fn usual_record(&self) -> Option<u64> {
+        self.appetite.per_record()
+    }
+
+    fn throttled(&mut self) -> Duration {
+        self.pace.throttled()
+    }
+
+    async fn oldest(&self) -> Result<Option<SequenceNumber>, CallError> {
+        let (mut iterator, _) = self
+            .stream
+            .shard_iterator(&self.shard, &StartingPosition::TrimHorizon)
+            .await?;
+        for _ in 0..LOOKS_FOR_OLDEST {
+            // The shard's reads are limited; this one is made beside the regular ones.
+            sleep(Duration::from_millis(200)).await;
+            let answer = self.stream.records(&iterator, 1, self.appetite.bound()).await?;
+            if let Some(record) = answer.records.first() {
+                return Ok(SequenceNumber::parse(record.sequence_number()).ok());
+            }
+            match answer.next_shard_iterator {
+                Some(next) if answer.millis_behind_latest != Some(0) => iterator = next,
+                _ => break,
+            }
+        }
+        Ok(None)
+    }
+}
