@@ -24,6 +24,10 @@ pub enum Encryption {
 const OVERHEAD: u64 = 192;
 
 /// One record of a shard. Clones share the payload.
+///
+/// Whoever holds a record, a clone of it or a part of its payload holds some of the memory that the worker has for records
+/// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for long should be
+/// [detached](Self::detach).
 #[derive(Clone)]
 pub struct Record {
     position: ExtendedSequenceNumber,
@@ -74,6 +78,15 @@ impl Record {
     /// How Kinesis stored the record, if it said so.
     pub fn encryption(&self) -> Option<Encryption> {
         self.encryption
+    }
+
+    /// A copy with a payload of its own, which does not count as the worker's memory: to be kept for long.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            data: Bytes::copy_from_slice(&self.data),
+            ..self.clone()
+        }
     }
 
     /// Takes over a record of the SDK without copying its payload.
@@ -192,6 +205,14 @@ impl RecordBatch {
     pub(crate) fn after(mut self, front: Option<Record>) -> Self {
         self.front = front.filter(Record::is_small);
         self
+    }
+
+    /// Has each payload counted by somebody, who gets it together with the weight of its record.
+    pub(crate) fn count_payloads(&mut self, counted: impl Fn(Bytes, u64) -> Bytes) {
+        for record in &mut self.records {
+            let weight = record.weight();
+            record.data = counted(std::mem::take(&mut record.data), weight);
+        }
     }
 
     /// The record in front of these, if it was read with them: it was processed before.

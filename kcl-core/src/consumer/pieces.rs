@@ -71,7 +71,7 @@ impl Pieces {
     pub(crate) fn done(&mut self, whole: &RecordBatch, is_processed: bool) -> bool {
         if is_processed {
             let mut backwards = self.first(whole).iter().rev();
-            let last = backwards.find(|record| record.is_small()).cloned();
+            let last = backwards.find(|record| record.is_small()).map(Record::detach);
             self.probe = last.or_else(|| self.probe.take());
         }
         self.trouble = Trouble::default();

@@ -1,7 +1,7 @@
 //! The memory of a worker for records, shared by its shards: a claim before each read, fairly granted.
 //!
 //! Half of it is promised to the shards in equal slices: whatever the others hold, a shard may fill its slice. A quarter is
-//! kept for shards that hold nothing and need more than their slice for the least that they can read. The rest goes to
+//! kept for shards that hold next to nothing and need more than their slice for the least that they can read. The rest goes to
 //! whoever asks first; the less of it is left, the less of it a claim gets. So shards whose processors are stuck end up with
 //! what others can do without.
 
@@ -225,7 +225,7 @@ impl Ledger {
     }
 
     /// Gives those who wait what there is, in the order in which they came. Behind one who waits for what nobody is
-    /// promised, the others get their own slices only, and what is kept for those who hold nothing.
+    /// promised, the others get their own slices only, and what is kept for those who hold next to nothing.
     fn serve(&mut self) -> Vec<(Waiting, u64)> {
         let mut granted = Vec::new();
         self.waiting.retain(|waiting| !waiting.tell.is_closed());
@@ -247,7 +247,7 @@ impl Ledger {
                 continue;
             };
             let own = unfilled(seated);
-            let may_use_reserve = seated.held == 0 && !waiting.wish.is_guess;
+            let may_use_reserve = seated.held <= slice / 8 && !waiting.wish.is_guess;
             let left = Left {
                 total: self.total,
                 free: u64::try_from(self.free).unwrap_or(0),
@@ -284,7 +284,7 @@ struct Left {
     others: u64,
     /// Nobody waits before it for what nobody is promised.
     is_pool_open: bool,
-    /// The same, and it may have of what is kept for shards that hold nothing.
+    /// The same, and it may have of what is kept for shards that hold next to nothing.
     is_reserve_open: bool,
 }
 

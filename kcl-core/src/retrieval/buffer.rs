@@ -1,10 +1,11 @@
 //! Batches that were read but not processed yet, bounded per shard and, through the budget, per worker.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::budget::{Budget, Claim, Seat};
+use super::share::{ShardMemory, Share, Unprocessed};
 use crate::record::RecordBatch;
 use crate::source::{Room, Wish};
 use crate::stream::Child;
@@ -12,13 +13,14 @@ use crate::stream::Child;
 /// Batches per shard, whatever their size.
 const MAX_BATCHES: usize = 16;
 
-/// One batch on its way to the processor. Its memory counts until it is dropped.
+/// One batch on its way to the processor. It is unprocessed until it is dropped; its records count for as long as anybody
+/// holds them.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) batch: RecordBatch,
     /// With the last batch of a shard: the shards that follow.
     pub(crate) children: Vec<Child>,
-    _share: Share,
+    _unprocessed: Unprocessed,
 }
 
 /// The buffer of one shard: `limit` bytes, of what the worker's `budget` has left.
@@ -26,54 +28,18 @@ pub(crate) fn buffer(limit: u64, budget: &Budget) -> (Inlet, Outlet) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let inlet = Inlet {
         sender,
-        shard: Arc::default(),
+        memory: Arc::default(),
         seat: budget.seat(),
         limit,
     };
     (inlet, Outlet { receiver })
 }
 
-#[derive(Debug, Default)]
-struct ShardShare {
-    held: Mutex<Held>,
-    freed: Notify,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Held {
-    bytes: u64,
-    batches: usize,
-}
-
-impl ShardShare {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A batch's claim on the shard's limit and on the worker's budget.
-#[derive(Debug)]
-struct Share {
-    shard: Arc<ShardShare>,
-    bytes: u64,
-    _claim: Claim,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut held = self.shard.held();
-        held.bytes = held.bytes.saturating_sub(self.bytes);
-        held.batches = held.batches.saturating_sub(1);
-        drop(held);
-        self.shard.freed.notify_one();
-    }
-}
-
 /// The reader's end.
 #[derive(Debug)]
 pub(crate) struct Inlet {
     sender: mpsc::UnboundedSender<Delivery>,
-    shard: Arc<ShardShare>,
+    memory: Arc<ShardMemory>,
     seat: Seat,
     limit: u64,
 }
@@ -83,7 +49,7 @@ impl Inlet {
     /// usually takes, if any shard knows. That is told, too.
     pub(crate) async fn room(&self, wish: impl Fn(Option<u64>) -> Wish) -> (Claim, Room) {
         loop {
-            let held = *self.shard.held();
+            let held = self.memory.held();
             if held.bytes < self.limit && held.batches < MAX_BATCHES || held.batches == 0 {
                 let (claim, usual_record) = self.seat.claim_by_size(wish).await;
                 let room = Room {
@@ -92,7 +58,7 @@ impl Inlet {
                 };
                 return (claim, room);
             }
-            self.shard.freed.notified().await;
+            self.memory.freed().await;
         }
     }
 
@@ -103,26 +69,20 @@ impl Inlet {
 
     /// Whether everything that was read has been processed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.shard.held().batches == 0
+        self.memory.held().batches == 0
     }
 
     /// Hands a batch over; false if nobody reads any more.
-    pub(crate) fn send(&mut self, batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
+    pub(crate) fn send(&mut self, mut batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
         let bytes = batch.weight();
         claim.settle(bytes);
-        let mut held = self.shard.held();
-        held.bytes += bytes;
-        held.batches += 1;
-        drop(held);
-        let share = Share {
-            shard: self.shard.clone(),
-            bytes,
-            _claim: claim,
-        };
+        self.memory.add(bytes);
+        let share = Share::new(self.memory.clone(), claim);
+        batch.count_payloads(|data, weight| share.counted(data, weight));
         let delivery = Delivery {
             batch,
             children,
-            _share: share,
+            _unprocessed: Unprocessed(self.memory.clone()),
         };
         self.sender.send(delivery).is_ok()
     }
@@ -148,6 +108,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::record::Record;
     use crate::record::tests::batch;
 
     /// Batches of one record weigh some 200 bytes: this limit holds two of them.
@@ -217,6 +178,43 @@ mod tests {
         );
         drop(drain(&mut greedy_outlet).await);
         assert!(fill(&mut modest, 1).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_that_are_kept_hold_their_memory_and_detached_ones_do_not() {
+        let budget = Budget::new(2_000);
+        let (mut inlet, mut outlet) = buffer(1 << 30, &budget);
+        let (room, _) = inlet.room(|_| ANY).await;
+        assert!(inlet.send(batch(0..10), Vec::new(), room));
+        let delivery = drain(&mut outlet).await;
+        let kept: Vec<_> = delivery
+            .batch
+            .iter()
+            .map(|record| record.data().slice(1..))
+            .collect();
+        let detached: Vec<_> = delivery.batch.iter().map(Record::detach).collect();
+        drop(delivery);
+        assert!(inlet.is_empty(), "it is processed");
+        assert!(!fill(&mut inlet, 1).await, "but parts of the payloads are kept");
+        drop(kept);
+        assert!(fill(&mut inlet, 1).await, "the copies do not count");
+        assert_eq!(detached.len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_of_a_batch_comes_back_before_the_rest() {
+        let (mut inlet, mut outlet) = buffer(1 << 30, &Budget::new(1 << 30));
+        let (room, _) = inlet.room(|_| ANY).await;
+        assert!(inlet.send(batch(0..10), Vec::new(), room));
+        let delivery = drain(&mut outlet).await;
+        let mut kept: Vec<_> = delivery.batch.iter().cloned().collect();
+        drop(delivery);
+        let all = inlet.memory.held().bytes;
+        kept.truncate(5);
+        let half = inlet.memory.held().bytes;
+        assert!(half * 2 >= all && half * 8 <= all * 5, "{half} of {all}");
+        kept.clear();
+        assert_eq!(inlet.memory.held().bytes, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod prefetch;
 mod progress;
 mod read_error;
 mod reader;
+mod share;
 
 pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};

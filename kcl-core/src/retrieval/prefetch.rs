@@ -1,12 +1,13 @@
 //! Keeps reading one shard, ahead of its processor.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::Environment;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::budget::Budget;
+use super::budget::{Budget, Claim};
 use super::buffer::{Inlet, Outlet, buffer};
 use super::inquiry::Inquiry;
 use super::read_error::ReadError;
@@ -14,7 +15,7 @@ use super::reader::{ShardReader, Start};
 use crate::config::ShardId;
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
-use crate::source::{Polling, PollingOptions};
+use crate::source::{Polling, PollingOptions, Room};
 use crate::status::ShardMonitor;
 use crate::stream::{Doubt, ShardProblems, StreamClient};
 
@@ -58,8 +59,13 @@ pub(crate) struct Prefetch {
 const UNMENTIONED: u32 = 2;
 /// A failure that lasts for so long is mentioned, however few calls that were.
 const MENTIONED: Duration = Duration::from_secs(5);
-/// Throttling that keeps a shard from being read for so long is a problem, not a pace.
+/// Throttling, or a lack of memory, that keeps a shard from being read for so long is a problem, not a pace.
 const STARVED: Duration = Duration::from_secs(60);
+
+/// All memory for records is held elsewhere.
+const NO_MEMORY: &str = "no-memory";
+const WAITS_FOR_MEMORY: &str = "reading waits for memory: other shards' records that are not processed, or records that the \
+     application keeps, take all of prefetch_bytes_per_worker. Records that are kept should be detached (Record::detach)";
 
 /// How often a shard whose lease is of another stream is looked at.
 const FOREIGN: Duration = Duration::from_secs(60);
@@ -119,7 +125,7 @@ impl Prefetch {
                 self.monitor.read_failed(error.code(), error.to_string());
             }
             self.doubt.until_there().await;
-            let (claim, room) = self.inlet.room(|usual| self.reader.wish(usual)).await;
+            let (claim, room) = self.room().await;
             let started = Instant::now();
             let reading = match self.reader.read(room).await {
                 Ok(reading) => reading,
@@ -162,6 +168,21 @@ impl Prefetch {
                 return;
             }
             sleep_until(next).await;
+        }
+    }
+
+    /// Memory for the next read. If it is a long wait, and not for this shard's processor, that is told.
+    async fn room(&self) -> (Claim, Room) {
+        let mut room = pin!(self.inlet.room(|usual| self.reader.wish(usual)));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return room,
+                () = sleep(STARVED) => {}
+            }
+            if self.inlet.is_empty() {
+                self.monitor.read_failed(NO_MEMORY, WAITS_FOR_MEMORY.to_owned());
+            }
         }
     }
 
@@ -211,3 +232,6 @@ impl Drop for Prefetch {
         self.problems.settle(&self.shard);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,8 @@ impl Progress {
                 named.raise_sub_sequence(done.sub_sequence);
             }
             let front = records.drain(..old).next_back();
-            self.front = front.filter(Record::is_small).or(self.front.take());
+            let front = front.filter(Record::is_small);
+            self.front = front.map(|front| front.detach()).or(self.front.take());
             self.may_lie_inside &= reached.sequence < done.sequence;
             reached = records.last().map_or(reached, |record| record.position().clone());
             reached = reached.max(done);

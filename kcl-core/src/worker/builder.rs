@@ -282,15 +282,17 @@ impl WorkerBuilder {
         self
     }
 
-    /// The bound for what the worker holds of its stream, in bytes: batches until they are processed, and answers of Kinesis
-    /// under way. 1 KiB to 1 TiB. Default: 256 MiB.
+    /// The bound for what the worker holds of its stream, in bytes: records for as long as anybody holds them, and answers of
+    /// Kinesis under way. 1 KiB to 1 TiB. Default: 256 MiB.
     ///
     /// An answer counts with what it may at most be (10 MiB of records, and their encoding), or with twice what as many
     /// records took before, from before it is asked for; with what it is from then on. Half of the bound is divided
     /// evenly between the worker's shards, and no shard gets the others' parts, so that shards whose processors are stuck do
     /// not keep the others from reading. With less than 96 MiB, a single answer may be larger than the bound.
     ///
-    /// Records that the application keeps after its `process_records` returned are its own.
+    /// Records that the application keeps after its `process_records` returned count until it drops them, and clones and parts of
+    /// their payloads do, too. An application that keeps all that there is brings reading to a stop; the shard's status says
+    /// `no-memory` after a minute. What is kept for long should be [detached](crate::Record::detach).
     pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
         self.options.prefetch_bytes_per_worker = bytes;
         self
