@@ -65,15 +65,16 @@ mod worker;
 
 pub use async_trait::async_trait;
 pub use kcl_lease::{
-    Balancing, Billing, Broken, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HashRange,
-    JoinError, LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore,
+    Balancing, Billing, Broken, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, FleetOptions,
+    HashRange, JoinError, LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore,
     PendingCheckpoint, Problem, SequenceNumber, SigningProblem, StoreError, StoreErrorKind, TableCreation,
-    WorkerId,
+    TableOptions, WorkerId,
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
-    FailurePolicy, InitialPosition, InvalidStream, OtherStream, ShardId, SkipRule, Stream,
+    FailurePolicy, InitialPosition, InvalidStream, LeaseOptions, OtherStream, ProcessingOptions,
+    RetrievalOptions, ShardId, SkipRule, Stream, WorkerConfig,
 };
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};

@@ -18,7 +18,7 @@
 //! # use kcl_lease::{Environment, Fleet, FleetOptions, JoinError, MemoryLeaseStore};
 //! # async fn example() -> Result<(), JoinError> {
 //! let store = Arc::new(MemoryLeaseStore::new());
-//! let (fleet, mut acquired) = Fleet::join(store, FleetOptions::new("worker-1"), Environment::system()).await?;
+//! let (fleet, mut acquired) = Fleet::join(store, "worker-1", FleetOptions::default(), Environment::system()).await?;
 //! while let Some(lease) = acquired.recv().await {
 //!     println!("{} is ours, token {}", lease.key(), lease.fencing_token());
 //! }

@@ -3,21 +3,26 @@
 use std::time::SystemTime;
 
 use kcl_lease::Checkpoint;
+use serde::{Deserialize, Serialize};
 
 /// Where a new application starts to read a stream.
 ///
 /// It applies when the lease table is empty, and to shards whose lease is missing later. Shards that come from a split
 /// or merge are read from their beginning: they hold what follows their parents' records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InitialPosition {
     /// With the oldest retained record. The default, because no record is missed by it. (The Java KCL's default is
     /// `LATEST`.)
     #[default]
+    #[serde(alias = "TRIM_HORIZON")]
     TrimHorizon,
     /// With records put after reading begins.
+    #[serde(alias = "LATEST")]
     Latest,
     /// With the first record that arrived at this time or later. Keep the setting as long as leases may exist that
     /// were not read yet: the lease stores that reading starts at a time, not the time.
+    #[serde(alias = "AT_TIMESTAMP", with = "humantime_serde")]
     AtTimestamp(SystemTime),
 }
 

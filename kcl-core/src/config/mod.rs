@@ -1,14 +1,15 @@
 //! What can be configured, and what a stream is called.
 
 mod initial_position;
-mod options;
+mod limits;
 mod other_stream;
 mod policy;
 mod stream;
+mod worker_config;
 
 pub use self::initial_position::InitialPosition;
-pub(crate) use self::options::Options;
 pub use self::other_stream::OtherStream;
-pub(crate) use self::policy::{Failure, Reaction};
+pub(crate) use self::policy::{FailedCall, Failure, Piece, Reaction};
 pub use self::policy::{FailurePolicy, SkipRule};
 pub use self::stream::{InvalidStream, ShardId, Stream};
+pub use self::worker_config::{LeaseOptions, ProcessingOptions, RetrievalOptions, WorkerConfig};

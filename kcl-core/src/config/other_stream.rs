@@ -1,10 +1,13 @@
 //! What happens when the leases turn out to be of another stream.
 
+use serde::{Deserialize, Serialize};
+
 /// What to do when an application's leases are of another stream than the one that this worker reads: one of another name, or
 /// one that had the same name, was deleted, and was made anew.
 ///
 /// Nothing is written before that is known. Sequence numbers of one stream mean nothing in another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OtherStream {
     /// The worker ends with [`Error::OtherStream`](crate::Error::OtherStream), and the leases stay as they are.

@@ -3,8 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What to do when [`process_records`](crate::RecordProcessor::process_records) keeps failing for one batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailurePolicy {
     /// Repeat the call with growing pauses until it succeeds; nothing is ever skipped. The shard's status names the
@@ -30,10 +33,13 @@ pub enum FailurePolicy {
 /// is skipped then, however long it lasts. When the record in front fails too, attempts and time are counted anew. A bad record that has none in front
 /// of it, such as the first one of a shard, is not skipped either, unless
 /// [`even_unproven_after`](Self::even_unproven_after) says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SkipRule {
     attempts: NonZeroU32,
+    #[serde(with = "humantime_serde")]
     time: Duration,
+    #[serde(rename = "even_unproven_after", default, with = "humantime_serde")]
     unproven: Option<Duration>,
 }
 
@@ -63,18 +69,31 @@ impl SkipRule {
     }
 }
 
-/// A call of `process_records` that failed, and what is known around it.
+/// A call of the processor that failed, and what is known around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// Records of the call.
-    pub(crate) records: usize,
-    /// Whether they are a piece of a batch that failed.
-    pub(crate) is_cut: bool,
-    /// Failed calls with just these records, in a row.
+    pub(crate) call: FailedCall,
+    /// Failed calls in a row, with just the same records.
     pub(crate) attempts: u32,
     /// Since the first of them.
     pub(crate) lasted: Duration,
-    /// The same, but for those before a record in front failed, too.
+}
+
+/// Which call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailedCall {
+    Initialize,
+    ProcessRecords(Piece),
+    ShardEnded,
+}
+
+/// The records of a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) records: usize,
+    /// Whether they are a piece of a batch that failed.
+    pub(crate) is_cut: bool,
+    /// For how long calls with them have failed, those before a record in front failed included.
     pub(crate) lasted_in_all: Duration,
     /// How often the record in front was processed again since, and this one failed after it.
     pub(crate) proofs: u32,
@@ -101,31 +120,31 @@ pub(crate) enum Reaction {
 
 impl FailurePolicy {
     /// The one place that is asked what to do with a failed call.
-    pub(crate) fn react(self, failure: &Failure) -> Reaction {
-        let Self::SkipAfter(rule) = self else {
+    pub(crate) fn react(&self, failure: &Failure) -> Reaction {
+        let (Self::SkipAfter(rule), FailedCall::ProcessRecords(piece)) = (self, failure.call) else {
             return Reaction::Repeat;
         };
         let is_tried = failure.attempts >= rule.attempts.get();
-        if failure.records > 1 {
-            return if failure.is_cut || is_tried {
+        if piece.records > 1 {
+            return if piece.is_cut || is_tried {
                 Reaction::Halve
             } else {
                 Reaction::Repeat
             };
         }
-        let is_hopeless = rule.unproven.is_some_and(|time| failure.lasted_in_all >= time);
+        let is_hopeless = rule.unproven.is_some_and(|time| piece.lasted_in_all >= time);
         match is_tried && failure.lasted >= rule.time {
             _ if is_hopeless => Reaction::Skip,
             false => Reaction::Repeat,
-            true if failure.proofs >= rule.attempts.get() => Reaction::Skip,
-            true if !failure.has_probe => Reaction::AwaitProof,
-            true if failure.proofs == 0 => Reaction::Probe,
+            true if piece.proofs >= rule.attempts.get() => Reaction::Skip,
+            true if !piece.has_probe => Reaction::AwaitProof,
+            true if piece.proofs == 0 => Reaction::Probe,
             true => Reaction::ProbeAgain,
         }
     }
 
     /// Durations that make no sense.
-    pub(crate) fn problem(self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         match self {
             Self::SkipAfter(SkipRule {
                 time,
@@ -150,119 +169,127 @@ mod tests {
     }
 
     /// One record that failed alone often enough, long enough, while others did not.
-    const AT_FAULT: Failure = Failure {
+    const AT_FAULT: Piece = Piece {
         records: 1,
         is_cut: true,
-        attempts: 3,
-        lasted: MINUTE,
         lasted_in_all: MINUTE,
         proofs: 3,
         has_probe: true,
     };
 
+    /// What the policy says of a piece that failed so often in a row, for so long.
+    fn reaction(policy: &FailurePolicy, piece: Piece, attempts: u32, lasted: Duration) -> Reaction {
+        policy.react(&Failure {
+            call: FailedCall::ProcessRecords(piece),
+            attempts,
+            lasted,
+        })
+    }
+
     #[test]
     fn a_record_is_skipped_when_it_failed_alone_often_and_long_enough_while_others_did_not() {
         let policy = FailurePolicy::SkipAfter(three());
-        assert_eq!(policy.react(&AT_FAULT), Reaction::Skip);
-        for (lacking, reaction) in [
+        assert_eq!(reaction(&policy, AT_FAULT, 3, MINUTE), Reaction::Skip);
+        assert_eq!(reaction(&policy, AT_FAULT, 2, MINUTE), Reaction::Repeat);
+        let almost = MINUTE - Duration::from_millis(1);
+        assert_eq!(reaction(&policy, AT_FAULT, 3, almost), Reaction::Repeat);
+        for (lacking, expected) in [
             (
-                Failure {
-                    attempts: 2,
-                    ..AT_FAULT
-                },
-                Reaction::Repeat,
-            ),
-            (
-                Failure {
-                    lasted: MINUTE - Duration::from_millis(1),
-                    ..AT_FAULT
-                },
-                Reaction::Repeat,
-            ),
-            (
-                Failure {
+                Piece {
                     proofs: 0,
                     ..AT_FAULT
                 },
                 Reaction::Probe,
             ),
             (
-                Failure {
+                Piece {
                     proofs: 2,
                     ..AT_FAULT
                 },
                 Reaction::ProbeAgain,
             ),
             (
-                Failure {
-                    proofs: 0,
-                    has_probe: false,
-                    attempts: 10_000,
-                    lasted: MINUTE * 10_000,
-                    lasted_in_all: MINUTE * 10_000,
-                    ..AT_FAULT
-                },
-                Reaction::AwaitProof,
-            ),
-            (
-                Failure {
+                Piece {
                     records: 2,
                     ..AT_FAULT
                 },
                 Reaction::Halve,
             ),
         ] {
-            assert_eq!(policy.react(&lacking), reaction, "{lacking:?}");
+            assert_eq!(reaction(&policy, lacking, 3, MINUTE), expected, "{lacking:?}");
         }
+        let unproven = Piece {
+            proofs: 0,
+            has_probe: false,
+            lasted_in_all: MINUTE * 10_000,
+            ..AT_FAULT
+        };
+        assert_eq!(
+            reaction(&policy, unproven, 10_000, MINUTE * 10_000),
+            Reaction::AwaitProof
+        );
     }
 
     #[test]
     fn a_batch_is_cut_when_it_failed_often_enough_and_its_pieces_at_once() {
         let policy = FailurePolicy::SkipAfter(three());
-        let first = Failure {
+        let whole = Piece {
             records: 100,
             is_cut: false,
-            attempts: 1,
-            lasted: Duration::ZERO,
             lasted_in_all: Duration::ZERO,
             proofs: 0,
             has_probe: true,
         };
-        assert_eq!(policy.react(&first), Reaction::Repeat);
-        assert_eq!(policy.react(&Failure { attempts: 3, ..first }), Reaction::Halve);
-        assert_eq!(
-            policy.react(&Failure {
-                is_cut: true,
-                ..first
-            }),
-            Reaction::Halve
-        );
+        assert_eq!(reaction(&policy, whole, 1, Duration::ZERO), Reaction::Repeat);
+        assert_eq!(reaction(&policy, whole, 3, Duration::ZERO), Reaction::Halve);
+        let cut = Piece {
+            is_cut: true,
+            ..whole
+        };
+        assert_eq!(reaction(&policy, cut, 1, Duration::ZERO), Reaction::Halve);
     }
 
     #[test]
     fn without_a_rule_the_batch_is_repeated_as_it_is() {
-        assert_eq!(FailurePolicy::RetryForever.react(&AT_FAULT), Reaction::Repeat);
-        let batch = Failure {
+        let batch = Piece {
             records: 10_000,
             ..AT_FAULT
         };
-        assert_eq!(FailurePolicy::RetryForever.react(&batch), Reaction::Repeat);
+        for piece in [AT_FAULT, batch] {
+            let said = reaction(&FailurePolicy::RetryForever, piece, 3, MINUTE);
+            assert_eq!(said, Reaction::Repeat);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_not_about_records_is_repeated_whatever_the_policy() {
+        for call in [FailedCall::Initialize, FailedCall::ShardEnded] {
+            let failure = Failure {
+                call,
+                attempts: 10_000,
+                lasted: MINUTE * 10_000,
+            };
+            let hasty = FailurePolicy::SkipAfter(three().even_unproven_after(MINUTE));
+            for policy in [FailurePolicy::RetryForever, hasty] {
+                assert_eq!(policy.react(&failure), Reaction::Repeat);
+            }
+        }
     }
 
     #[test]
     fn without_proof_only_a_stated_time_skips() {
         let policy = FailurePolicy::SkipAfter(three().even_unproven_after(MINUTE * 60));
-        let unproven = Failure {
+        let unproven = Piece {
             proofs: 0,
             has_probe: false,
             ..AT_FAULT
         };
-        assert_eq!(policy.react(&unproven), Reaction::AwaitProof);
-        let for_an_hour = Failure {
+        assert_eq!(reaction(&policy, unproven, 3, MINUTE), Reaction::AwaitProof);
+        let for_an_hour = Piece {
             lasted_in_all: MINUTE * 60,
             ..unproven
         };
-        assert_eq!(policy.react(&for_an_hour), Reaction::Skip);
+        assert_eq!(reaction(&policy, for_an_hour, 3, MINUTE), Reaction::Skip);
         assert_eq!(policy.problem(), None);
         let hasty = FailurePolicy::SkipAfter(three().even_unproven_after(MINUTE / 2));
         assert!(hasty.problem().is_some());

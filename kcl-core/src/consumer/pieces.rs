@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::config::{Failure, FailurePolicy, Reaction};
+use crate::config::{FailedCall, Failure, FailurePolicy, Piece, Reaction};
 use crate::record::{Record, RecordBatch};
 
 /// What is left of a batch, and how its first piece fails.
@@ -94,7 +94,7 @@ impl Pieces {
     }
 
     /// A call with the first piece failed now.
-    pub(crate) fn failed(&mut self, whole: &RecordBatch, policy: FailurePolicy) -> Reaction {
+    pub(crate) fn failed(&mut self, whole: &RecordBatch, policy: &FailurePolicy) -> Reaction {
         let now = Instant::now();
         let records = self.first(whole).len();
         let is_cut = !self.left.is_empty();
@@ -103,13 +103,15 @@ impl Pieces {
         trouble.attempts = trouble.attempts.saturating_add(1);
         trouble.proofs += u32::from(std::mem::take(&mut trouble.is_probed));
         let failure = Failure {
-            records,
-            is_cut,
+            call: FailedCall::ProcessRecords(Piece {
+                records,
+                is_cut,
+                lasted_in_all: now.saturating_duration_since(*trouble.since_ever.get_or_insert(now)),
+                proofs: trouble.proofs,
+                has_probe,
+            }),
             attempts: trouble.attempts,
             lasted: now.saturating_duration_since(*trouble.since.get_or_insert(now)),
-            lasted_in_all: now.saturating_duration_since(*trouble.since_ever.get_or_insert(now)),
-            proofs: trouble.proofs,
-            has_probe,
         };
         let reaction = policy.react(&failure);
         match reaction {

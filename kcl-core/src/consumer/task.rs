@@ -2,6 +2,7 @@
 
 mod calls;
 mod ending;
+mod failing;
 mod leaving;
 mod processing;
 mod starting;
@@ -58,6 +59,7 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
         };
         if is_success {
             task.retry.succeeded();
+            task.failing_since = None;
             task.hush.reset();
             task.monitor.recovered();
         }
@@ -84,6 +86,8 @@ struct Task {
     /// The shards that follow, once the last batch has arrived.
     children: Vec<Child>,
     retry: Retry,
+    /// Since when the present call fails, if it is not about records.
+    failing_since: Option<Instant>,
     hush: Hush,
     /// When the lease was first seen to be given up soon.
     drain_began: Arc<OnceLock<Instant>>,
@@ -110,6 +114,7 @@ impl Task {
             noted_start: None,
             children: Vec::new(),
             retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
+            failing_since: None,
             hush: Hush::default(),
             drain_began: Arc::default(),
             parts,

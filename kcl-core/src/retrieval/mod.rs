@@ -14,7 +14,7 @@ mod share;
 pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::cursor::Cursor;
-pub(crate) use self::prefetch::{Prefetch, ReaderParts, RetrievalOptions};
+pub(crate) use self::prefetch::{Prefetch, ReaderParts};
 pub(crate) use self::reader::Start;
 
 #[cfg(test)]

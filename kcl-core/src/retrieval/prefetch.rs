@@ -12,22 +12,12 @@ use super::buffer::{Inlet, Outlet, buffer};
 use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
-use crate::config::ShardId;
+use crate::config::{RetrievalOptions, ShardId};
 use crate::record::RecordBatch;
 use crate::retry::{Hush, Retry};
-use crate::source::{Polling, PollingOptions, Room};
+use crate::source::{Polling, Room};
 use crate::status::ShardMonitor;
 use crate::stream::{Doubt, ShardProblems, StreamClient};
-
-/// How a worker reads its shards.
-#[derive(Debug, Clone)]
-pub(crate) struct RetrievalOptions {
-    pub(crate) polling: PollingOptions,
-    /// Whether the processor wants to see reads that found nothing.
-    pub(crate) wants_empty_batches: bool,
-    /// Unprocessed bytes per shard.
-    pub(crate) prefetch_bytes: u64,
-}
 
 /// What the readers of a worker share.
 #[derive(Debug, Clone)]
@@ -87,8 +77,8 @@ impl Prefetch {
         monitor: Arc<ShardMonitor>,
         start: Start,
     ) -> (Self, Outlet) {
-        let (inlet, outlet) = buffer(parts.options.prefetch_bytes, &parts.budget);
-        let feed = Polling::new(shard.clone(), parts.stream.clone(), &parts.options.polling);
+        let (inlet, outlet) = buffer(parts.options.prefetch_bytes_per_shard, &parts.budget);
+        let feed = Polling::new(shard.clone(), parts.stream.clone(), &parts.options);
         let inquiry = Inquiry {
             shard: shard.clone(),
             stream: parts.stream.clone(),
@@ -101,7 +91,7 @@ impl Prefetch {
             problems: parts.problems.clone(),
             doubt: parts.doubt.clone(),
             env: parts.env.clone(),
-            wants_empty_batches: parts.options.wants_empty_batches,
+            wants_empty_batches: parts.options.empty_batches,
             monitor,
             inlet,
         };

@@ -14,21 +14,12 @@ use self::appetite::{Answer, Appetite};
 use self::pace::{Found, Pace};
 use super::feed::{Feed, Page, Room, Wish};
 use crate::aws::{CallError, ErrorClass};
-use crate::config::ShardId;
+use crate::config::{RetrievalOptions, ShardId};
 use crate::record::Record;
 use crate::stream::{Child, StartingPosition, StreamClient};
 
 /// How many answers without records are looked at for the oldest record of a shard.
 const LOOKS_FOR_OLDEST: usize = 20;
-
-/// How shards are polled.
-#[derive(Debug, Clone)]
-pub(crate) struct PollingOptions {
-    /// Records per `GetRecords`.
-    pub(crate) max_records: u32,
-    pub(crate) min_read_interval: Duration,
-    pub(crate) idle_time: Duration,
-}
 
 /// One shard, polled.
 #[derive(Debug)]
@@ -41,7 +32,7 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    pub(crate) fn new(shard: ShardId, stream: StreamClient, options: &PollingOptions) -> Self {
+    pub(crate) fn new(shard: ShardId, stream: StreamClient, options: &RetrievalOptions) -> Self {
         Self {
             shard,
             stream,

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Balancing, Billing, DynamoDbLeaseStore, Environment, FleetOptions, Health, LeaseStore, Load,
-    SigningProblem, TableCreation, Timers, WorkerId,
+    Balancing, Billing, DynamoDbLeaseStore, Environment, Health, LeaseStore, Load, SigningProblem,
+    TableCreation, Timers, WorkerId,
 };
 use tokio::sync::watch;
 
 use super::run::Alive;
 use super::{Shared, Worker, clients};
-use crate::config::{FailurePolicy, InitialPosition, Options, OtherStream, Stream};
+use crate::config::{FailurePolicy, InitialPosition, OtherStream, Stream, WorkerConfig};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
-use crate::retrieval::RetrievalOptions;
-use crate::source::PollingOptions;
 use crate::status::WorkerPhase;
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
@@ -27,7 +25,7 @@ pub struct WorkerBuilder {
     application: String,
     stream: String,
     factory: ProcessorFactory,
-    options: Options,
+    config: WorkerConfig,
     env: Environment,
     sdk: Option<SdkConfig>,
     kinesis: Option<aws_sdk_kinesis::Client>,
@@ -38,7 +36,7 @@ pub struct WorkerBuilder {
 impl WorkerBuilder {
     pub(super) fn new(application: String, stream: String, factory: ProcessorFactory) -> Self {
         Self {
-            options: Options::new(&application),
+            config: WorkerConfig::default(),
             application,
             stream,
             factory,
@@ -48,6 +46,13 @@ impl WorkerBuilder {
             dynamodb: None,
             store: None,
         }
+    }
+
+    /// Sets all options at once, as they were read from a file or from the environment, say. Setters that are called afterwards
+    /// change single ones.
+    pub fn config(mut self, config: WorkerConfig) -> Self {
+        self.config = config;
+        self
     }
 
     /// The AWS configuration from which the clients are made. Time-outs that it leaves open are set to fit: reads of
@@ -79,33 +84,33 @@ impl WorkerBuilder {
     ///
     /// A worker that restarts under a name used before takes its leases up again at once.
     pub fn worker_id(mut self, id: impl Into<WorkerId>) -> Self {
-        self.options.worker_id = Some(id.into());
+        self.config.worker_id = Some(id.into());
         self
     }
 
     /// The lease table. Default: the application's name, as in the Java KCL.
     pub fn table_name(mut self, name: impl Into<String>) -> Self {
-        self.options.table.name = name.into();
+        self.config.table.name = Some(name.into());
         self
     }
 
     /// The table in which Java workers of 3.0 to 3.4 keep the leader's lock, if they are configured with a name of their own
     /// (`CoordinatorStateTableConfig`). Default: the application's name and `-CoordinatorState`.
     pub fn coordinator_state_table(mut self, name: impl Into<String>) -> Self {
-        self.options.table.coordinator_state_table = Some(name.into());
+        self.config.table.coordinator_state_table = Some(name.into());
         self
     }
 
     /// The table in which Java workers of 3.0 to 3.4 show that they live, if they are configured with a name of their own
     /// (`WorkerMetricsTableConfig`). Default: the application's name and `-WorkerMetricStats`.
     pub fn worker_metrics_table(mut self, name: impl Into<String>) -> Self {
-        self.options.table.worker_metrics_table = Some(name.into());
+        self.config.table.worker_metrics_table = Some(name.into());
         self
     }
 
     /// Whether a missing table is created. Default: it is.
     pub fn table_creation(mut self, creation: TableCreation) -> Self {
-        self.options.table.creation = creation;
+        self.config.table.creation = creation;
         self
     }
 
@@ -114,7 +119,7 @@ impl WorkerBuilder {
         mut self,
         tags: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.options.table.tags = tags
+        self.config.table.tags = tags
             .into_iter()
             .map(|(key, value)| (key.into(), value.into()))
             .collect();
@@ -123,27 +128,27 @@ impl WorkerBuilder {
 
     /// How a table that is created is paid for. Default: per request.
     pub fn table_billing(mut self, billing: Billing) -> Self {
-        self.options.table.billing = billing;
+        self.config.table.billing = billing;
         self
     }
 
     /// Whether a table that is created is protected from deletion. Default: no.
     pub fn table_deletion_protection(mut self, protected: bool) -> Self {
-        self.options.table.deletion_protection = protected;
+        self.config.table.deletion_protection = protected;
         self
     }
 
     /// Whether the table, new or not, can be restored to any moment of the last 35 days. A table that
     /// [must exist](Self::table_creation) is left alone. Default: no.
     pub fn table_point_in_time_recovery(mut self, wanted: bool) -> Self {
-        self.options.table.point_in_time_recovery = wanted;
+        self.config.table.point_in_time_recovery = wanted;
         self
     }
 
     /// Whether leases of the Java KCL 2.x are taken over. Its workers fail once this worker has joined, so stop them for
     /// good before. Default: no, joining is refused.
     pub fn takes_over_from_2x(mut self, takes_over: bool) -> Self {
-        self.options.table.takes_over_from_2x = takes_over;
+        self.config.table.takes_over_from_2x = takes_over;
         self
     }
 
@@ -151,53 +156,53 @@ impl WorkerBuilder {
     /// do with `migrateAllEntitiesToLeaseTable`. See [`TableOptions`](kcl_lease::TableOptions::moves_to_single_table).
     /// Default: no.
     pub fn moves_to_single_table(mut self, moves: bool) -> Self {
-        self.options.table.moves_to_single_table = moves;
+        self.config.table.moves_to_single_table = moves;
         self
     }
 
     /// Where a new application starts to read. Default: with the oldest retained record.
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
-        self.options.initial_position = position;
+        self.config.retrieval.initial_position = position;
         self
     }
 
     /// What to do when the application's leases are of another stream than this one. Default: the worker refuses to start, or
     /// ends if it runs already.
     pub fn on_other_stream(mut self, what: OtherStream) -> Self {
-        self.options.other_stream = what;
+        self.config.leases.on_other_stream = what;
         self
     }
 
     /// How long a silent worker keeps its leases; 1 s to 1 h. Default: 10 s. All workers of an application should agree.
     /// Shorter is quicker to recover and costs more requests.
     pub fn failover_time(mut self, time: Duration) -> Self {
-        self.options.failover_time = time;
+        self.config.fleet.failover_time = time;
         self
     }
 
     /// The most leases that this worker is given. Default: no limit.
     pub fn max_leases(mut self, limit: usize) -> Self {
-        self.options.max_leases = limit;
+        self.config.fleet.max_leases = Some(limit);
         self
     }
 
     /// By what the leases are spread over the workers; all workers of an application should agree. Default: by how busy they
     /// say they are, else by throughput, and by count while there is little to do.
     pub fn balancing(mut self, balancing: Balancing) -> Self {
-        self.options.balancing = balancing;
+        self.config.fleet.balancing = balancing;
         self
     }
 
     /// Whether, and by what, this worker tells how busy it is. Default: by its CPU, where that can be read and the
     /// [`environment`](Self::environment) is the machine's.
     pub fn load(mut self, load: Load) -> Self {
-        self.options.load = load;
+        self.config.fleet.load = load;
         self
     }
 
     /// The operating range in percent, 1 to 100: while this worker is busier than that, others get its leases. Default: 100.
     pub fn max_utilization(mut self, percent: u8) -> Self {
-        self.options.max_utilization = percent;
+        self.config.fleet.max_utilization = percent;
         self
     }
 
@@ -205,13 +210,13 @@ impl WorkerBuilder {
     /// it is the unit of time of [balancing by load](Balancing): shorter evens the load out sooner, on the word of means over
     /// less time.
     pub fn report_interval(mut self, interval: Duration) -> Self {
-        self.options.report_interval = interval;
+        self.config.fleet.report_interval = interval;
         self
     }
 
     /// How long a worker may take to hand a lease over before the leader ends it; up to 1 h. Default: 30 s.
     pub fn hand_off_timeout(mut self, timeout: Duration) -> Self {
-        self.options.hand_off_timeout = timeout;
+        self.config.fleet.hand_off_timeout = timeout;
         self
     }
 
@@ -219,7 +224,7 @@ impl WorkerBuilder {
     /// stops; up to 1 h. Default: the hand-off time-out. Afterwards the lease is given up while the call runs on. At a stop it
     /// is no longer than three quarters of the [stop time-out](Self::stop_timeout).
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.options.drain_timeout = Some(timeout);
+        self.config.processing.drain_timeout = Some(timeout);
         self
     }
 
@@ -229,7 +234,7 @@ impl WorkerBuilder {
     /// A call of a processor that is still running after three quarters of it keeps running, but its lease is handed on; after
     /// seven eighths the worker no longer waits for it. What could not be given up when all of it is over expires.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
-        self.options.stop_timeout = timeout;
+        self.config.processing.stop_timeout = timeout;
         self
     }
 
@@ -237,33 +242,33 @@ impl WorkerBuilder {
     /// provisioned capacity should leave room besides for a `GetItem` of each worker each second. While the table throttles, a
     /// leader makes do with less.
     pub fn scan_budget(mut self, units_per_second: f64) -> Self {
-        self.options.scan_budget = units_per_second;
+        self.config.fleet.scan_budget = units_per_second;
         self
     }
 
     /// How often the leader checks that the leases cover every hash key; 1 s to 1 day. Default: 2 minutes.
     pub fn audit_interval(mut self, interval: Duration) -> Self {
-        self.options.audit_interval = interval;
+        self.config.leases.audit_interval = interval;
         self
     }
 
     /// How often the leader looks for leases of ended shards to delete; 1 s to 1 day. Default: 1 minute, and soon after a
     /// shard ended.
     pub fn cleanup_interval(mut self, interval: Duration) -> Self {
-        self.options.cleanup_interval = interval;
+        self.config.leases.cleanup_interval = interval;
         self
     }
 
     /// The most records per read, and so per batch; 1 to 10,000 (limit of the service). Default: 10,000.
     pub fn max_records(mut self, limit: u32) -> Self {
-        self.options.max_records = limit;
+        self.config.retrieval.max_records = limit;
         self
     }
 
     /// The longest pause between two reads of a shard that has no new records; 1 ms to 4 min. Default: 1 s. The pause
     /// grows towards it from 200 ms, and a read that finds records resets it.
     pub fn idle_time(mut self, time: Duration) -> Self {
-        self.options.idle_time = time;
+        self.config.retrieval.idle_time = time;
         self
     }
 
@@ -271,14 +276,14 @@ impl WorkerBuilder {
     /// shard to all its readers together. Zero is for servers without limits: the limit of 2 MB per second and shard is not
     /// kept either.
     pub fn min_read_interval(mut self, interval: Duration) -> Self {
-        self.options.min_read_interval = interval;
+        self.config.retrieval.min_read_interval = interval;
         self
     }
 
     /// Bytes of one shard that are read ahead of its processor. Default: 8 MiB. A read begins while there is less; what it
     /// brings may go beyond.
     pub fn prefetch_bytes_per_shard(mut self, bytes: u64) -> Self {
-        self.options.prefetch_bytes_per_shard = bytes;
+        self.config.retrieval.prefetch_bytes_per_shard = bytes;
         self
     }
 
@@ -294,19 +299,19 @@ impl WorkerBuilder {
     /// their payloads do, too. An application that keeps all that there is brings reading to a stop; the shard's status says
     /// `no-memory` after a minute. What is kept for long should be [detached](crate::Record::detach).
     pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
-        self.options.prefetch_bytes_per_worker = bytes;
+        self.config.retrieval.prefetch_bytes_per_worker = bytes;
         self
     }
 
     /// Whether processors are called for reads that found nothing. Default: no.
     pub fn empty_batches(mut self, wanted: bool) -> Self {
-        self.options.empty_batches = wanted;
+        self.config.retrieval.empty_batches = wanted;
         self
     }
 
     /// What to do when a processor keeps failing. Default: repeat the batch forever; nothing is skipped.
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
-        self.options.failure_policy = policy;
+        self.config.processing.failure_policy = policy;
         self
     }
 
@@ -322,21 +327,22 @@ impl WorkerBuilder {
     /// # Errors
     /// [`Error::Configuration`] names every option that is missing or out of range, and what is allowed.
     pub fn build(self) -> Result<Worker, Error> {
-        let options = self.options;
-        let mut problems = options.problems();
+        let mut config = self.config;
+        config.table.application = self.application.clone();
+        let mut problems = config.problems();
         let stream = Stream::parse(&self.stream)
             .map_err(|error| problems.push(format!("stream {error}")))
             .ok();
         let needs_config = self.kinesis.is_none() || (self.dynamodb.is_none() && self.store.is_none());
-        let (has_config, mut config) = (self.sdk.is_some(), self.sdk.filter(|_| needs_config));
-        if let Some(sdk) = &config {
-            let wrong = clients::problems(sdk);
+        let (has_config, mut sdk) = (self.sdk.is_some(), self.sdk.filter(|_| needs_config));
+        if let Some(given) = &sdk {
+            let wrong = clients::problems(given);
             if !wrong.is_empty() {
-                config = None;
+                sdk = None;
             }
             problems.extend(wrong);
         }
-        let kinesis = self.kinesis.or_else(|| config.as_ref().map(clients::kinesis));
+        let kinesis = self.kinesis.or_else(|| sdk.as_ref().map(clients::kinesis));
         match &kinesis {
             None if !has_config => problems.push("aws_config or kinesis_client is missing".to_owned()),
             None => {}
@@ -346,10 +352,9 @@ impl WorkerBuilder {
                 (Some(_), None) => {}
             },
         }
-        let table = options.table.clone();
         let dynamodb = self.dynamodb.or_else(|| {
-            let sdk = config.as_ref()?;
-            Some(clients::dynamodb(sdk, Timers::of(options.failover_time)))
+            let timers = Timers::of(config.fleet.failover_time);
+            Some(clients::dynamodb(sdk.as_ref()?, timers))
         });
         if self.store.is_none()
             && let Some(client) = &dynamodb
@@ -358,8 +363,8 @@ impl WorkerBuilder {
             problems.push(format!("dynamodb_client: {}", SigningProblem::NoRegion));
         }
         let store = self.store.or_else(|| {
-            let client = dynamodb?;
-            Some(Arc::new(DynamoDbLeaseStore::new(client, table)) as Arc<dyn LeaseStore>)
+            let table = config.table.clone();
+            Some(Arc::new(DynamoDbLeaseStore::new(dynamodb?, table)) as Arc<dyn LeaseStore>)
         });
         if store.is_none() && !has_config {
             problems.push("aws_config, dynamodb_client or lease_store is missing".to_owned());
@@ -369,24 +374,16 @@ impl WorkerBuilder {
             return Err(Error::Configuration(problems));
         };
 
-        let worker_id = options
+        let worker_id = config
             .worker_id
             .clone()
             .unwrap_or_else(|| clients::default_worker_id(&self.env));
-        let mut fleet = FleetOptions::with_failover_time(worker_id.clone(), options.failover_time);
-        fleet.max_leases = options.max_leases;
-        fleet.balancing = options.balancing;
-        fleet.load = options.load.clone();
-        fleet.max_utilization = options.max_utilization;
-        fleet.report_interval = options.report_interval;
-        fleet.hand_off_timeout = options.hand_off_timeout;
         let health = Health::default();
-        fleet.health = health.clone();
-        fleet.scan_budget = options.scan_budget;
+        config.fleet.health = health.clone();
         let shared = Arc::new(Shared {
             application: self.application,
             stream: stream.to_string(),
-            worker_id: worker_id.to_string(),
+            worker_id,
             phase: watch::Sender::new(WorkerPhase::Starting),
             stop: watch::Sender::new(false),
             fleet: Mutex::default(),
@@ -397,33 +394,17 @@ impl WorkerBuilder {
         Ok(Worker {
             recognition: Recognition {
                 client: stream_client.clone(),
-                policy: options.other_stream,
+                policy: config.leases.on_other_stream,
             },
             _alive: Alive(shared.clone()),
             shared,
-            fleet,
             stream: stream_client,
-            initial: options.initial_position,
             env: self.env,
-            audit_interval: options.audit_interval,
-            cleanup_interval: options.cleanup_interval,
             shard_problems: ShardProblems::new(health),
             doubt: Doubt::new(),
             store,
             factory: self.factory,
-            retrieval: RetrievalOptions {
-                polling: PollingOptions {
-                    max_records: options.max_records,
-                    min_read_interval: options.min_read_interval,
-                    idle_time: options.idle_time,
-                },
-                wants_empty_batches: options.empty_batches,
-                prefetch_bytes: options.prefetch_bytes_per_shard,
-            },
-            prefetch_bytes: options.prefetch_bytes_per_worker,
-            failure_policy: options.failure_policy,
-            drain_timeout: options.drain_timeout(),
-            stop_timeout: options.stop_timeout,
+            config,
         })
     }
 }
@@ -433,7 +414,7 @@ impl fmt::Debug for WorkerBuilder {
         f.debug_struct("WorkerBuilder")
             .field("application", &self.application)
             .field("stream", &self.stream)
-            .field("options", &self.options)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

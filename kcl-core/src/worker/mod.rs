@@ -12,18 +12,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use kcl_lease::{Environment, Fleet, FleetOptions, Health, HeldLease, LeaseKey, LeaseStore};
+use kcl_lease::{Environment, Fleet, Health, HeldLease, LeaseKey, LeaseStore, WorkerId};
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
 pub use self::outcome::{Departure, Fate, Stopped};
-use crate::config::{FailurePolicy, InitialPosition};
+use crate::config::WorkerConfig;
 use crate::error::Error;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
-use crate::retrieval::RetrievalOptions;
 use crate::status::{ShardMonitor, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
@@ -38,24 +36,16 @@ pub struct Worker {
     shared: Arc<Shared>,
     /// Dropped with the worker, or with the future that runs it.
     _alive: run::Alive,
-    fleet: FleetOptions,
+    config: WorkerConfig,
     store: Arc<dyn LeaseStore>,
     recognition: Recognition,
     stream: StreamClient,
-    initial: InitialPosition,
     env: Environment,
-    audit_interval: Duration,
-    cleanup_interval: Duration,
     /// What the shards' readers fail at for reasons that no retry mends.
     shard_problems: ShardProblems,
     /// Where to ask whether the stream is still the same.
     doubt: Doubt,
     factory: ProcessorFactory,
-    retrieval: RetrievalOptions,
-    prefetch_bytes: u64,
-    failure_policy: FailurePolicy,
-    drain_timeout: Duration,
-    stop_timeout: Duration,
 }
 
 impl Worker {
@@ -120,7 +110,7 @@ impl fmt::Debug for Worker {
         f.debug_struct("Worker")
             .field("application", &self.shared.application)
             .field("stream", &self.shared.stream)
-            .field("fleet", &self.fleet)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
@@ -129,7 +119,7 @@ impl fmt::Debug for Worker {
 struct Shared {
     application: String,
     stream: String,
-    worker_id: String,
+    worker_id: WorkerId,
     phase: watch::Sender<WorkerPhase>,
     stop: watch::Sender<bool>,
     fleet: Mutex<Option<Fleet>>,

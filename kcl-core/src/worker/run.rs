@@ -93,7 +93,7 @@ pub(super) async fn run(
             }
             End::OtherStream(now) => return Err(LeasesOfAnother::gone(&read, &now).into()),
             End::Superseded => {
-                let worker_id = worker.shared.worker_id.clone();
+                let worker_id = worker.shared.worker_id.to_string();
                 return Err(Error::Superseded { worker_id });
             }
             End::Broken(broken) => return Err(Error::Broken(broken)),
@@ -122,15 +122,15 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         identity: stream.clone(),
         store: fleet.store().clone(),
         env: worker.env.clone(),
-        initial: worker.initial,
+        initial: worker.config.retrieval.initial_position,
         doubt: worker.doubt.clone(),
     };
     let shard_ended = Arc::new(Notify::new());
     let leading = Leading {
         fleet: fleet.clone(),
         creation: creation.clone(),
-        audit_interval: worker.audit_interval,
-        cleanup_interval: worker.cleanup_interval,
+        audit_interval: worker.config.leases.audit_interval,
+        cleanup_interval: worker.config.leases.cleanup_interval,
         health: worker.shared.health.clone(),
         shard_ended: shard_ended.clone(),
     };
@@ -138,7 +138,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         fleet.clone(),
         worker.stream.clone(),
         worker.shared.health.clone(),
-        Timers::of(worker.fleet.failover_time),
+        Timers::of(worker.config.fleet.failover_time),
         vitals_of(&worker.shared),
     );
     // Neither ever returns.
@@ -185,7 +185,11 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
 
 /// Leaves in good order, as far as there is time.
 async fn leave(worker: &Worker, fleet: &Fleet, consumers: &mut Consumers) {
-    let times = StopTimes::new(Instant::now(), worker.drain_timeout, worker.stop_timeout);
+    let times = StopTimes::new(
+        Instant::now(),
+        worker.config.drain_timeout(),
+        worker.config.processing.stop_timeout,
+    );
     consumers.stopping.send_replace(Some(times.calls));
     let draining = async {
         tokio::join!(
@@ -317,7 +321,8 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
         };
         let joining = Fleet::join_if(
             worker.store.clone(),
-            worker.fleet.clone(),
+            worker.shared.worker_id.clone(),
+            worker.config.fleet.clone(),
             env.clone(),
             &admission,
         );
@@ -399,16 +404,16 @@ impl Consumers {
             readers: ReaderParts {
                 stream: worker.stream.clone(),
                 env: worker.env.clone(),
-                options: worker.retrieval.clone(),
-                budget: Budget::new(worker.prefetch_bytes),
+                options: worker.config.retrieval.clone(),
+                budget: Budget::new(worker.config.retrieval.prefetch_bytes_per_worker),
                 problems: worker.shard_problems.clone(),
                 doubt: worker.doubt.clone(),
             },
             creation,
             shard_ended,
             factory: worker.factory.clone(),
-            failure_policy: worker.failure_policy,
-            drain_timeout: worker.drain_timeout,
+            failure_policy: worker.config.processing.failure_policy.clone(),
+            drain_timeout: worker.config.drain_timeout(),
             stopping: stopping.subscribe(),
         };
         Self {

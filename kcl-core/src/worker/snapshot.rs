@@ -10,7 +10,7 @@ pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
     WorkerStatus {
         application: shared.application.clone(),
         stream: shared.stream.clone(),
-        worker_id: shared.worker_id.clone(),
+        worker_id: shared.worker_id.to_string(),
         phase: *shared.phase.borrow(),
         is_leader: fleet.as_ref().is_some_and(|fleet| fleet.is_leader),
         leader: fleet

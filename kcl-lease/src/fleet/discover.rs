@@ -59,7 +59,7 @@ pub(super) async fn keep_discovering(shared: &Shared) {
             biased;
             () = shared.leaving.cancelled() => return,
             () = shared.discover.notified() => {}
-            () = sleep(shared.env.jittered(shared.options.discovery_interval, 0.1)) => {}
+            () = sleep(shared.env.jittered(shared.options.look(), 0.1)) => {}
         }
     }
 }

@@ -154,8 +154,8 @@ fn inherited(election: &Election) -> Standstills {
 /// when they start; but the table may have been deleted since, and made anew by one that has not come so far. True once it is
 /// recorded.
 async fn say_which_protocol(shared: &Shared) -> bool {
-    let version = super::our_version(&shared.options, &shared.env);
-    let limit = shared.options.min_scan_interval;
+    let version = super::our_version(shared);
+    let limit = shared.options.look();
     match timeout(limit, shared.store.agree_on_version(&version)).await {
         Ok(Ok(_)) => return true,
         Ok(Err(error)) => {
@@ -197,7 +197,7 @@ async fn lead(
         standstills.lasting(least, Instant::now())
     };
     let limits = BalanceLimits {
-        max_leases: shared.options.max_leases,
+        max_leases: shared.options.max_leases(),
         report_interval: shared.options.report_interval,
     };
     let duty = Duty {
@@ -259,7 +259,7 @@ async fn keep_assigning(shared: &Shared, mut duty: Duty<'_>) -> Outcome {
     let mut writes = WritePace::default();
     loop {
         let resigns = shared.resigning.is_cancelled();
-        let mut soonest = Instant::now() + shared.options.min_scan_interval / 4;
+        let mut soonest = Instant::now() + shared.options.look() / 4;
         let next = match assign_once(shared, &mut duty).await {
             Ok((next, written)) => {
                 failing_since = None;
@@ -374,7 +374,7 @@ fn remember(shared: &Shared, view: &FleetView, heirs: Vec<WorkerId>) {
 
 /// As the read budget allows, but at once when a silent owner's lease expires.
 fn next_scan(shared: &Shared, view: &FleetView, regular: Instant, now: Instant) -> Instant {
-    let soonest = now + shared.options.min_scan_interval / 4;
+    let soonest = now + shared.options.look() / 4;
     view.next_expiry
         .map_or(regular, |expiry| regular.min(expiry.max(soonest)))
 }

@@ -61,7 +61,7 @@ impl Fleet {
                     .unwrap_or_else(PoisonError::into_inner)
                     .dead
                     .clone();
-                let (me, max) = (self.shared.me(), self.shared.options.max_leases);
+                let (me, max) = (self.shared.me(), self.shared.options.max_leases());
                 name_successors(&snapshot, me, &dead, self.shared.epoch_seconds(), max)
             }
             Err(error) => {
@@ -122,7 +122,7 @@ impl Fleet {
     /// Waits until the successors have begun with what they were left, for as long as a living one takes. What nobody has
     /// begun with by then is left to the leader: its successor was dead, or left at the same time.
     async fn see_begun(&self) -> Result<(), StoreError> {
-        let look = self.shared.options.discovery_interval;
+        let look = self.shared.options.look();
         let deadline = Instant::now() + look * LOOKS;
         let mut left = self.shared.keeper.take_left();
         {

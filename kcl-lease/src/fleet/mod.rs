@@ -118,18 +118,20 @@ pub type Admission<'a> = dyn Fn(
     + 'a;
 
 impl Fleet {
-    /// Prepares the table, announces the worker, and starts to renew, to discover and to compete for leadership. Each
+    /// Prepares the table, announces the worker, whose id is unique in the application and never the key of a lease, and starts to
+    /// renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
     ///
     /// # Errors
     /// The table cannot be used, the worker id is reserved, or the fleet speaks another protocol.
     pub async fn join(
         store: Arc<dyn LeaseStore>,
+        worker_id: impl Into<WorkerId>,
         options: FleetOptions,
         env: Environment,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
         let admit = |_, _| std::future::ready(Ok(None)).boxed();
-        Self::join_if(store, options, env, &admit).await
+        Self::join_if(store, worker_id, options, env, &admit).await
     }
 
     /// As [`join`](Self::join), if it is admitted.
@@ -138,20 +140,22 @@ impl Fleet {
     /// Also what `admission` answers.
     pub async fn join_if(
         store: Arc<dyn LeaseStore>,
+        worker_id: impl Into<WorkerId>,
         options: FleetOptions,
         env: Environment,
         admission: &Admission<'_>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<HeldLease>), JoinError> {
-        if is_reserved(&options.worker_id) {
-            return Err(JoinError::ReservedWorkerId(options.worker_id));
+        let worker_id = worker_id.into();
+        if is_reserved(&worker_id) {
+            return Err(JoinError::ReservedWorkerId(worker_id));
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let seat = Seat::take();
         let store: Arc<dyn LeaseStore> = Arc::new(BoundedStore::new(store, options.timers(), seat.clone()));
-        let process = env.process_id(&options.worker_id);
+        let process = env.process_id(&worker_id);
         let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
-            options.worker_id.clone(),
+            worker_id.clone(),
             process.clone(),
             options.timers(),
             env.clone(),
@@ -163,6 +167,7 @@ impl Fleet {
             store,
             seat,
             process,
+            worker_id,
             options,
             env,
             keeper,
@@ -289,7 +294,7 @@ impl Fleet {
         let is_open = |held: &&HeldLease| held.key() != ending && !held.has_ended();
         let open = self.held().iter().filter(is_open).count();
         let taken = open + self.shared.created().len();
-        self.shared.options.max_leases.saturating_sub(taken)
+        self.shared.options.max_leases().saturating_sub(taken)
     }
 
     /// Takes up leases that were created as this worker's own, at once and not only when they are found in the table.
@@ -370,11 +375,11 @@ impl Loops {
 }
 
 /// The protocol that this worker speaks, as a row says it.
-fn our_version(options: &FleetOptions, env: &Environment) -> ClientVersion {
+fn our_version(shared: &Shared) -> ClientVersion {
     ClientVersion {
         version: ClientVersion::CURRENT.to_owned(),
-        modified_by: options.worker_id.to_string(),
-        modified_at: u64::try_from(env.since_epoch().as_millis()).unwrap_or(u64::MAX),
+        modified_by: shared.me().to_string(),
+        modified_at: u64::try_from(shared.env.since_epoch().as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -383,7 +388,7 @@ async fn enter(shared: &Shared, admission: &Admission<'_>) -> Result<(), JoinErr
     shared.store.prepare().await?;
     let mut recorded = shared.store.stream().await?;
     let mut stream = admission(Arc::clone(&shared.store), recorded.clone()).await?;
-    let ours = our_version(&shared.options, &shared.env);
+    let ours = our_version(shared);
     let agreed = shared.store.agree_on_version(&ours).await?;
     if !agreed.is_current() {
         return Err(JoinError::OtherProtocol {

@@ -125,16 +125,9 @@ impl WritePace {
             self.failures = 0;
             return None;
         }
-        let pause = options.min_scan_interval * 2_u32.pow(self.failures.min(16));
+        let pause = options.look() * 2_u32.pow(self.failures.min(16));
         self.failures += 1;
-        Some(
-            pause.min(
-                options
-                    .timers()
-                    .longest_write_pause()
-                    .max(options.min_scan_interval),
-            ),
-        )
+        Some(pause.min(options.timers().longest_write_pause().max(options.look())))
     }
 }
 
@@ -145,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_cannot_be_written_is_repeated_ever_less_often() {
-        let (options, mut pace) = (FleetOptions::new("w"), WritePace::default());
+        let (options, mut pace) = (FleetOptions::default(), WritePace::default());
         let failed = Written::default();
         failed.fail(StoreError::new(
             StoreErrorKind::Throttled,

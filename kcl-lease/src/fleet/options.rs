@@ -2,30 +2,36 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::health::Health;
-use crate::ids::WorkerId;
 use crate::load::{Load, MeterOptions};
 use crate::plan::Balancing;
 use crate::timers::Timers;
 
-/// The settings of one worker. All workers of an application should agree on all but the id.
+/// The settings of one worker. All workers of an application should agree on them.
 ///
 /// What happens how often follows from the fail-over time: see [`Timers`].
-#[derive(Debug, Clone)]
+///
+/// ```
+/// use std::time::Duration;
+/// use kcl_lease::FleetOptions;
+///
+/// let mut options = FleetOptions::default();
+/// options.failover_time = Duration::from_secs(5);
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FleetOptions {
-    /// Unique among the workers of the application, and never the key of a lease.
-    pub worker_id: WorkerId,
     /// How long a silent worker keeps its leases. Default 10 s, as in the Java KCL; at least 1 s.
+    #[serde(with = "humantime_serde")]
     pub failover_time: Duration,
     /// No worker is given more leases than this. Default: no limit.
-    pub max_leases: usize,
+    pub max_leases: Option<usize>,
     /// How long a processor may take to stop during a hand-off before the leader ends it. Default 30 s.
+    #[serde(with = "humantime_serde")]
     pub hand_off_timeout: Duration,
-    /// How often a worker looks for leases that were assigned to it. Default 1 s, or a tenth of a shorter fail-over
-    /// time of 10 s.
-    pub discovery_interval: Duration,
-    /// The least time between two scans of the table by the leader. Default: as for discovery.
-    pub min_scan_interval: Duration,
     /// Read capacity units per second that the leader's scans may consume; a large table is scanned less often, but at
     /// least every other fail-over time. Default 50. While the table throttles its scans, a leader makes do with less.
     pub scan_budget: f64,
@@ -38,6 +44,7 @@ pub struct FleetOptions {
     pub max_utilization: u8,
     /// How often the worker tells how busy it is, and the unit of time of [balancing by load](Balancing). Default 30 s, as in
     /// the Java KCL; not more if there are Java workers, for their leader takes two of its own intervals of silence for death.
+    #[serde(with = "humantime_serde")]
     pub report_interval: Duration,
     /// Renewals under way at once; a twentieth of the leases held, if that is more. Default 64.
     pub renewal_concurrency: usize,
@@ -45,25 +52,16 @@ pub struct FleetOptions {
     /// is more. Default 16.
     pub write_concurrency: usize,
     /// Where problems are told. Default: one of its own, shown in the status.
+    #[serde(skip)]
     pub health: Health,
 }
 
-impl FleetOptions {
-    /// The defaults for a worker of this id.
-    pub fn new(worker_id: impl Into<WorkerId>) -> Self {
-        Self::with_failover_time(worker_id, Duration::from_secs(10))
-    }
-
-    /// The defaults that go with a fail-over time.
-    pub fn with_failover_time(worker_id: impl Into<WorkerId>, failover_time: Duration) -> Self {
-        let look = Timers::of(failover_time).look();
+impl Default for FleetOptions {
+    fn default() -> Self {
         Self {
-            worker_id: worker_id.into(),
-            failover_time,
-            max_leases: usize::MAX,
+            failover_time: Duration::from_secs(10),
+            max_leases: None,
             hand_off_timeout: Duration::from_secs(30),
-            discovery_interval: look,
-            min_scan_interval: look,
             scan_budget: 50.0,
             balancing: Balancing::default(),
             load: Load::default(),
@@ -73,6 +71,27 @@ impl FleetOptions {
             write_concurrency: 16,
             health: Health::default(),
         }
+    }
+}
+
+impl FleetOptions {
+    /// The defaults, with another fail-over time.
+    pub fn with_failover_time(failover_time: Duration) -> Self {
+        Self {
+            failover_time,
+            ..Self::default()
+        }
+    }
+
+    /// How often a worker looks for leases that were assigned to it, and the least time between two scans of the table by the
+    /// leader.
+    pub(crate) fn look(&self) -> Duration {
+        self.timers().look()
+    }
+
+    /// The most leases that a worker is given.
+    pub(crate) fn max_leases(&self) -> usize {
+        self.max_leases.unwrap_or(usize::MAX)
     }
 
     /// How the worker's load is measured.
@@ -94,7 +113,7 @@ impl FleetOptions {
         let affordable = read_units / self.scan_budget.max(f64::MIN_POSITIVE);
         let longest = self.timers().longest_scan_interval();
         let affordable = Duration::try_from_secs_f64(affordable).unwrap_or(longest);
-        affordable.min(longest).max(self.min_scan_interval)
+        affordable.min(longest).max(self.look())
     }
 }
 
@@ -104,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_small_table_is_scanned_often_and_a_large_one_within_the_budget() {
-        let options = FleetOptions::new("w");
+        let options = FleetOptions::default();
         assert_eq!(options.scan_interval(0.5), Duration::from_secs(1));
         assert_eq!(options.scan_interval(400.0), Duration::from_secs(8));
         assert_eq!(options.scan_interval(1e9), Duration::from_secs(20));
@@ -118,8 +137,8 @@ mod tests {
 
     #[test]
     fn a_short_fail_over_time_shortens_every_look() {
-        let options = FleetOptions::with_failover_time("w", Duration::from_secs(3));
-        assert_eq!(options.discovery_interval, Duration::from_millis(300));
+        let options = FleetOptions::with_failover_time(Duration::from_secs(3));
+        assert_eq!(options.look(), Duration::from_millis(300));
         assert_eq!(options.scan_interval(0.5), Duration::from_millis(300));
     }
 }

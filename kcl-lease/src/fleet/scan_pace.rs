@@ -52,12 +52,8 @@ impl ScanPace {
         }
         // Quickly at first, for it may have been this one request.
         let patience = 0.5_f64.powi(i32::try_from(self.failures - 1).unwrap_or(i32::MAX).min(30));
-        stretched(options.min_scan_interval, self.part.min(patience), options).min(
-            options
-                .timers()
-                .longest_scan_pause()
-                .max(options.min_scan_interval),
-        )
+        stretched(options.look(), self.part.min(patience), options)
+            .min(options.timers().longest_scan_pause().max(options.look()))
     }
 }
 
@@ -77,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_table_that_throttles_is_scanned_less_often_until_it_gives_what_is_asked() {
-        let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
+        let (options, mut pace) = (FleetOptions::default(), ScanPace::default());
         assert_eq!(seconds(pace.after_success(&options, 1.0, 1)), 1.0);
         let throttled =
             |pace: &mut ScanPace| seconds(pace.after_failure(&options, StoreErrorKind::Throttled));
@@ -107,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_table_that_does_not_answer_is_asked_again_soon_and_then_ever_less() {
-        let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
+        let (options, mut pace) = (FleetOptions::default(), ScanPace::default());
         let mut fail = || seconds(pace.after_failure(&options, StoreErrorKind::Unavailable));
         assert_eq!([fail(), fail(), fail(), fail()], [1.0, 2.0, 2.5, 2.5]);
         assert_eq!(
@@ -119,7 +115,7 @@ mod tests {
 
     #[test]
     fn several_that_scan_share_the_budget() {
-        let (options, mut pace) = (FleetOptions::new("w"), ScanPace::default());
+        let (options, mut pace) = (FleetOptions::default(), ScanPace::default());
         assert_eq!(seconds(pace.after_success(&options, 5.0, 100)), 10.0);
         assert_eq!(seconds(pace.after_success(&options, 5.0, 0)), 1.0);
         assert_eq!(

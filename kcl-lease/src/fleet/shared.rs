@@ -29,6 +29,7 @@ pub(super) struct Shared {
     pub(super) seat: Seat,
     /// This run of the worker.
     pub(super) process: ProcessId,
+    pub(super) worker_id: WorkerId,
     pub(super) options: FleetOptions,
     pub(super) env: Environment,
     pub(super) keeper: Keeper,
@@ -74,7 +75,7 @@ pub(super) struct Knowledge {
 
 impl Shared {
     pub(super) fn me(&self) -> &WorkerId {
-        &self.options.worker_id
+        &self.worker_id
     }
 
     /// Another process has taken this worker's name: nothing is written any more that could be taken for that one's word.

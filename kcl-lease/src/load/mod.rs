@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::meter::{Meter, MeterOptions};
 use crate::health::Cause;
@@ -63,7 +64,8 @@ pub trait LoadSource: fmt::Debug + Send + Sync + 'static {
 
 /// Whether, and by what, a worker tells how busy it is. A leader evens the load out, see
 /// [`Balancing`](crate::Balancing).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Load {
     /// The CPU: of the container in an ECS task (if `ECS_CONTAINER_METADATA_URI_V4` is set), else of the container that
@@ -79,7 +81,8 @@ pub enum Load {
     Cpu,
     /// Nothing: the worker takes part by the throughput or the number of its leases.
     Unreported,
-    /// A measure of the application's own.
+    /// A measure of the application's own. It is no part of a configuration that is written or read.
+    #[serde(skip)]
     Source(Arc<dyn LoadSource>),
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::assignment::{Assignment, BalanceLimits};
 use super::loads::Loads;
 use super::moves::Move;
@@ -38,7 +40,8 @@ use crate::lease::Lease;
 /// - The last lease of a worker is taken only if its machine is busy without it, too.
 /// - Workers above their operating range are the last that are given leases without owner, though they are given them if
 ///   there is nobody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Balancing {
     /// By what the workers report, see [`Load`](crate::Load). Like `WORKER_UTILIZATION_AWARE` of the Java KCL.

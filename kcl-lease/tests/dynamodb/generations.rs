@@ -99,8 +99,8 @@ fn world() -> (Backend, Client) {
 }
 
 async fn join(store: DynamoDbLeaseStore) -> Result<Fleet, String> {
-    let options = FleetOptions::new("rust");
-    Fleet::join(Arc::new(store), options, Environment::system())
+    let options = FleetOptions::default();
+    Fleet::join(Arc::new(store), "rust", options, Environment::system())
         .await
         .map(|(fleet, _)| fleet)
         .map_err(|error| error.to_string())

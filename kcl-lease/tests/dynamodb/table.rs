@@ -29,11 +29,9 @@ async fn a_new_table_has_the_schema_of_the_java_kcl_and_takes_one_request() {
     let (creations, updates) = (count("CreateTable"), count("UpdateTable"));
     let backend = Backend::builder().faults(requests.clone()).build();
     let client = client(&backend);
-    let options = TableOptions {
-        tags: vec![("team".into(), "clicks".into())],
-        deletion_protection: true,
-        ..TableOptions::new("leases")
-    };
+    let mut options = TableOptions::new("leases");
+    options.tags = [("team".into(), "clicks".into())].into();
+    options.deletion_protection = true;
     DynamoDbLeaseStore::new(client.clone(), options)
         .prepare()
         .await
@@ -65,10 +63,8 @@ async fn a_new_table_has_the_schema_of_the_java_kcl_and_takes_one_request() {
 async fn a_table_that_must_exist_is_never_created_and_the_error_says_what_is_required() {
     let backend = Backend::start();
     let client = client(&backend);
-    let options = TableOptions {
-        creation: TableCreation::MustExist,
-        ..TableOptions::new("leases")
-    };
+    let mut options = TableOptions::new("leases");
+    options.creation = TableCreation::MustExist;
     let refusal = DynamoDbLeaseStore::new(client.clone(), options)
         .prepare()
         .await
@@ -102,10 +98,8 @@ async fn an_older_table_gets_its_index_and_a_foreign_table_is_refused() {
     for (table, key) in [("old", "leaseKey"), ("foreign", "id")] {
         create_table(&client, table, key).await;
     }
-    let must_exist = TableOptions {
-        creation: TableCreation::MustExist,
-        ..TableOptions::new("old")
-    };
+    let mut must_exist = TableOptions::new("old");
+    must_exist.creation = TableCreation::MustExist;
     let refusal = prepare(&client, must_exist).await.unwrap_err().to_string();
     assert!(
         refusal.contains("the table has no such index. Required: hash key leaseKey (S)"),
@@ -131,11 +125,9 @@ async fn an_older_table_gets_its_index_and_a_foreign_table_is_refused() {
 async fn a_new_table_has_the_tags_and_the_capacity_that_were_asked_for() {
     let backend = Backend::start();
     let client = client(&backend);
-    let options = TableOptions {
-        billing: Billing::Provisioned { read: 7, write: 9 },
-        tags: vec![("team".into(), "clicks".into()), ("stage".into(), "test".into())],
-        ..TableOptions::new("leases")
-    };
+    let mut options = TableOptions::new("leases");
+    options.billing = Billing::Provisioned { read: 7, write: 9 };
+    options.tags = [("team".into(), "clicks".into()), ("stage".into(), "test".into())].into();
     prepare(&client, options).await.unwrap();
     let table = describe(&client, "leases").await;
     let of_table = table.provisioned_throughput().unwrap();
@@ -173,11 +165,10 @@ async fn can_be_restored(client: &Client) -> bool {
 }
 
 fn with_recovery(creation: TableCreation) -> TableOptions {
-    TableOptions {
-        creation,
-        point_in_time_recovery: true,
-        ..TableOptions::new("leases")
-    }
+    let mut options = TableOptions::new("leases");
+    options.creation = creation;
+    options.point_in_time_recovery = true;
+    options
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,10 +196,8 @@ async fn refused(code: &str, times: u64) -> (Result<(), StoreError>, u64) {
     let refused = script.add(refuse.fault(Fault::respond(400, code)));
     let answered = script.add(Rule::on("UpdateContinuousBackups"));
     let backend = Backend::builder().faults(script.clone()).build();
-    let options = TableOptions {
-        creation_timeout: Duration::from_secs(20),
-        ..with_recovery(TableCreation::CreateIfMissing)
-    };
+    let mut options = with_recovery(TableCreation::CreateIfMissing);
+    options.creation_timeout = Duration::from_secs(20);
     let answer = prepare(&client(&backend), options).await;
     (answer, script.hits(refused) + script.hits(answered))
 }

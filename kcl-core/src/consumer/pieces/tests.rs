@@ -80,7 +80,7 @@ impl Scene {
                     }
                     continue;
                 } else {
-                    match pieces.failed(&whole, policy) {
+                    match pieces.failed(&whole, &policy) {
                         Reaction::Probe => continue,
                         Reaction::Skip => {
                             told.skipped.extend(numbers);

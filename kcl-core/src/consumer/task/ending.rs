@@ -4,12 +4,8 @@ use kcl_lease::{Activity, Checkpoint, LeaseWriteError, Standing};
 
 use super::super::state::Event;
 use super::Task;
-use crate::config::ShardId;
+use crate::config::{FailedCall, ShardId};
 
-const ENDING: Activity = Activity {
-    code: "shard-ended-failing",
-    doing: "shard_ended",
-};
 const CREATING_CHILDREN: Activity = Activity {
     code: "children-failing",
     doing: "creating the children's leases",
@@ -32,7 +28,7 @@ impl Task {
         self.processor = Some(processor);
         match result {
             Ok(()) => Event::Succeeded,
-            Err(error) => self.failed(ENDING, &error),
+            Err(error) => self.call_failed(FailedCall::ShardEnded, &error),
         }
     }
 

@@ -5,18 +5,12 @@ use std::time::Duration;
 use kcl_lease::Activity;
 use tokio::time::sleep;
 
-use super::super::pieces::Pieces;
 use super::super::state::Event;
 use super::Task;
-use crate::config::Reaction;
-use crate::processor::ProcessorError;
-use crate::record::{Record, RecordBatch};
+use super::failing::PROCESSING;
+use crate::record::Record;
 use crate::status::ShardState;
 
-const PROCESSING: Activity = Activity {
-    code: "processor-failing",
-    doing: "process_records",
-};
 const READING: Activity = Activity {
     code: "reader-failing",
     doing: "reading the shard",
@@ -64,7 +58,7 @@ impl Task {
             return Event::Succeeded;
         };
         let whole = &delivery.batch;
-        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.options.wants_empty_batches {
+        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.options.empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;
@@ -109,7 +103,7 @@ impl Task {
                 }
             }
             Err(error) => {
-                let reaction = pieces.failed(whole, self.parts.failure_policy);
+                let reaction = pieces.failed(whole, &self.parts.failure_policy);
                 // Nor is a checkpoint implied at a record that is skipped: whoever reads on from there would have it as the
                 // one in front, and could not tell the next bad one from a sink that is away.
                 self.checkpointer.rules().batch_ends(false);
@@ -122,47 +116,5 @@ impl Task {
             _ => self.delivery = Some(delivery),
         }
         event
-    }
-
-    /// Does what the failure policy says about a call that failed.
-    fn react(
-        &mut self,
-        reaction: Reaction,
-        error: &ProcessorError,
-        pieces: &mut Pieces,
-        whole: &RecordBatch,
-    ) -> Event {
-        match reaction {
-            Reaction::Repeat | Reaction::ProbeAgain => self.failed(PROCESSING, error),
-            Reaction::AwaitProof => {
-                let text = format!(
-                    "{} (not skipped: no record in front of it is there to show that it is the record, and not the sink)",
-                    error.chain()
-                );
-                self.failed(PROCESSING, &text.into())
-            }
-            Reaction::Halve => {
-                tracing::info!(shard = %self.shard, "a batch that fails is cut in halves, to find the record at fault");
-                self.retry.succeeded();
-                self.failed(PROCESSING, error)
-            }
-            Reaction::Probe => {
-                self.complain(PROCESSING, error.chain());
-                Event::Undecided
-            }
-            Reaction::Skip => {
-                let skipped = pieces.next(whole);
-                let records = skipped.batch().records();
-                tracing::error!(
-                    shard = %self.shard, error = %error.chain(), record = ?records.first(),
-                    "skipping a record that fails while others do not, as the failure policy says"
-                );
-                self.monitor.skipped(records.len());
-                match pieces.done(whole, false) {
-                    true => Event::Succeeded,
-                    false => Event::PieceDone,
-                }
-            }
-        }
     }
 }

@@ -12,16 +12,12 @@ use super::super::latest::{needs_note, note_to_leave, noted_start};
 use super::super::state::Event;
 use super::{Reader, Task};
 use crate::aws::CallError;
-use crate::config::ShardId;
+use crate::config::{FailedCall, ShardId};
 use crate::processor::{ProcessorError, ShardContext};
 use crate::retrieval::{Cursor, Prefetch, Start};
 use crate::retry::Retry;
 use crate::status::ShardState;
 
-const INITIALIZING: Activity = Activity {
-    code: "initialize-failing",
-    doing: "initialize",
-};
 const ASKING_THE_TIME: Activity = Activity {
     code: "shard-start-failing",
     doing: "asking Kinesis for the time",
@@ -131,7 +127,7 @@ impl Task {
                 self.read_from(&context.start);
                 Event::Succeeded
             }
-            Err(error) => self.failed(INITIALIZING, &error),
+            Err(error) => self.call_failed(FailedCall::Initialize, &error),
         }
     }
 

@@ -32,15 +32,7 @@ async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Outlet) {
     let parts = ReaderParts {
         stream: filled_stream().await,
         env: Environment::system(),
-        options: RetrievalOptions {
-            polling: PollingOptions {
-                max_records: 10_000,
-                min_read_interval: Duration::from_millis(200),
-                idle_time: Duration::from_secs(1),
-            },
-            wants_empty_batches: false,
-            prefetch_bytes: 8 << 20,
-        },
+        options: RetrievalOptions::default(),
         budget: Budget::new(memory),
         problems: ShardProblems::new(Health::default()),
         doubt: Doubt::new(),

@@ -43,9 +43,9 @@ impl TestWorker {
         let seed = id.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let epoch = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let env = Environment::seeded(seed, move || epoch + start.elapsed());
-        let mut options = FleetOptions::with_failover_time(id, FAILOVER);
+        let mut options = FleetOptions::with_failover_time(FAILOVER);
         configure(&mut options);
-        let (fleet, mut acquired) = Fleet::join(Arc::clone(store), options, env).await.unwrap();
+        let (fleet, mut acquired) = Fleet::join(Arc::clone(store), id, options, env).await.unwrap();
         let processor = tokio::spawn(async move {
             let mut leases = JoinSet::new();
             while let Some(held) = acquired.recv().await {

@@ -46,7 +46,7 @@ async fn a_worker_that_leaves_gives_back_what_it_created_as_its_own_though_the_i
 #[tokio::test(start_paused = true)]
 async fn a_worker_has_room_for_as_many_leases_as_it_may_have_until_it_leaves() {
     let store = table_of(3).await;
-    let a = TestWorker::join_with(&store, "a", |options| options.max_leases = 4).await;
+    let a = TestWorker::join_with(&store, "a", |options| options.max_leases = Some(4)).await;
     until_held(&[&a], &[3], Duration::from_secs(1)).await;
     let room_after = |key: &str| a.fleet.room_after(&key.into());
     assert_eq!((room_after("s00"), room_after("elsewhere")), (2, 1));

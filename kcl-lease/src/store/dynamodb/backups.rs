@@ -27,7 +27,7 @@ pub(super) async fn enable_recovery(
     loop {
         let request = client
             .update_continuous_backups()
-            .table_name(&options.name)
+            .table_name(options.name())
             .point_in_time_recovery_specification(specification.clone());
         let error = match request.send().await {
             Ok(_) => return Ok(()),
@@ -37,10 +37,10 @@ pub(super) async fn enable_recovery(
             Some("ContinuousBackupsUnavailableException") if Instant::now() < deadline => {}
             Some("UnknownOperationException") => {
                 let message = "the server does not know point-in-time recovery; leave it off";
-                let problem = StoreError::new(StoreErrorKind::Invalid, PREPARE, &options.name, message);
+                let problem = StoreError::new(StoreErrorKind::Invalid, PREPARE, options.name(), message);
                 return Err(problem.with_source(error));
             }
-            _ => return Err(classify(PREPARE, &options.name, error)),
+            _ => return Err(classify(PREPARE, options.name(), error)),
         }
         sleep(poll).await;
         poll = (poll * 2).min(SLOWEST_POLL);

@@ -98,7 +98,7 @@ impl Tables {
             name.clone().unwrap_or_else(default)
         };
         Self {
-            leases: options.name.clone(),
+            leases: options.name().to_owned(),
             state: named(
                 &options.coordinator_state_table,
                 TableOptions::COORDINATOR_STATE_SUFFIX,
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn only_leases_are_written_to_the_lease_table_while_older_workers_may_read_it() {
         let mut options = TableOptions::new("app");
-        options.name = "leases".to_owned();
+        options.name = Some("leases".to_owned());
         let tables = Tables::of(&options);
         let written = |layout| {
             [

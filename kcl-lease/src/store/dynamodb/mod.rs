@@ -67,7 +67,7 @@ impl DynamoDbLeaseStore {
     }
 
     fn table(&self) -> &str {
-        &self.options.name
+        self.options.name()
     }
 
     async fn layout(&self) -> Result<Layout, StoreError> {

@@ -1,5 +1,6 @@
 //! Making the table usable: create it, check its shape, wait for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -8,6 +9,7 @@ use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
     ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus, Tag,
 };
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::attributes::{LEASE_KEY, LEASE_OWNER, OWNER_INDEX};
@@ -15,7 +17,8 @@ use super::failure::classify;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Whether a worker may create the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TableCreation {
     /// Create the table, or its missing index, with the options given.
@@ -26,7 +29,8 @@ pub enum TableCreation {
 }
 
 /// How a new table is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Billing {
     /// Pay per request.
@@ -43,13 +47,16 @@ pub enum Billing {
 
 /// Name and creation of the lease table, and how to get along with what older workers left. Billing, tags, protection
 /// and time-out apply only when the table is created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TableOptions {
-    /// The table's name; the Java KCL's default is the application's name.
-    pub name: String,
-    /// The application's name, after which the Java KCL 3.0 to 3.4 calls its other tables. They are used if they exist,
-    /// by the rules of the Java KCL 3.5.
+    /// The application's name, after which its tables are called. Those of the Java KCL 3.0 to 3.4 are used if they exist, by the
+    /// rules of the Java KCL 3.5.
+    #[serde(skip)]
     pub application: String,
+    /// The lease table's name. Default: the application's, as in the Java KCL.
+    pub name: Option<String>,
     /// The table of the Java workers of 3.0 to 3.4 for the leader's lock and the state of migrations, if they are configured
     /// with a name of their own (`CoordinatorStateTableConfig`). Default: the application's name and `-CoordinatorState`.
     pub coordinator_state_table: Option<String>,
@@ -61,13 +68,14 @@ pub struct TableOptions {
     /// Billing of a new table.
     pub billing: Billing,
     /// Tags of a new table.
-    pub tags: Vec<(String, String)>,
+    pub tags: BTreeMap<String, String>,
     /// Deletion protection of a new table.
     pub deletion_protection: bool,
     /// Whether the table can be restored to any moment of the last 35 days. Switched on at each start, also for a table that
     /// exists, as by the Java KCL, but not for one that must exist; never switched off. Default: no.
     pub point_in_time_recovery: bool,
     /// How long to wait for a new table and index. (The Java KCL waits an hour for its index.)
+    #[serde(with = "humantime_serde")]
     pub creation_timeout: Duration,
     /// Where the tables of the Java KCL 3.0 to 3.4 exist: whether this worker moves to the single table. Like
     /// `migrateAllEntitiesToLeaseTable` of the Java KCL 3.5, it must not be set before the row `TableMigration3.5` is in
@@ -85,17 +93,30 @@ impl TableOptions {
     /// What follows the application's name in that of the table with the workers' signs of life.
     pub const WORKER_METRICS_SUFFIX: &str = "-WorkerMetricStats";
 
-    /// An on-demand table of this name, created if missing, of an application of the same name.
-    pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
+    /// An on-demand table, created if missing, that is called after its application.
+    pub fn new(application: impl Into<String>) -> Self {
         Self {
-            application: name.clone(),
+            application: application.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The lease table's name.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.application)
+    }
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            application: String::new(),
+            name: None,
             coordinator_state_table: None,
             worker_metrics_table: None,
-            name,
             creation: TableCreation::default(),
             billing: Billing::default(),
-            tags: Vec::new(),
+            tags: BTreeMap::new(),
             deletion_protection: false,
             point_in_time_recovery: false,
             creation_timeout: Duration::from_secs(600),
@@ -144,7 +165,7 @@ pub(super) async fn prepare(
             return Err(StoreError::new(
                 StoreErrorKind::Unavailable,
                 PREPARE,
-                &options.name,
+                options.name(),
                 message,
             ));
         }
@@ -179,9 +200,9 @@ fn readiness(table: &TableDescription) -> Readiness {
 }
 
 async fn describe(client: &Client, options: &TableOptions) -> Result<Option<TableDescription>, StoreError> {
-    match client.describe_table().table_name(&options.name).send().await {
+    match client.describe_table().table_name(options.name()).send().await {
         Ok(output) => Ok(output.table),
-        Err(error) => match classify(PREPARE, &options.name, error) {
+        Err(error) => match classify(PREPARE, options.name(), error) {
             missing if missing.kind() == StoreErrorKind::TableMissing => Ok(None),
             other => Err(other),
         },
@@ -194,7 +215,7 @@ async fn create(client: &Client, options: &TableOptions) -> Result<(), StoreErro
     }
     let mut request = client
         .create_table()
-        .table_name(&options.name)
+        .table_name(options.name())
         .attribute_definitions(string_attribute(LEASE_KEY)?)
         .attribute_definitions(string_attribute(LEASE_OWNER)?)
         .key_schema(key(LEASE_KEY, KeyType::Hash)?)
@@ -237,7 +258,7 @@ async fn create(client: &Client, options: &TableOptions) -> Result<(), StoreErro
         {
             Ok(())
         }
-        Err(error) => Err(classify(PREPARE, &options.name, error)),
+        Err(error) => Err(classify(PREPARE, options.name(), error)),
     }
 }
 
@@ -270,7 +291,7 @@ async fn add_index(
     }
     let request = client
         .update_table()
-        .table_name(&options.name)
+        .table_name(options.name())
         .attribute_definitions(string_attribute(LEASE_KEY)?)
         .attribute_definitions(string_attribute(LEASE_OWNER)?)
         .global_secondary_index_updates(
@@ -289,7 +310,7 @@ async fn add_index(
             Ok(())
         }
         Err(error) => {
-            let failure = classify(PREPARE, &options.name, error);
+            let failure = classify(PREPARE, options.name(), error);
             // "Attempting to create an index which already exists": lost a race that does not matter.
             if failure.kind() == StoreErrorKind::Invalid && failure.to_string().contains("already exists") {
                 return Ok(());
@@ -317,7 +338,7 @@ fn must_exist(options: &TableOptions, problem: &str) -> StoreError {
         "{problem}. Required: hash key {LEASE_KEY} (S); global secondary index {OWNER_INDEX} with hash key \
          {LEASE_OWNER} (S), range key {LEASE_KEY} (S), projection KEYS_ONLY"
     );
-    StoreError::new(StoreErrorKind::TableMissing, PREPARE, &options.name, schema)
+    StoreError::new(StoreErrorKind::TableMissing, PREPARE, options.name(), schema)
 }
 
 fn string_attribute(name: &str) -> Result<AttributeDefinition, StoreError> {
