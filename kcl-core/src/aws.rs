@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use kcl_lease::{Cause, SigningProblem, brief};
@@ -39,11 +40,13 @@ impl ErrorClass {
 }
 
 /// A failed Kinesis call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct CallError {
     pub(crate) class: ErrorClass,
     operation: &'static str,
     message: String,
+    /// What the SDK said.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl CallError {
@@ -52,6 +55,7 @@ impl CallError {
             class,
             operation,
             message: message.into(),
+            source: None,
         }
     }
 
@@ -68,12 +72,12 @@ impl CallError {
     }
 
     /// Classifies an error of the SDK.
-    pub(crate) fn from_sdk<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
+    pub(crate) fn from_sdk<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
     where
-        E: ProvideErrorMetadata + StdError + 'static,
-        R: fmt::Debug + 'static,
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        R: fmt::Debug + Send + Sync + 'static,
     {
-        let class = match error {
+        let class = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => ErrorClass::Transient,
             SdkError::ServiceError(service) => classify(service.err().code(), service.err().message()),
             unsent => match (SigningProblem::of_unsent(unsent), unsent) {
@@ -88,12 +92,13 @@ impl CallError {
         {
             Some((Some(code), Some(message))) => format!("{code}: {message}"),
             Some((Some(code), None)) => code.to_owned(),
-            _ => brief(error),
+            _ => brief(&error),
         };
         Self {
             class,
             operation,
             message,
+            source: Some(Arc::new(error)),
         }
     }
 }
@@ -116,7 +121,13 @@ impl fmt::Display for CallError {
     }
 }
 
-impl StdError for CallError {}
+impl StdError for CallError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
 
 impl Cause for CallError {
     fn signing(&self) -> Option<SigningProblem> {
@@ -185,7 +196,7 @@ mod tests {
 
     fn answered(code: &str) -> CallError {
         let service = GetRecordsError::generic(ErrorMetadata::builder().code(code).message("why").build());
-        CallError::from_sdk("GetRecords", &SdkError::service_error(service, ()))
+        CallError::from_sdk("GetRecords", SdkError::service_error(service, ()))
     }
 
     #[test]
@@ -219,14 +230,21 @@ mod tests {
     fn time_outs_and_broken_connections_are_transient() {
         let timed_out = SdkError::<GetRecordsError, ()>::timeout_error("too slow");
         assert_eq!(
-            CallError::from_sdk("GetRecords", &timed_out).class,
+            CallError::from_sdk("GetRecords", timed_out).class,
             ErrorClass::Transient
         );
         let broken = SdkError::<GetRecordsError, ()>::response_error("cut off", ());
         assert_eq!(
-            CallError::from_sdk("GetRecords", &broken).class,
+            CallError::from_sdk("GetRecords", broken).class,
             ErrorClass::Transient
         );
+    }
+
+    #[test]
+    fn what_the_sdk_said_is_kept() {
+        let error = answered("KMSDisabledException");
+        let source = error.source().expect("kept").to_string();
+        assert_eq!(source, "service error");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What stops a worker.
 
+use std::error::Error as StdError;
 use std::fmt;
 
 use kcl_lease::{Broken, JoinError};
@@ -23,6 +24,8 @@ pub enum Error {
         stream: String,
         /// What Kinesis answered, and what to do.
         reason: String,
+        /// What the SDK said.
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// The application's leases are of another stream: one of another name, or one that had this name before. See
     /// [`OtherStream`](crate::OtherStream) for another choice than to refuse.
@@ -30,7 +33,7 @@ pub enum Error {
     OtherStream(String),
     /// The lease table cannot be used, or the fleet cannot be joined.
     #[error("cannot join the application's workers: {0}")]
-    Fleet(#[from] JoinError),
+    Join(#[from] JoinError),
     /// Another process was started under this worker's id, and has its leases now. Nothing is lost; but if both are to run, they
     /// need ids of their own.
     #[error(
@@ -53,7 +56,7 @@ impl Error {
     /// Whether a worker that is built and started again may go on, without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Fleet(error) => error.is_retryable(),
+            Self::Join(error) => error.is_retryable(),
             Self::Broken(_) => true,
             Self::Configuration(_)
             | Self::Stream { .. }
@@ -78,11 +81,11 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_by_itself_is_worth_another_start() {
-        let table = |kind| Error::Fleet(JoinError::Store(StoreError::new(kind, "testing", "t", "no")));
+        let table = |kind| Error::Join(JoinError::Store(StoreError::new(kind, "testing", "t", "no")));
         assert!(table(StoreErrorKind::Throttled).is_retryable());
         assert!(table(StoreErrorKind::Unavailable).is_retryable());
         assert!(!table(StoreErrorKind::AccessDenied).is_retryable());
-        assert!(!Error::Fleet(JoinError::ReservedWorkerId("".into())).is_retryable());
+        assert!(!Error::Join(JoinError::ReservedWorkerId("".into())).is_retryable());
         assert!(!Error::Configuration(vec!["wrong".to_owned()]).is_retryable());
         assert!(!Error::OtherStream("another".to_owned()).is_retryable());
     }

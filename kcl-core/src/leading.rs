@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_lease::{Activity, Fleet, Health, Lease, LeaseChange, StoreError};
+use kcl_lease::{Activity, Health, Lease, LeaseChange, Membership, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,13 +22,13 @@ const CLEANUP: Activity = Activity {
 };
 
 /// One of the leader's activities, and how it goes.
-struct Duty<'a> {
+struct Upkeep<'a> {
     activity: Activity,
     health: &'a Health,
     retry: Retry,
 }
 
-impl Duty<'_> {
+impl Upkeep<'_> {
     /// How long to wait before it is tried again, if it failed.
     fn pause_after(&mut self, result: Result<(), LeaseUpkeepError>) -> Option<Duration> {
         match result {
@@ -48,7 +48,7 @@ impl Duty<'_> {
 /// What a worker does for the stream whenever it leads.
 #[derive(Debug)]
 pub(crate) struct Leading {
-    pub(crate) fleet: Fleet,
+    pub(crate) fleet: Membership,
     pub(crate) creation: LeaseCreation,
     pub(crate) audit_interval: Duration,
     pub(crate) cleanup_interval: Duration,
@@ -86,7 +86,7 @@ impl Leading {
         /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
         const TO_CONFIRM: Duration = Duration::from_secs(1);
         let mut watch = HoleWatch::default();
-        let (mut auditing, mut cleaning) = (self.duty(AUDIT), self.duty(CLEANUP));
+        let (mut auditing, mut cleaning) = (self.upkeep(AUDIT), self.upkeep(CLEANUP));
         let (mut next_audit, mut next_cleanup) = (Instant::now(), Instant::now() + AFTER_END);
         loop {
             tokio::select! {
@@ -111,8 +111,8 @@ impl Leading {
         }
     }
 
-    fn duty(&self, activity: Activity) -> Duty<'_> {
-        Duty {
+    fn upkeep(&self, activity: Activity) -> Upkeep<'_> {
+        Upkeep {
             activity,
             health: &self.health,
             retry: Retry::new(

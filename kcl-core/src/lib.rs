@@ -53,6 +53,7 @@ mod consumer;
 mod error;
 pub mod guide;
 mod leading;
+mod log_limiter;
 mod processor;
 mod record;
 mod retrieval;

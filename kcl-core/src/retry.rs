@@ -1,11 +1,10 @@
-//! Growing pauses between attempts, and log lines that do not flood.
+//! Growing pauses between attempts.
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use kcl_lease::Environment;
-use tokio::time::Instant;
 
 /// A jittered pause is shortened by at most this share.
 const JITTER: f64 = 0.5;
@@ -66,33 +65,6 @@ impl Retry {
     }
 }
 
-/// Lets the first of a run of log lines through, then one every half minute.
-#[derive(Debug, Default)]
-pub(crate) struct Hush {
-    last: Option<Instant>,
-}
-
-impl Hush {
-    const PERIOD: Duration = Duration::from_secs(30);
-
-    /// Whether to log now.
-    pub(crate) fn may_speak(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self
-            .last
-            .is_none_or(|last| now.duration_since(last) >= Self::PERIOD);
-        if due {
-            self.last = Some(now);
-        }
-        due
-    }
-
-    /// The run is over: the next line is a first one.
-    pub(crate) fn reset(&mut self) {
-        self.last = None;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -138,18 +110,5 @@ mod tests {
         };
         assert_eq!(pauses(7), pauses(7));
         assert_ne!(pauses(7), pauses(8));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failing_loop_speaks_first_and_then_every_half_minute() {
-        let mut hush = Hush::default();
-        let mut lines = 0;
-        for _ in 0..61 {
-            lines += u32::from(hush.may_speak());
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        assert_eq!(lines, 3, "at 0, 30 and 60 s");
-        hush.reset();
-        assert!(hush.may_speak());
     }
 }

@@ -15,10 +15,10 @@
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # use kcl_lease::{Environment, Fleet, FleetOptions, JoinError, MemoryLeaseStore};
+//! # use kcl_lease::{Environment, Membership, FleetOptions, JoinError, MemoryLeaseStore};
 //! # async fn example() -> Result<(), JoinError> {
 //! let store = Arc::new(MemoryLeaseStore::new());
-//! let (fleet, mut acquired) = Fleet::join(store, "worker-1", FleetOptions::default(), Environment::system()).await?;
+//! let (fleet, mut acquired) = Membership::join(store, "worker-1", FleetOptions::default(), Environment::system()).await?;
 //! while let Some(lease) = acquired.recv().await {
 //!     println!("{} is ours, token {}", lease.key(), lease.fencing_token());
 //! }
@@ -47,10 +47,10 @@ pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
 pub use self::environment::Environment;
-pub use self::fleet::{Admission, Broken, Fleet, FleetOptions, FleetStatus, JoinError};
+pub use self::fleet::{Admission, Broken, FleetOptions, FleetStatus, JoinError, Membership};
 pub use self::health::{Activity, Cause, Health, Problem};
 pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
-pub use self::keeper::{HeldLease, LeaseWriteError, LossReason, Standing};
+pub use self::keeper::{HeldLease, HeldState, LeaseWriteError, LossReason};
 pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kcl_lease::{
-    Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HeldLease, LeaseWriteError, LossReason,
-    PendingCheckpoint, SequenceNumber, Standing, StoreError, StoreErrorKind,
+    Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HeldLease, HeldState, LeaseWriteError,
+    LossReason, PendingCheckpoint, SequenceNumber, StoreError, StoreErrorKind,
 };
 
 use tokio::time::{Instant, sleep};
@@ -193,14 +193,14 @@ impl Checkpointer {
 
     /// Completes when the lease is lost, with the reason. For long calls of a processor that would rather stop early.
     pub async fn lease_lost(&self) -> LossReason {
-        let mut standing = self.shared.lease.watch();
+        let mut state = self.shared.lease.watch();
         loop {
-            if let Standing::Lost(reason) = &*standing.borrow_and_update() {
+            if let HeldState::Lost(reason) = &*state.borrow_and_update() {
                 return reason.clone();
             }
-            if standing.changed().await.is_err() {
-                return match self.shared.lease.standing() {
-                    Standing::Lost(reason) => reason,
+            if state.changed().await.is_err() {
+                return match self.shared.lease.held_state() {
+                    HeldState::Lost(reason) => reason,
                     _ => LossReason::Expired,
                 };
             }
@@ -217,8 +217,8 @@ impl Checkpointer {
     }
 
     fn check_held(&self) -> Result<(), CheckpointError> {
-        match self.shared.lease.standing() {
-            Standing::Lost(reason) => Err(CheckpointError::LeaseLost(reason)),
+        match self.shared.lease.held_state() {
+            HeldState::Lost(reason) => Err(CheckpointError::LeaseLost(reason)),
             _ => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ mod starting;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use kcl_lease::{Activity, Fleet, HeldLease, Standing};
+use kcl_lease::{Activity, HeldLease, HeldState, Membership};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,16 +19,17 @@ use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::checkpointer::Checkpointer;
 use crate::config::{FailurePolicy, ShardId};
+use crate::log_limiter::LogLimiter;
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor};
 use crate::retrieval::{Delivery, Outlet, ReaderParts};
-use crate::retry::{Hush, Retry};
+use crate::retry::Retry;
 use crate::status::{ShardMonitor, ShardState};
 use crate::stream::{Child, LeaseCreation};
 
 /// What a consumer is made of.
 #[derive(Clone)]
 pub(crate) struct ConsumerParts {
-    pub(crate) fleet: Fleet,
+    pub(crate) fleet: Membership,
     /// For the shards that follow the one that is processed.
     pub(crate) creation: LeaseCreation,
     pub(crate) factory: ProcessorFactory,
@@ -60,7 +61,7 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
         if is_success {
             task.retry.succeeded();
             task.failing_since = None;
-            task.hush.reset();
+            task.log_limiter.reset();
             task.monitor.recovered();
         }
         task.machine.on(event);
@@ -72,7 +73,7 @@ struct Task {
     held: HeldLease,
     shard: ShardId,
     monitor: Arc<ShardMonitor>,
-    standing: watch::Receiver<Standing>,
+    held_state: watch::Receiver<HeldState>,
     machine: Machine,
     checkpointer: Checkpointer,
     processor: Option<Box<dyn RecordProcessor>>,
@@ -88,7 +89,7 @@ struct Task {
     retry: Retry,
     /// Since when the present call fails, if it is not about records.
     failing_since: Option<Instant>,
-    hush: Hush,
+    log_limiter: LogLimiter,
     /// When the lease was first seen to be given up soon.
     drain_began: Arc<OnceLock<Instant>>,
 }
@@ -104,7 +105,7 @@ impl Task {
         Self {
             shard: ShardId::of_lease(held.key()),
             monitor,
-            standing: held.watch(),
+            held_state: held.watch(),
             machine: Machine::new(held.lease().has_ended()),
             checkpointer: Checkpointer::new(held.clone(), env.clone()),
             processor: None,
@@ -115,7 +116,7 @@ impl Task {
             children: Vec::new(),
             retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
             failing_since: None,
-            hush: Hush::default(),
+            log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),
             parts,
             held,
@@ -124,10 +125,10 @@ impl Task {
 
     /// What has to be told to the machine before the next step.
     fn interruption(&mut self) -> Option<Event> {
-        match &*self.standing.borrow_and_update() {
-            Standing::Lost(reason) => Some(Event::Lost(reason.clone()))
+        match &*self.held_state.borrow_and_update() {
+            HeldState::Lost(reason) => Some(Event::Lost(reason.clone()))
                 .filter(|_| !matches!(self.machine.step(), Step::TellLoss(_) | Step::Finish)),
-            Standing::Draining { .. } if self.machine.heeds_drain() => Some(Event::DrainBegan),
+            HeldState::Draining { .. } if self.machine.heeds_drain() => Some(Event::DrainBegan),
             _ => None,
         }
     }
@@ -137,7 +138,7 @@ impl Task {
             if let Some(event) = self.interruption() {
                 return event;
             }
-            if self.standing.changed().await.is_err() {
+            if self.held_state.changed().await.is_err() {
                 // The lease holds the other end, and this task holds the lease.
                 return std::future::pending().await;
             }
@@ -177,7 +178,7 @@ impl Task {
     fn complain(&mut self, what: Activity, error: String) {
         let attempts = self.machine.attempts().saturating_add(1);
         let text = format!("{} fails: {error}", what.doing);
-        if self.hush.may_speak() {
+        if self.log_limiter.may_log() {
             tracing::warn!(shard = %self.shard, code = what.code, attempts, "{text}");
         }
         self.monitor.failed(what.code, text, attempts);

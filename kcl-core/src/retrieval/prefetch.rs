@@ -13,8 +13,9 @@ use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
 use crate::config::{RetrievalOptions, ShardId};
+use crate::log_limiter::LogLimiter;
 use crate::record::RecordBatch;
-use crate::retry::{Hush, Retry};
+use crate::retry::Retry;
 use crate::source::{Polling, Room};
 use crate::status::ShardMonitor;
 use crate::stream::{Doubt, ShardProblems, StreamClient};
@@ -63,7 +64,7 @@ const FOREIGN: Duration = Duration::from_secs(60);
 /// How reading fails, if it does.
 struct Trouble {
     retry: Retry,
-    hush: Hush,
+    log_limiter: LogLimiter,
     /// When the first read of those that failed was begun.
     since: Option<Instant>,
     throttled_since: Option<Instant>,
@@ -106,7 +107,7 @@ impl Prefetch {
                 Duration::from_millis(200),
                 Duration::from_secs(10),
             ),
-            hush: Hush::default(),
+            log_limiter: LogLimiter::default(),
             since: None,
             throttled_since: None,
         };
@@ -181,7 +182,7 @@ impl Prefetch {
             self.problems.settle(&self.shard);
         }
         trouble.retry.succeeded();
-        trouble.hush.reset();
+        trouble.log_limiter.reset();
         trouble.since = None;
         trouble.throttled_since = None;
     }
@@ -210,7 +211,7 @@ impl Prefetch {
             self.problems.raise(error.code(), &self.shard, &error.to_string());
             // Each look at it lists the stream's shards, and nothing but an operator changes it.
             return self.env.jittered(FOREIGN, 0.5);
-        } else if trouble.hush.may_speak() {
+        } else if trouble.log_limiter.may_log() {
             tracing::warn!(shard = %self.shard, code = error.code(), %error, attempts, "cannot read");
         }
         pause

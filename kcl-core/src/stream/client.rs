@@ -174,11 +174,11 @@ async fn ended<T, E, R>(
     call: impl Future<Output = Result<T, SdkError<E, R>>>,
 ) -> Result<T, CallError>
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
 {
     match tokio::time::timeout(bound, call).await {
-        Ok(result) => result.map_err(|error| CallError::from_sdk(operation, &error)),
+        Ok(result) => result.map_err(|error| CallError::from_sdk(operation, error)),
         Err(_) => Err(CallError::new(
             ErrorClass::Transient,
             operation,

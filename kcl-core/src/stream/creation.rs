@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_lease::{
-    Cause, Environment, Fleet, Lease, LeaseKey, LeaseStore, SigningProblem, StoreError, StreamIdentity,
+    Cause, Environment, Lease, LeaseKey, LeaseStore, Membership, SigningProblem, StoreError, StreamIdentity,
     TableSnapshot,
 };
 
@@ -133,7 +133,7 @@ impl LeaseCreation {
     /// repeat, and for both parents of a merge to do.
     pub(crate) async fn create_children(
         &self,
-        fleet: &Fleet,
+        fleet: &Membership,
         ended: &ShardId,
         children: &[Child],
         room: usize,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{Fleet, Health, LeaseKey, Timers};
+use kcl_lease::{Health, LeaseKey, Membership, Timers};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,7 +20,7 @@ const FAILING: &str = "shards-failing";
 
 /// Watches over a worker for ever. `shards` are those that it has.
 pub(crate) async fn watch_over(
-    fleet: Fleet,
+    fleet: Membership,
     stream: StreamClient,
     health: Health,
     timers: Timers,

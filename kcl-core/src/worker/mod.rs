@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_lease::{Environment, Fleet, Health, HeldLease, LeaseKey, LeaseStore, WorkerId};
+use kcl_lease::{Environment, Health, HeldLease, LeaseKey, LeaseStore, Membership, WorkerId};
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
@@ -122,14 +122,14 @@ struct Shared {
     worker_id: WorkerId,
     phase: watch::Sender<WorkerPhase>,
     stop: watch::Sender<bool>,
-    fleet: Mutex<Option<Fleet>>,
+    fleet: Mutex<Option<Membership>>,
     shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
     /// What keeps the worker from starting, or the leader from its work.
     health: Health,
 }
 
 impl Shared {
-    fn fleet(&self) -> MutexGuard<'_, Option<Fleet>> {
+    fn fleet(&self) -> MutexGuard<'_, Option<Membership>> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kcl_lease::{HeldLease, LossReason, Standing, WorkerId};
+use kcl_lease::{HeldLease, HeldState, LossReason, WorkerId};
 use serde::Serialize;
 
 /// How a worker stopped: what the `run` methods of a [`Worker`](super::Worker) return.
@@ -64,16 +64,16 @@ pub enum Fate {
 impl Departure {
     pub(super) fn of(held: &HeldLease, me: &WorkerId, is_busy: bool) -> Self {
         let lease = held.lease();
-        let fate = match held.standing() {
+        let fate = match held.held_state() {
             _ if lease.has_ended() => Fate::Ended,
-            Standing::Lost(LossReason::GivenUp) => match &lease.owner {
+            HeldState::Lost(LossReason::GivenUp) => match &lease.owner {
                 Some(owner) if owner == me => Fate::Kept,
                 Some(owner) => Fate::HandedOn {
                     to: owner.to_string(),
                 },
                 None => Fate::Released,
             },
-            Standing::Lost(reason) => Fate::Lost {
+            HeldState::Lost(reason) => Fate::Lost {
                 reason: reason.to_string(),
             },
             _ => Fate::Kept,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kcl_lease::{
-    Activity, Broken, Fleet, HeldLease, JoinError, LeaseKey, LeaseWriteError, StreamIdentity, Timers,
+    Activity, Broken, HeldLease, JoinError, LeaseKey, LeaseWriteError, Membership, StreamIdentity, Timers,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
@@ -184,7 +184,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
 }
 
 /// Leaves in good order, as far as there is time.
-async fn leave(worker: &Worker, fleet: &Fleet, consumers: &mut Consumers) {
+async fn leave(worker: &Worker, fleet: &Membership, consumers: &mut Consumers) {
     let times = StopTimes::new(
         Instant::now(),
         worker.config.drain_timeout(),
@@ -284,7 +284,7 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity) -> StreamIdenti
 
 /// A member of its fleet.
 struct Joined {
-    fleet: Fleet,
+    fleet: Membership,
     acquired: mpsc::UnboundedReceiver<HeldLease>,
     /// The stream that it reads.
     stream: StreamIdentity,
@@ -308,6 +308,7 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
             return Err(Error::Stream {
                 stream: worker.shared.stream.clone(),
                 reason: error.to_string(),
+                source: error.into(),
             });
         }
         worker.shared.health.failed(LOOKING, &error);
@@ -319,7 +320,7 @@ async fn join(worker: &Worker) -> Result<Joined, Error> {
             (*recorded.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&found);
             worker.recognition.admit(&stream, store, found).boxed()
         };
-        let joining = Fleet::join_if(
+        let joining = Membership::join_if(
             worker.store.clone(),
             worker.shared.worker_id.clone(),
             worker.config.fleet.clone(),
@@ -397,7 +398,7 @@ enum Ended {
 }
 
 impl Consumers {
-    fn new(worker: &Worker, fleet: Fleet, creation: LeaseCreation, shard_ended: Arc<Notify>) -> Self {
+    fn new(worker: &Worker, fleet: Membership, creation: LeaseCreation, shard_ended: Arc<Notify>) -> Self {
         let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
             fleet,

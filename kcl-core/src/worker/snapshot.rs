@@ -5,7 +5,7 @@ use crate::status::WorkerStatus;
 
 /// A snapshot of a worker.
 pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
-    let fleet = shared.fleet().as_ref().map(kcl_lease::Fleet::status);
+    let fleet = shared.fleet().as_ref().map(kcl_lease::Membership::status);
     let shards = shared.shards();
     WorkerStatus {
         application: shared.application.clone(),

@@ -10,14 +10,14 @@ use super::scan_pace::ScanPace;
 use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::WorkerId;
-use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, Leadership, Word};
+use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, LeaderNotes, Leadership};
 use crate::plan::{
     BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
     disagreement_with_leader, leftovers, name_heirs,
 };
 use crate::store::{StoreError, UnreadableRow, WorkerRow};
 
-const STANDING: Activity = Activity {
+const COMPETING: Activity = Activity {
     code: "election-failing",
     doing: "looking at the leader lock",
 };
@@ -52,13 +52,13 @@ pub(super) async fn keep_leading(shared: &Shared) {
         let result = tokio::select! {
             biased;
             () = shared.resigning.cancelled() => return,
-            result = stand(shared, &timers, &mut election, &mut watch) => result,
+            result = compete(shared, &timers, &mut election, &mut watch) => result,
         };
         let mut pause = shared.env.jittered(timers.heartbeat, 0.1);
         match result {
-            Ok(None) => shared.health.succeeded(STANDING),
+            Ok(None) => shared.health.succeeded(COMPETING),
             Ok(Some(leadership)) => {
-                shared.health.succeeded(STANDING);
+                shared.health.succeeded(COMPETING);
                 // The lock is not refreshed meanwhile.
                 let is_said = say_which_protocol(shared).await;
                 let observer = watch.take().map(|watch: Watch| watch.observer);
@@ -69,7 +69,7 @@ pub(super) async fn keep_leading(shared: &Shared) {
                     pause = timers.duration * 2;
                 }
             }
-            Err(error) => shared.health.failed(STANDING, &error),
+            Err(error) => shared.health.failed(COMPETING, &error),
         }
         tokio::select! {
             biased;
@@ -80,7 +80,7 @@ pub(super) async fn keep_leading(shared: &Shared) {
 }
 
 /// One look at the lock; the leadership if it was taken.
-async fn stand(
+async fn compete(
     shared: &Shared,
     timers: &ElectionOptions,
     election: &mut Election,
@@ -209,12 +209,12 @@ async fn lead(
         is_said,
     };
     let outcome = {
-        let word = || Word {
+        let notes = || LeaderNotes {
             held_digest: shared.keeper.digest(),
             standstills: lasting(shared.options.timers().standstill()),
             heirs: shared.heirs(),
         };
-        let lost = leadership.keep(word, &shared.health);
+        let lost = leadership.keep(notes, &shared.health);
         tokio::select! {
             biased;
             () = lost => Outcome::Lost,

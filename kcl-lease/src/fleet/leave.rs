@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Fleet;
+use super::Membership;
 use super::discover::assigned_now;
 use crate::ids::LeaseKey;
 use crate::keeper::Legacy;
@@ -24,7 +24,7 @@ const LOOKS: u32 = 2;
 /// As many leases are looked at one by one; more of them by a scan.
 const FEW: usize = 16;
 
-impl Fleet {
+impl Membership {
     /// First step of leaving: takes no more leases, deletes the worker's row, and asks the processor of every held lease
     /// to drain, each with the successor that it shall be handed to. Renewals go on.
     ///

@@ -90,9 +90,9 @@ pub struct FleetStatus {
 }
 
 /// A worker's membership. Clones are the same membership; it ends at once, as in a crash, when the last clone is dropped
-/// or [`Fleet::abandon`] is called, and in good order with [`Fleet::leave`].
+/// or [`Membership::abandon`] is called, and in good order with [`Membership::leave`].
 #[derive(Clone)]
-pub struct Fleet {
+pub struct Membership {
     shared: Arc<Shared>,
     loops: Arc<Mutex<JoinSet<()>>>,
     announcing: watch::Receiver<bool>,
@@ -117,7 +117,7 @@ pub type Admission<'a> = dyn Fn(
     + Sync
     + 'a;
 
-impl Fleet {
+impl Membership {
     /// Prepares the table, announces the worker, whose id is unique in the application and never the key of a lease, and starts to
     /// renew, to discover and to compete for leadership. Each
     /// lease that the worker acquires arrives on the channel.
@@ -408,9 +408,9 @@ async fn enter(shared: &Shared, admission: &Admission<'_>) -> Result<(), JoinErr
     Ok(())
 }
 
-impl fmt::Debug for Fleet {
+impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet")
+        f.debug_struct("Membership")
             .field("status", &self.status())
             .finish_non_exhaustive()
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex as WriterMutex, watch};
 use tokio::time::Instant;
 
+use super::held_state::{HeldState, LeaseWriteError, LossReason};
 use super::holder::Holder;
 use super::resolve::{Verdict, resolve};
-use super::standing::{LeaseWriteError, LossReason, Standing};
 use super::term::Moment;
 use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
@@ -36,7 +36,7 @@ struct Inner {
     /// The row as last written or read. Changed only by the holder of `writer`.
     state: Mutex<State>,
     throughput: Mutex<Throughput>,
-    standing: watch::Sender<Standing>,
+    held_state: watch::Sender<HeldState>,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl HeldLease {
                 given_at: None,
                 is_giving_up: false,
             }),
-            standing: watch::Sender::new(Standing::Held),
+            held_state: watch::Sender::new(HeldState::Held),
         };
         Self {
             inner: Arc::new(inner),
@@ -100,13 +100,13 @@ impl HeldLease {
     }
 
     /// Where this worker stands with the lease.
-    pub fn standing(&self) -> Standing {
-        self.inner.standing.borrow().clone()
+    pub fn held_state(&self) -> HeldState {
+        self.inner.held_state.borrow().clone()
     }
 
-    /// Follows changes of the standing.
-    pub fn watch(&self) -> watch::Receiver<Standing> {
-        self.inner.standing.subscribe()
+    /// Follows changes of it.
+    pub fn watch(&self) -> watch::Receiver<HeldState> {
+        self.inner.held_state.subscribe()
     }
 
     /// Whether nobody else can own the lease at this moment: neither lost nor being given up, and renewed within the
@@ -221,11 +221,11 @@ impl HeldLease {
 
     /// Who is to have the lease next, if that is known.
     fn next_owner(&self, lease: &Lease) -> Option<WorkerId> {
-        match self.standing() {
+        match self.held_state() {
             _ if lease.is_in_hand_off() => lease.owner.clone(),
             // Nothing is left to be done.
             _ if lease.has_ended() => None,
-            Standing::Draining { to } => to,
+            HeldState::Draining { to } => to,
             _ => None,
         }
     }
@@ -284,10 +284,10 @@ impl HeldLease {
 
     /// Asks the processor to stop, naming the successor. A hand-off under way names its own.
     pub(crate) fn ask_to_leave(&self, to: Option<WorkerId>) {
-        self.inner.standing.send_if_modified(|standing| {
-            let asks_anew = matches!(standing, Standing::Held);
+        self.inner.held_state.send_if_modified(|held_state| {
+            let asks_anew = matches!(held_state, HeldState::Held);
             if asks_anew {
-                *standing = Standing::Draining { to };
+                *held_state = HeldState::Draining { to };
             }
             asks_anew
         });
@@ -303,7 +303,7 @@ impl HeldLease {
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(*self.inner.standing.borrow(), Standing::Lost(_))
+        matches!(*self.inner.held_state.borrow(), HeldState::Lost(_))
     }
 
     /// When the last successful write was sent.
@@ -327,19 +327,19 @@ impl HeldLease {
         if reason == LossReason::Superseded {
             self.inner.holder.doubted.notify_one();
         }
-        self.inner.standing.send_if_modified(|standing| {
-            let was_held = !matches!(standing, Standing::Lost(_));
+        self.inner.held_state.send_if_modified(|held_state| {
+            let was_held = !matches!(held_state, HeldState::Lost(_));
             if was_held {
                 tracing::info!(lease = %self.inner.key, %reason, "lease no longer held");
-                *standing = Standing::Lost(reason);
+                *held_state = HeldState::Lost(reason);
             }
             was_held
         });
     }
 
     fn check_held(&self) -> Result<(), LeaseWriteError> {
-        match self.standing() {
-            Standing::Lost(reason) => Err(LeaseWriteError::Lost(reason)),
+        match self.held_state() {
+            HeldState::Lost(reason) => Err(LeaseWriteError::Lost(reason)),
             _ => Ok(()),
         }
     }
@@ -457,11 +457,11 @@ impl HeldLease {
     }
 
     fn redirect(&self, to: Option<WorkerId>) {
-        self.inner.standing.send_if_modified(|standing| {
-            let wanted = Standing::Draining { to };
-            let changes = !matches!(standing, Standing::Lost(_)) && *standing != wanted;
+        self.inner.held_state.send_if_modified(|held_state| {
+            let wanted = HeldState::Draining { to };
+            let changes = !matches!(held_state, HeldState::Lost(_)) && *held_state != wanted;
             if changes {
-                *standing = wanted;
+                *held_state = wanted;
             }
             changes
         });
@@ -476,7 +476,7 @@ impl fmt::Debug for HeldLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeldLease")
             .field("key", &self.inner.key)
-            .field("standing", &self.standing())
+            .field("held_state", &self.held_state())
             .finish()
     }
 }

@@ -1,17 +1,17 @@
 //! The leases that this worker holds: one writer each, renewals, checkpoints, and loss as a signal.
 
 mod held;
+mod held_state;
 mod holder;
 mod renewal;
 mod resolve;
-mod standing;
 mod term;
 mod throughput;
 
 pub use self::held::HeldLease;
+pub use self::held_state::{HeldState, LeaseWriteError, LossReason};
 pub(crate) use self::holder::{Holder, Legacy};
 pub(crate) use self::renewal::RenewalOptions;
-pub use self::standing::{LeaseWriteError, LossReason, Standing};
 use crate::ids::LeaseKey;
 use crate::plan::counter_digest;
 use crate::store::StoreError;

@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::held::HeldLease;
-use super::standing::{LeaseWriteError, LossReason};
+use super::held_state::{LeaseWriteError, LossReason};
 use super::{Keeper, at_once};
 use crate::health::{Activity, Health};
 use crate::ids::LeaseKey;

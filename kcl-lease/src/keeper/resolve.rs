@@ -1,7 +1,7 @@
 //! What a refused or unanswered write by the owner means, told from the row as it is now.
 
+use super::held_state::LossReason;
 use super::holder::Holder;
-use super::standing::LossReason;
 use crate::lease::Lease;
 use crate::store::LeaseChange;
 

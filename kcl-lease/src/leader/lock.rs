@@ -18,7 +18,7 @@ pub(crate) const HEARTBEAT: Activity = Activity {
 
 /// What a leader says of leases with each heartbeat, for its successor.
 #[derive(Debug)]
-pub(crate) struct Word {
+pub(crate) struct LeaderNotes {
     /// See [`LeaderLock::held_digest`].
     pub(crate) held_digest: u64,
     /// See [`LeaderLock::standstills`].
@@ -84,14 +84,14 @@ impl Leadership {
     }
 
     /// Sends heartbeats until the lock is lost or could not be refreshed for its duration.
-    pub(crate) async fn keep(&mut self, word: impl Fn() -> Word + Send, health: &Health) {
+    pub(crate) async fn keep(&mut self, notes: impl Fn() -> LeaderNotes + Send, health: &Health) {
         loop {
             sleep(self.options.heartbeat).await;
             if !self.is_valid() {
                 tracing::warn!("leadership lapsed: the lock could not be refreshed in time");
                 return;
             }
-            match self.beat(word()).await {
+            match self.beat(notes()).await {
                 Ok(true) => health.succeeded(HEARTBEAT),
                 Ok(false) => {
                     tracing::info!("leadership lost: another worker holds the lock");
@@ -133,12 +133,12 @@ impl Leadership {
         self.store.beat_leader(&released, &self.lock.version).await
     }
 
-    async fn beat(&mut self, word: Word) -> Result<bool, StoreError> {
+    async fn beat(&mut self, notes: LeaderNotes) -> Result<bool, StoreError> {
         let next = LeaderLock {
             version: self.env.uuid(),
-            held_digest: Some(word.held_digest),
-            standstills: word.standstills,
-            heirs: word.heirs,
+            held_digest: Some(notes.held_digest),
+            standstills: notes.standstills,
+            heirs: notes.heirs,
             ..self.lock.clone()
         };
         self.unconfirmed.push(next.version.clone());

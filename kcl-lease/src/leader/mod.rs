@@ -4,4 +4,4 @@ mod election;
 mod lock;
 
 pub(crate) use self::election::{Candidacy, Election, ElectionOptions};
-pub(crate) use self::lock::{HEARTBEAT, Leadership, Word};
+pub(crate) use self::lock::{HEARTBEAT, LeaderNotes, Leadership};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_lease::{
-    Checkpoint, ClientVersion, DynamoDbLeaseStore, Environment, Fleet, FleetOptions, LeaderLock, Lease,
-    LeaseStore, StoreErrorKind, TableOptions, WorkerRow, conformance,
+    Checkpoint, ClientVersion, DynamoDbLeaseStore, Environment, FleetOptions, LeaderLock, Lease, LeaseStore,
+    Membership, StoreErrorKind, TableOptions, WorkerRow, conformance,
 };
 use kcl_local::Backend;
 
@@ -98,9 +98,9 @@ fn world() -> (Backend, Client) {
     (backend, client)
 }
 
-async fn join(store: DynamoDbLeaseStore) -> Result<Fleet, String> {
+async fn join(store: DynamoDbLeaseStore) -> Result<Membership, String> {
     let options = FleetOptions::default();
-    Fleet::join(Arc::new(store), "rust", options, Environment::system())
+    Membership::join(Arc::new(store), "rust", options, Environment::system())
         .await
         .map(|(fleet, _)| fleet)
         .map_err(|error| error.to_string())

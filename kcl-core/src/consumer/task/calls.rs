@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::Standing;
+use kcl_lease::HeldState;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Task;
@@ -47,9 +47,9 @@ impl Task {
         let (timeout, mut stopping) = (self.parts.drain_timeout, self.parts.stopping.clone());
         let began = self.drain_began.clone();
         async move {
-            let mut standing = held.watch();
-            let is_draining = |standing: &Standing| matches!(standing, Standing::Draining { .. });
-            if standing.wait_for(is_draining).await.is_err() {
+            let mut state = held.watch();
+            let is_draining = |state: &HeldState| matches!(state, HeldState::Draining { .. });
+            if state.wait_for(is_draining).await.is_err() {
                 return std::future::pending().await;
             }
             let deadline = *began.get_or_init(Instant::now) + timeout;
@@ -63,7 +63,7 @@ impl Task {
                     Ok(()) = stopping.changed() => {}
                 }
             }
-            while is_draining(&held.standing()) {
+            while is_draining(&held.held_state()) {
                 tracing::warn!(%shard, call, "the call outlasts the drain time-out; giving the lease up");
                 if let Err(error) = held.give_up().await {
                     tracing::warn!(%shard, %error, "cannot give the lease up");

@@ -1,6 +1,6 @@
 //! The end of a shard: the processor is told, the shards that follow get leases, and the end is recorded, in this order.
 
-use kcl_lease::{Activity, Checkpoint, LeaseWriteError, Standing};
+use kcl_lease::{Activity, Checkpoint, HeldState, LeaseWriteError};
 
 use super::super::state::Event;
 use super::Task;
@@ -36,10 +36,10 @@ impl Task {
         let lease = self.held.lease();
         let (known, range) = (lease.children, lease.hash_range);
         let (fleet, creation) = (self.parts.fleet.clone(), self.parts.creation.clone());
-        let room = match self.held.standing() {
-            Standing::Held => fleet.room_after(self.held.key()),
+        let room = match self.held.held_state() {
+            HeldState::Held => fleet.room_after(self.held.key()),
             // What it should give away it does not get back as children.
-            Standing::Draining { .. } | Standing::Lost(_) => 0,
+            HeldState::Draining { .. } | HeldState::Lost(_) => 0,
         };
         let shard = self.shard.clone();
         let work = async {

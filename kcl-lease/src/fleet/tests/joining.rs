@@ -36,7 +36,7 @@ async fn a_worker_that_joins_gets_its_share_in_seconds() {
 async fn joining_is_refused_with_advice_under_a_reserved_id_or_in_a_fleet_of_another_protocol() {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryLeaseStore::new());
     let join = |id: &str| {
-        Fleet::join(
+        Membership::join(
             Arc::clone(&store),
             WorkerId::from(id),
             FleetOptions::default(),

@@ -69,7 +69,9 @@ async fn a_leaving_worker_frees_a_lease_that_it_lost_only_when_the_processor_has
     let store = table_of(1).await;
     let env = Environment::seeded(1, || UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let options = FleetOptions::with_failover_time(FAILOVER);
-    let (fleet, mut acquired) = Fleet::join(Arc::clone(&store), "a", options, env).await.unwrap();
+    let (fleet, mut acquired) = Membership::join(Arc::clone(&store), "a", options, env)
+        .await
+        .unwrap();
     let held = acquired.recv().await.expect("the only worker gets it");
     let owner = async || store.get(held.key()).await.unwrap().unwrap().owner;
     held.lose(LossReason::Expired);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::keeper::{LossReason, Standing};
+use crate::keeper::{HeldState, LossReason};
 use crate::lease::Lease;
 use crate::store::MemoryLeaseStore;
 
@@ -25,7 +25,7 @@ const FAILOVER: Duration = Duration::from_secs(10);
 
 /// A worker with a processor that gives every lease up as soon as it is asked to.
 struct TestWorker {
-    fleet: Fleet,
+    fleet: Membership,
     processor: AbortHandle,
 }
 
@@ -45,13 +45,15 @@ impl TestWorker {
         let env = Environment::seeded(seed, move || epoch + start.elapsed());
         let mut options = FleetOptions::with_failover_time(FAILOVER);
         configure(&mut options);
-        let (fleet, mut acquired) = Fleet::join(Arc::clone(store), id, options, env).await.unwrap();
+        let (fleet, mut acquired) = Membership::join(Arc::clone(store), id, options, env)
+            .await
+            .unwrap();
         let processor = tokio::spawn(async move {
             let mut leases = JoinSet::new();
             while let Some(held) = acquired.recv().await {
                 leases.spawn(async move {
                     let mut watching = held.watch();
-                    let _ = watching.wait_for(|standing| *standing != Standing::Held).await;
+                    let _ = watching.wait_for(|state| *state != HeldState::Held).await;
                     let _ = held.give_up().await;
                 });
             }

@@ -145,7 +145,7 @@ async fn a_lost_request_is_an_error_and_the_lease_stays() {
         held.checkpoint(at("10")).await,
         Err(LeaseWriteError::Store(_))
     ));
-    assert_eq!(held.standing(), Standing::Held);
+    assert_eq!(held.held_state(), HeldState::Held);
     held.checkpoint(at("10")).await.unwrap();
 }
 
@@ -185,7 +185,10 @@ async fn a_stale_owner_cannot_checkpoint() {
         loss(held.checkpoint(at("10")).await),
         LossReason::TakenBy("b".into())
     );
-    assert_eq!(held.standing(), Standing::Lost(LossReason::TakenBy("b".into())));
+    assert_eq!(
+        held.held_state(),
+        HeldState::Lost(LossReason::TakenBy("b".into()))
+    );
     assert_eq!(row(&store).await.checkpoint, Checkpoint::TrimHorizon);
     assert!(!held.is_valid());
 }
@@ -230,7 +233,7 @@ async fn an_owner_learns_of_a_hand_off_by_its_next_write_and_completes_it() {
         at("10"),
         "the one who processes may still checkpoint"
     );
-    assert_eq!(held.standing(), Standing::Draining { to: Some("b".into()) });
+    assert_eq!(held.held_state(), HeldState::Draining { to: Some("b".into()) });
     held.checkpoint(at("20")).await.unwrap();
     held.give_up().await.unwrap();
     let row = row(&store).await;
@@ -239,7 +242,7 @@ async fn an_owner_learns_of_a_hand_off_by_its_next_write_and_completes_it() {
         (Some("b".into()), None, at("20"))
     );
     assert_eq!(row.owner_switches_since_checkpoint, 0);
-    assert_eq!(held.standing(), Standing::Lost(LossReason::GivenUp));
+    assert_eq!(held.held_state(), HeldState::Lost(LossReason::GivenUp));
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,12 +366,12 @@ async fn loss_is_signalled_to_those_who_watch() {
     let mut watching = held.watch();
     change(&store, LeaseChange::Release).await;
     let _ = held.renew().await;
-    let standing = watching
-        .wait_for(|standing| *standing != Standing::Held)
+    let state = watching
+        .wait_for(|state| *state != HeldState::Held)
         .await
         .unwrap()
         .clone();
-    assert_eq!(standing, Standing::Lost(LossReason::Unowned));
+    assert_eq!(state, HeldState::Lost(LossReason::Unowned));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,13 @@
-//! Where a worker stands with a lease, and how it loses one.
+//! What a worker may do with a lease that it acquired, and how it loses one.
 
 use std::fmt;
 
 use crate::ids::WorkerId;
 use crate::store::StoreError;
 
-/// Where a worker stands with a lease that it acquired.
+/// What a worker may do with a lease that it acquired.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum HeldState {
     /// It is ours.
     Held,
     /// It is ours until we give it up, which we are asked to do soon: finish what is under way, then
