@@ -1,5 +1,7 @@
 //! The leases are of another stream: the application was started on the wrong one, or the stream was deleted and made anew.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::StreamStatus;
@@ -275,4 +277,41 @@ async fn a_fleet_that_runs_begins_anew_by_choice() {
     for worker in workers {
         worker.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_of_a_stream_that_is_gone_is_not_shown_though_its_call_goes_on() {
+    let world = world(2).await;
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let slow = is_slow.clone();
+    let behaviour = Behaviour {
+        before_batch: Arc::new(move |shard, _| {
+            let is_slow = shard == "shardId-000000000001" && slow.load(Ordering::Relaxed);
+            Box::pin(async move {
+                if is_slow {
+                    sleep(Duration::from_secs(300)).await;
+                }
+                Ok(())
+            })
+        }),
+        ..Behaviour::default()
+    };
+    let worker = world.run("w1", anew(world.builder("w1", behaviour)));
+    world.put(80, 800).await;
+    world.until_checkpointed(Duration::from_secs(20)).await;
+    is_slow.store(true, Ordering::Relaxed);
+    world.put(80, 800).await;
+    make_anew(&world, 1).await;
+    world
+        .until(
+            Duration::from_secs(120),
+            || {
+                let shards = worker.handle.status().shards;
+                let shown: Vec<_> = shards.iter().map(|shard| shard.shard_id.as_str()).collect();
+                (shown == ["shardId-000000000000"]).then_some(())
+            },
+            || format!("{:?}", worker.handle.status()),
+        )
+        .await;
+    worker.stop().await;
 }

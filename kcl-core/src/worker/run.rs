@@ -513,8 +513,9 @@ impl Consumers {
     fn part(mut self, is_cut_short: bool) -> Stopped {
         let me = self.parts.fleet.worker_id();
         for key in self.keys.values() {
-            if let Some((held, _)) = self.shared.shards().get(key) {
-                self.departed.push(Departure::of(held, me, true));
+            // A worker that begins the next stream has nothing to tell of it any more, and does not learn when the call is over.
+            if let Some((held, _)) = self.shared.shards().remove(key) {
+                self.departed.push(Departure::of(&held, me, true));
             }
         }
         if is_cut_short {
