@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::held_state::{HeldState, LeaseWriteError, LossReason};
 use super::holder::Holder;
-use super::resolve::{Verdict, resolve};
+use super::resolve::{Verdict, gives_away, resolve};
 use super::term::Moment;
 use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
@@ -372,6 +372,8 @@ impl HeldLease {
         let _turn = self.inner.writer.lock().await;
         let store = &self.inner.holder.store;
         let first_sent_at = self.inner.holder.now();
+        // Whether the row as known was read in this turn, or in order to begin with it.
+        let mut is_fresh = self.renewed_at().is_none();
         for _ in 0..MAX_ATTEMPTS {
             self.check_held()?;
             if self.has_expired() {
@@ -397,12 +399,16 @@ impl HeldLease {
                 Err(error) => return Err(error.into()),
             };
             match resolve(&self.inner.holder, &seen, &change, row) {
-                Verdict::Applied(row) => {
+                Verdict::Applied(row) if is_fresh || gives_away(&change) => {
                     self.note_giving(&change, &seen);
                     self.applied(row, &seen, first_sent_at);
                     return Ok(());
                 }
-                Verdict::Retry(row) => self.adopt(row, None),
+                // It may be the effect of an earlier write that nobody answered: others count from that one.
+                Verdict::Applied(row) | Verdict::Retry(row) => {
+                    self.adopt(row, None);
+                    is_fresh = true;
+                }
                 Verdict::Lost(reason) => {
                     self.lose(reason.clone());
                     return Err(LeaseWriteError::Lost(reason));

@@ -8,7 +8,7 @@ use crate::store::LeaseChange;
 /// The verdict on a write that was not confirmed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// It was applied all the same: its answer was lost, or the SDK repeated it.
+    /// It was applied all the same: its answer was lost, or the SDK repeated it. Or an earlier one was that did the same.
     Applied(Lease),
     /// The lease is still ours, but the row differs from what we knew: write again, relative to this row.
     Retry(Lease),
@@ -20,8 +20,8 @@ pub(super) enum Verdict {
 ///
 /// Only the owner moves the counter under the condition of what it was, by one after its first write, and all its writes go
 /// through one writer. So a row that is one ahead and still ours shows either the effect of the write in question or that of an
-/// earlier one whose outcome was unknown; in both cases the lease never left us. (Whoever begins or cancels a hand-off leaves
-/// the counter.)
+/// earlier one whose outcome was unknown; in both cases the lease never left us. Since when the counter is what it is, the row
+/// does not tell. (Whoever begins or cancels a hand-off leaves the counter.)
 pub(super) fn resolve(me: &Holder, seen: &Lease, change: &LeaseChange, row: Option<Lease>) -> Verdict {
     let Some(row) = row else {
         return Verdict::Lost(LossReason::Deleted);
@@ -57,7 +57,8 @@ fn is_of_another_process(me: &Holder, seen: &Lease, change: &LeaseChange, row: &
     !is_not_begun && process.is_some_and(|process| me.is_namesake(process))
 }
 
-fn gives_away(change: &LeaseChange) -> bool {
+/// Whether whoever makes this change owns the lease no longer.
+pub(super) fn gives_away(change: &LeaseChange) -> bool {
     matches!(change, LeaseChange::Assign { .. } | LeaseChange::Release)
 }
 

@@ -120,21 +120,55 @@ async fn a_lease_is_acquired_only_if_it_is_ours_and_nobody_processes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_counts_once_whatever_happens_to_its_request_and_answer() {
+async fn a_write_is_confirmed_by_another_one_whatever_happens_to_its_request_and_answer() {
     for mishap in [Mishap::AnswerLost, Mishap::Repeated] {
-        let (store, held) = held_lease().await;
-        store.suffer([mishap.clone()]);
-        held.checkpoint(at("10")).await.unwrap();
-        assert_eq!(row(&store).await.checkpoint, at("10"), "{mishap:?}");
-        assert_eq!(row(&store).await.counter, 9, "{mishap:?}");
-        held.renew().await.unwrap();
-        held.checkpoint(at("20")).await.unwrap();
-        assert_eq!(
-            row(&store).await.counter,
-            11,
-            "{mishap:?}: later writes go on from there"
-        );
+        for again in [None, Some(mishap.clone())] {
+            let (store, held) = held_lease().await;
+            let seen = format!("{mishap:?} {again:?}");
+            store.suffer([mishap.clone()].into_iter().chain(again));
+            held.checkpoint(at("10")).await.unwrap();
+            assert_eq!(row(&store).await.checkpoint, at("10"), "{seen}");
+            assert_eq!(row(&store).await.counter, 10, "{seen}");
+            held.renew().await.unwrap();
+            held.checkpoint(at("20")).await.unwrap();
+            assert_eq!(
+                row(&store).await.counter,
+                12,
+                "{seen}: later writes go on from there"
+            );
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_nobody_answered_counts_from_when_it_was_sent() {
+    let (store, held) = held_lease().await;
+    change(
+        &store,
+        LeaseChange::Renew {
+            throughput_kbps: None,
+        },
+    )
+    .await;
+    tokio::time::advance(Duration::from_secs(6)).await;
+    // The next one finds it, and cannot be confirmed.
+    store.suffer([Mishap::Slow(Duration::ZERO), Mishap::RequestLost]);
+    assert!(matches!(held.renew().await, Err(LeaseWriteError::Store(_))));
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert!(!held.is_valid(), "others have counted for 10 s");
+
+    let (store, held) = held_lease().await;
+    change(
+        &store,
+        LeaseChange::Renew {
+            throughput_kbps: None,
+        },
+    )
+    .await;
+    tokio::time::advance(Duration::from_secs(6)).await;
+    held.renew().await.unwrap();
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(held.is_valid(), "others have seen another one");
 }
 
 #[tokio::test(start_paused = true)]
