@@ -77,11 +77,12 @@ impl Targets {
             .lives
             .all()
             .any(|(_, life)| life.started_at + LOOKS < gone_at);
-        // It may have been the leader that has gone since, and a new one goes by the clocks, too.
+        // It may have been the leader that has gone since, or that is leaving, and a new one goes by the clocks, too.
         let is_news = self
             .gone
             .values()
-            .any(|later| *later > gone_at && at <= *later + self.failover * 2);
+            .any(|later| *later > gone_at && at <= *later + self.failover * 2)
+            || self.leaving.iter().any(|id| self.lives.is_alive(id));
         let patience = self.failover.mul_f64(0.7) + Duration::from_secs(2);
         (is_calm && is_known && !is_news && gone_for > patience).then(|| (SILENT, seen()))
     }

@@ -7,6 +7,16 @@ fn killed(id: &str) -> What {
     What::Killed { id: id.to_owned() }
 }
 
+fn stopped(id: &str) -> What {
+    What::Stopped {
+        id: id.to_owned(),
+        owned: Vec::new(),
+        has_row: false,
+        had_joined: true,
+        faults: 0,
+    }
+}
+
 /// A lease of `b` is given to `a`, which was killed at 10 s.
 fn given(at: u64, requests_fail: bool, before: Vec<(u64, &str, What)>) -> Vec<&'static str> {
     let mut events = before;
@@ -46,6 +56,18 @@ fn a_lease_given_to_a_silent_worker_is_found_while_all_others_are_well_and_one_h
     };
     assert_eq!(given(40, false, leader_dies(21)), [""; 0]);
     assert_eq!(given(40, false, leader_dies(15)), [targets::SILENT]);
+    let leader_leaves = |until| {
+        let stopping = What::Stopping { id: "d".to_owned() };
+        let mut events = lives(1);
+        events.extend([
+            (1, "d", starts("d")),
+            (14, "d", stopping),
+            (until, "d", stopped("d")),
+        ]);
+        events
+    };
+    assert_eq!(given(20, false, leader_leaves(21)), [""; 0]);
+    assert_eq!(given(40, false, leader_leaves(15)), [targets::SILENT]);
 }
 
 #[test]
