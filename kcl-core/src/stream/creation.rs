@@ -129,6 +129,21 @@ impl LeaseCreation {
             .await
     }
 
+    /// Whether the leases are of the stream that this worker reads. Others may have recognised the next one before, and begun with it.
+    async fn check_the_record(&self) -> Result<(), LeaseUpkeepError> {
+        if let Some(error) = self.doubt.gone() {
+            return Err(error.into());
+        }
+        if let Some(recorded) = self.store.stream().await?
+            && !recorded.may_be(&self.identity)
+        {
+            // Whoever read nothing when its stream went had no reason to ask.
+            self.doubt.raise();
+            return Err(LeaseUpkeepError::Remade(recorded));
+        }
+        Ok(())
+    }
+
     /// Creates the leases of the shards that follow an ended one, and takes up as many as this worker has `room` for. Safe to
     /// repeat, and for both parents of a merge to do.
     pub(crate) async fn create_children(
@@ -138,15 +153,7 @@ impl LeaseCreation {
         children: &[Child],
         room: usize,
     ) -> Result<(), LeaseUpkeepError> {
-        if let Some(error) = self.doubt.gone() {
-            return Err(error.into());
-        }
-        // Others may have recognised the next stream before this worker, and begun with it.
-        if let Some(recorded) = self.store.stream().await?
-            && !recorded.may_be(&self.identity)
-        {
-            return Err(LeaseUpkeepError::Remade(recorded));
-        }
+        self.check_the_record().await?;
         let mut unleased = BTreeSet::new();
         for parent in other_parents(ended, children) {
             if self.store.get(&parent.lease_key()).await?.is_none() {
@@ -169,5 +176,39 @@ impl LeaseCreation {
             fleet.request_scan();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use kcl_lease::MemoryLeaseStore;
+
+    use super::*;
+    use crate::config::Stream;
+
+    #[tokio::test]
+    async fn whoever_finds_the_leases_of_another_stream_asks_who_its_own_is() {
+        let stream = |created_at| StreamIdentity {
+            name: "clicks".to_owned(),
+            created_at: Some(created_at),
+        };
+        let store = MemoryLeaseStore::new();
+        assert!(store.record_stream(None, &stream(100)).await.expect("recorded"));
+        let client = aws_sdk_kinesis::Client::new(&kcl_local::Backend::start().sdk_config());
+        let mut creation = LeaseCreation {
+            stream: StreamClient::new(client, Stream::parse("clicks").expect("a name")),
+            identity: stream(100),
+            store: Arc::new(store),
+            env: Environment::system(),
+            initial: InitialPosition::TrimHorizon,
+            doubt: Doubt::new(),
+        };
+        assert!(creation.check_the_record().await.is_ok());
+        assert_eq!(creation.doubt.asked().now_or_never(), None);
+        creation.identity = stream(99);
+        let found = creation.check_the_record().await;
+        assert!(matches!(found, Err(LeaseUpkeepError::Remade(now)) if now == stream(100)));
+        assert!(creation.doubt.asked().now_or_never().is_some());
     }
 }
