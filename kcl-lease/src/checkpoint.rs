@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// A sequence number that is not a decimal number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +15,8 @@ use bytes::Bytes;
 pub struct InvalidSequenceNumber(pub String);
 
 /// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SequenceNumber(String);
 
 impl SequenceNumber {
@@ -41,6 +43,20 @@ impl SequenceNumber {
     /// The decimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for SequenceNumber {
+    type Error = InvalidSequenceNumber;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(text)
+    }
+}
+
+impl From<SequenceNumber> for String {
+    fn from(number: SequenceNumber) -> Self {
+        number.0
     }
 }
 
@@ -73,7 +89,7 @@ impl fmt::Debug for SequenceNumber {
 
 /// The position of one user record: the Kinesis record's sequence number and the index of the user record inside an
 /// aggregated record (0 for a plain one).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ExtendedSequenceNumber {
     /// The Kinesis record.
     pub sequence: SequenceNumber,
@@ -93,7 +109,7 @@ impl fmt::Display for ExtendedSequenceNumber {
 /// How far a shard has been processed.
 ///
 /// The order is the Java KCL's: the start sentinels lie before every record, `ShardEnd` after every record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Checkpoint {
     /// Nothing yet; start at the configured time.
     AtTimestamp,
@@ -161,7 +177,7 @@ impl fmt::Display for Checkpoint {
 }
 
 /// A checkpoint that was announced but not yet made, with opaque state of the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingCheckpoint {
     /// The position to be committed.
     pub checkpoint: Checkpoint,

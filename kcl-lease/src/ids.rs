@@ -94,7 +94,8 @@ impl ProcessId {
 /// An owner lifts the counter to the present time, in milliseconds since the Unix epoch, if it was below. So tokens go on to
 /// grow when the lease table is made anew or restored from a backup, as far as the owners' clocks agree: within one table they
 /// grow whatever the clocks say. A token is at most some 2.5 · 10¹⁴ (the year 9999), which JSON and doubles hold exactly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FencingToken(u64);
 
 impl FencingToken {

@@ -5,12 +5,13 @@ use std::fmt;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 
 /// An inclusive range of hash keys, 0 to 2^128 - 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HashRange {
     /// First key.
     pub start: u128,
@@ -33,7 +34,7 @@ impl fmt::Display for HashRange {
 }
 
 /// Which stream and shard a lease stands for, when its key alone does not say (several streams in one table).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamShard {
     /// The serialized stream identifier, `account:stream:creationEpoch`.
     pub stream: String,
@@ -42,7 +43,7 @@ pub struct StreamShard {
 }
 
 /// A stream, also after another one was made under its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamIdentity {
     /// Its name.
     pub name: String,
@@ -75,7 +76,7 @@ impl fmt::Display for StreamIdentity {
 }
 
 /// One row of the lease table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     /// Primary key.
     pub key: LeaseKey,
@@ -153,7 +154,7 @@ impl Lease {
 
     /// What it says of progress, without those who made it.
     #[must_use]
-    pub(crate) fn without_owner(&self) -> Self {
+    pub fn without_owner(&self) -> Self {
         Self {
             owner: None,
             checkpoint_owner: None,

@@ -43,23 +43,32 @@ mod store;
 mod timers;
 mod trouble;
 
+// What is agreed on.
 pub use self::checkpoint::{
     Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
 };
+pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
+pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
+
+// Being a member of a fleet, and holding leases.
 pub use self::environment::Environment;
 pub use self::fleet::{Admission, Broken, FleetOptions, FleetStatus, JoinError, Membership};
-pub use self::health::{Activity, Cause, Health, Problem};
-pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
 pub use self::keeper::{HeldLease, HeldState, LeaseWriteError, LossReason};
-pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
+pub use self::timers::Timers;
+
+// What is told of problems.
+pub use self::health::{Activity, Cause, Health, Problem};
 pub use self::signing::{SigningProblem, brief};
+pub use self::trouble::{Condition, Trouble};
+
+// The table, wherever it lies.
+#[cfg(any(test, feature = "conformance"))]
+pub use self::store::conformance;
+#[cfg(feature = "dynamodb")]
 pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, Standstill,
     StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,
-    conformance,
 };
-pub use self::timers::Timers;
-pub use self::trouble::{Condition, Trouble};

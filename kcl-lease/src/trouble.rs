@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::LeaseKey;
 
 /// How well a worker can do its work, by its own judgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Condition {
     /// It works, or nothing is known against it.
@@ -19,6 +21,7 @@ pub enum Condition {
     OnTrial,
 }
 
+#[cfg(feature = "dynamodb")]
 impl Condition {
     /// As the worker's row has it; nothing for a worker that is well.
     pub(crate) fn as_str(self) -> Option<&'static str> {
@@ -41,7 +44,7 @@ impl Condition {
 }
 
 /// The trouble that a worker is in. By default none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Trouble {
     /// How well it can work.
     pub condition: Condition,

@@ -34,6 +34,7 @@ pub struct StoreError {
     table: String,
     message: String,
     may_have_been_applied: bool,
+    advice: Option<&'static str>,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -52,6 +53,7 @@ impl StoreError {
             table: table.into(),
             message: message.into(),
             may_have_been_applied: false,
+            advice: None,
             source: None,
         }
     }
@@ -60,6 +62,13 @@ impl StoreError {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Says what to do in the words of the store, such as the name of a permission.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
         self
     }
 
@@ -90,18 +99,15 @@ impl StoreError {
     }
 
     fn advice(&self) -> &'static str {
-        match self.kind {
-            StoreErrorKind::Throttled => "raise the table's capacity or use on-demand billing",
-            StoreErrorKind::Unavailable => "it is retried; check the network path to DynamoDB if it lasts",
+        self.advice.unwrap_or(match self.kind {
+            StoreErrorKind::Throttled => "too much is asked of it; give it more room if it lasts",
+            StoreErrorKind::Unavailable => "it is retried; check the way to it if it lasts",
             StoreErrorKind::TableMissing => "create the table or allow its creation",
-            StoreErrorKind::AccessDenied => {
-                "allow DescribeTable, CreateTable, UpdateTable, Scan, Query, GetItem, PutItem, UpdateItem and \
-                 DeleteItem on the table and its indexes, and UpdateContinuousBackups for point-in-time recovery"
-            }
+            StoreErrorKind::AccessDenied => "allow this worker all operations on it",
             StoreErrorKind::NotSigned(problem) => problem.advice(),
-            StoreErrorKind::Invalid => "check the table's schema and the row named here",
+            StoreErrorKind::Invalid => "check the row or the layout named here",
             StoreErrorKind::Incompatible => "nothing was written",
-        }
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod bounded;
 mod change;
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(feature = "dynamodb")]
 pub(crate) mod dynamodb;
 mod error;
 mod memory;
@@ -38,7 +40,11 @@ pub enum WriteOutcome {
 /// A lease table.
 ///
 /// Implementations translate each operation into one atomic step of their storage. They are shared by all loops of a
-/// worker and called concurrently. [`conformance`] checks an implementation.
+/// worker and called concurrently. The suite behind the feature `conformance` checks an implementation.
+///
+/// Rows are written and read as they are; they have serde. What a change of a lease requires and what it does is data, see
+/// [`LeaseChange`]. This one keeps everything in a file:
+#[doc = concat!("```\n", include_str!("../../examples/file_store.rs"), "```")]
 #[async_trait]
 pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Makes the table usable: creates it and its index if that is allowed, and waits until the table can be used. The index may

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{ProcessId, WorkerId};
 use crate::lease::Lease;
 use crate::trouble::Trouble;
@@ -30,7 +32,7 @@ pub struct UnreadableRow {
 }
 
 /// The leader's lock: whoever changes its version last, and keeps changing it, leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderLock {
     /// The leader.
     pub owner: WorkerId,
@@ -50,7 +52,7 @@ pub struct LeaderLock {
 }
 
 /// A lease whose counter has not moved, as its leader tells the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standstill {
     /// Digest of its key, owner and counter.
     pub lease: u64,
@@ -59,7 +61,7 @@ pub struct Standstill {
 }
 
 /// A worker's own row, by which the leader knows that it exists.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRow {
     /// The worker.
     pub id: WorkerId,
@@ -104,7 +106,7 @@ impl WorkerRow {
 }
 
 /// How busy a worker was lately, by one measure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerMetric {
     /// Means over the last report periods in percent (0 to 100), oldest first, at most 10;
     /// [`FAILED`](Self::FAILED) for a period in which nothing could be measured.
@@ -137,7 +139,7 @@ impl WorkerMetric {
 }
 
 /// The row `Migration3.0`: which generation of the lease protocol the application's workers speak.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientVersion {
     /// `CLIENT_VERSION_3X` for the protocol spoken here.
     pub version: String,

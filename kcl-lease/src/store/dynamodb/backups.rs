@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::PointInTimeRecoverySpecification;
 use tokio::time::{Instant, sleep};
 
-use super::failure::classify;
+use super::failure::{classify, failure};
 use super::table::{FIRST_POLL, PREPARE, SLOWEST_POLL, TableCreation, TableOptions, built_wrong};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -37,7 +37,7 @@ pub(super) async fn enable_recovery(
             Some("ContinuousBackupsUnavailableException") if Instant::now() < deadline => {}
             Some("UnknownOperationException") => {
                 let message = "the server does not know point-in-time recovery; leave it off";
-                let problem = StoreError::new(StoreErrorKind::Invalid, PREPARE, options.name(), message);
+                let problem = failure(StoreErrorKind::Invalid, PREPARE, options.name(), message);
                 return Err(problem.with_source(error));
             }
             _ => return Err(classify(PREPARE, options.name(), error)),

@@ -37,9 +37,30 @@ where
         }
         other => brief(other),
     };
-    StoreError::new(kind, operation, table, message)
+    failure(kind, operation, table, message)
         .with_unknown_outcome(outcome_unknown)
         .with_source(error)
+}
+
+/// A failure of `operation` on `table`, with what to do about it in DynamoDB.
+pub(super) fn failure(
+    kind: StoreErrorKind,
+    operation: &'static str,
+    table: impl Into<String>,
+    message: impl Into<String>,
+) -> StoreError {
+    let error = StoreError::new(kind, operation, table, message);
+    let advice = match kind {
+        StoreErrorKind::Throttled => "raise the table's capacity or use on-demand billing",
+        StoreErrorKind::Unavailable => "it is retried; check the network path to DynamoDB if it lasts",
+        StoreErrorKind::AccessDenied => {
+            "allow DescribeTable, CreateTable, UpdateTable, Scan, Query, GetItem, PutItem, UpdateItem and \
+             DeleteItem on the table and its indexes, and UpdateContinuousBackups for point-in-time recovery"
+        }
+        StoreErrorKind::Invalid => "check the table's schema and the row named here",
+        _ => return error,
+    };
+    error.with_advice(advice)
 }
 
 fn kind_of(code: &str, message: &str) -> (StoreErrorKind, bool) {

@@ -31,7 +31,7 @@ use self::attributes::*;
 use self::codec::Entity;
 use self::condition::{Condition, Term};
 use self::expression::Expression;
-use self::failure::classify;
+use self::failure::{classify, failure};
 use self::layout::{Layout, Migration, Place, Tables};
 pub use self::table::{Billing, TableCreation, TableOptions};
 use super::{
@@ -107,7 +107,7 @@ impl DynamoDbLeaseStore {
     }
 
     fn unreadable(&self, operation: &'static str, problem: String) -> StoreError {
-        StoreError::new(StoreErrorKind::Invalid, operation, self.table(), problem)
+        failure(StoreErrorKind::Invalid, operation, self.table(), problem)
     }
 
     fn put(&self, place: Place<'_>, key: &str, mut item: Item) -> PutItemFluentBuilder {
@@ -467,7 +467,7 @@ impl LeaseStore for DynamoDbLeaseStore {
                 return Ok(());
             }
         }
-        Err(StoreError::new(
+        Err(failure(
             StoreErrorKind::Unavailable,
             ANNOUNCING,
             self.table(),

@@ -7,6 +7,7 @@
 use super::attributes::*;
 use super::codec;
 use super::condition::{Condition, Term};
+use super::failure::failure;
 use super::layout::Place;
 use super::{DynamoDbLeaseStore, unless_refused};
 use crate::checkpoint::Checkpoint;
@@ -139,7 +140,7 @@ impl DynamoDbLeaseStore {
             }
         }
         let problem = format!("row {key} is written to by another worker all the time");
-        Err(StoreError::new(
+        Err(failure(
             StoreErrorKind::Unavailable,
             KEEPING,
             place.table,

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 
 use super::attributes::*;
 use super::codec::{self, Entity};
-use super::failure::classify;
+use super::failure::{classify, failure};
 use super::layout::{Layout, Migration, Place, Tables};
 use super::rows;
 use super::table::TableOptions;
@@ -210,5 +210,5 @@ pub(super) async fn read(
 }
 
 fn refusal(table: &str, problem: String) -> StoreError {
-    StoreError::new(StoreErrorKind::Incompatible, LOOKING, table, problem)
+    failure(StoreErrorKind::Incompatible, LOOKING, table, problem)
 }

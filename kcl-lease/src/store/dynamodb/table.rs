@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::attributes::{LEASE_KEY, LEASE_OWNER, OWNER_INDEX};
-use super::failure::classify;
+use super::failure::{classify, failure};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Whether a worker may create the table.
@@ -162,7 +162,7 @@ pub(super) async fn prepare(
             let message = format!(
                 "table is still not active, or index {OWNER_INDEX} is being deleted, after the creation time-out"
             );
-            return Err(StoreError::new(
+            return Err(failure(
                 StoreErrorKind::Unavailable,
                 PREPARE,
                 options.name(),
@@ -338,7 +338,7 @@ fn must_exist(options: &TableOptions, problem: &str) -> StoreError {
         "{problem}. Required: hash key {LEASE_KEY} (S); global secondary index {OWNER_INDEX} with hash key \
          {LEASE_OWNER} (S), range key {LEASE_KEY} (S), projection KEYS_ONLY"
     );
-    StoreError::new(StoreErrorKind::TableMissing, PREPARE, options.name(), schema)
+    failure(StoreErrorKind::TableMissing, PREPARE, options.name(), schema)
 }
 
 fn string_attribute(name: &str) -> Result<AttributeDefinition, StoreError> {
@@ -364,5 +364,5 @@ fn throughput(read: i64, write: i64) -> Result<ProvisionedThroughput, StoreError
 }
 
 pub(super) fn built_wrong(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::new(StoreErrorKind::Invalid, PREPARE, "", error.to_string()).with_source(error)
+    failure(StoreErrorKind::Invalid, PREPARE, "", error.to_string()).with_source(error)
 }
