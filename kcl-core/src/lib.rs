@@ -66,10 +66,10 @@ mod worker;
 
 pub use async_trait::async_trait;
 pub use kcl_lease::{
-    Balancing, Billing, Broken, Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, FleetOptions,
-    HashRange, JoinError, LeaseKey, LeaseStore, Load, LoadError, LoadSource, LossReason, MemoryLeaseStore,
-    PendingCheckpoint, Problem, SequenceNumber, SigningProblem, StoreError, StoreErrorKind, TableCreation,
-    TableOptions, WorkerId,
+    Balancing, Billing, Broken, Checkpoint, Counter, Environment, ExtendedSequenceNumber, FencingToken,
+    FleetOptions, Gauge, HashRange, Histogram, JoinError, Labels, LeaseKey, LeaseStore, Load, LoadError,
+    LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint, Problem, Recorder, SequenceNumber,
+    SigningProblem, StoreError, StoreErrorKind, TableCreation, TableOptions, WorkerId,
 };
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};

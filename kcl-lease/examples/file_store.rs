@@ -91,11 +91,10 @@ impl LeaseStore for FileStore {
     }
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
-        self.step("scanning", |rows| {
-            let mut snapshot = TableSnapshot::default();
-            snapshot.leases = rows.leases.values().cloned().collect();
-            snapshot.workers = rows.workers.values().cloned().collect();
-            snapshot
+        self.step("scanning", |rows| TableSnapshot {
+            leases: rows.leases.values().cloned().collect(),
+            workers: rows.workers.values().cloned().collect(),
+            ..TableSnapshot::default()
         })
     }
 

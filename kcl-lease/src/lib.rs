@@ -36,6 +36,7 @@ mod keeper;
 mod leader;
 mod lease;
 mod load;
+mod metrics;
 mod plan;
 mod seat;
 mod signing;
@@ -58,8 +59,9 @@ pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;
 pub use self::timers::Timers;
 
-// What is told of problems.
+// What is told of problems, and in numbers.
 pub use self::health::{Activity, Cause, Health, Problem};
+pub use self::metrics::{Counter, Gauge, Histogram, Labels, Metrics, Recorder};
 pub use self::signing::{SigningProblem, brief};
 pub use self::trouble::{Condition, Trouble};
 

@@ -118,7 +118,10 @@ impl Prefetch {
             self.doubt.until_there().await;
             let (claim, room) = self.room().await;
             let started = Instant::now();
-            let reading = match self.reader.read(room).await {
+            let result = self.reader.read(room).await;
+            let failure = result.as_ref().err().map(ReadError::code);
+            self.monitor.read_took(started.elapsed(), failure);
+            let reading = match result {
                 Ok(reading) => reading,
                 Err(error) => {
                     drop(claim);

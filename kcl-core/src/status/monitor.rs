@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::Problem;
+use kcl_lease::{Counter, Gauge, Histogram, Labels, Metrics, Problem};
 use tokio::time::Instant;
 
 use super::shard::{ShardState, ShardStatus};
@@ -12,6 +12,8 @@ use super::vitals::{Failure, Vitals, Work};
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
 #[derive(Debug)]
 pub(crate) struct ShardMonitor {
+    shard: String,
+    metrics: Metrics,
     inner: Mutex<Inner>,
 }
 
@@ -47,8 +49,10 @@ impl Trouble {
 }
 
 impl ShardMonitor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shard: &str, metrics: Metrics) -> Self {
         Self {
+            shard: shard.to_owned(),
+            metrics,
             inner: Mutex::new(Inner {
                 state: ShardState::WaitingOnParents,
                 reason: None,
@@ -82,6 +86,8 @@ impl ShardMonitor {
         inner.progress_at = Instant::now();
         inner.records += records as u64;
         inner.bytes += bytes;
+        self.add(Counter::RecordsProcessed, records as u64);
+        self.add(Counter::BytesProcessed, bytes);
         inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
@@ -101,6 +107,8 @@ impl ShardMonitor {
         let work = work_in(inner.state);
         inner.vitals.failed(work, failure);
         Trouble::goes_on(&mut inner.processing, code, text);
+        self.metrics
+            .add(Counter::StepFailures, self.labels().with_code(code), 1);
         inner.attempts = attempts;
     }
 
@@ -109,6 +117,7 @@ impl ShardMonitor {
         let mut inner = self.inner();
         inner.progress_at = Instant::now();
         inner.skipped += records as u64;
+        self.add(Counter::RecordsSkipped, records as u64);
         inner.vitals.succeeded(Work::Processing, Instant::now());
     }
 
@@ -127,6 +136,10 @@ impl ShardMonitor {
         inner.reading = None;
         inner.vitals.succeeded(Work::Reading, Instant::now());
         inner.millis_behind_latest = millis_behind_latest.or(inner.millis_behind_latest);
+        if let Some(millis) = millis_behind_latest {
+            self.metrics
+                .set(Gauge::MillisBehindLatest, self.labels(), millis as f64);
+        }
         if records == 0 && all_processed {
             inner.progress_at = Instant::now();
         }
@@ -151,6 +164,32 @@ impl ShardMonitor {
     /// A read failed. Codes do not change: alarms may rely on them.
     pub(crate) fn read_failed(&self, code: &'static str, error: String) {
         Trouble::goes_on(&mut self.inner().reading, code, error);
+    }
+
+    /// A read was answered, or failed, after so long. A failure has a code.
+    pub(crate) fn read_took(&self, time: Duration, failure: Option<&'static str>) {
+        self.metrics.took(Histogram::ReadTime, self.labels(), time);
+        if let Some(code) = failure {
+            self.metrics
+                .add(Counter::ReadFailures, self.labels().with_code(code), 1);
+        }
+    }
+
+    /// A call of the processor ended after so long.
+    pub(crate) fn call_took(&self, method: &'static str, time: Duration) {
+        let mut labels = self.labels();
+        labels.operation = Some(method);
+        self.metrics.took(Histogram::ProcessorCallTime, labels, time);
+    }
+
+    fn add(&self, counter: Counter, amount: u64) {
+        if amount > 0 {
+            self.metrics.add(counter, self.labels(), amount);
+        }
+    }
+
+    fn labels(&self) -> Labels<'_> {
+        Labels::of_shard(&self.shard)
     }
 
     /// How long ago the shard last got ahead.

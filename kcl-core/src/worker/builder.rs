@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_lease::{
-    Balancing, Billing, DynamoDbLeaseStore, Environment, Health, LeaseStore, Load, SigningProblem,
-    TableCreation, Timers, WorkerId,
+    Balancing, Billing, DynamoDbLeaseStore, Environment, Health, LeaseStore, Load, Metrics, Recorder,
+    SigningProblem, TableCreation, Timers, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -31,6 +31,7 @@ pub struct WorkerBuilder {
     kinesis: Option<aws_sdk_kinesis::Client>,
     dynamodb: Option<aws_sdk_dynamodb::Client>,
     store: Option<Arc<dyn LeaseStore>>,
+    metrics: Option<Metrics>,
 }
 
 impl WorkerBuilder {
@@ -45,6 +46,7 @@ impl WorkerBuilder {
             kinesis: None,
             dynamodb: None,
             store: None,
+            metrics: None,
         }
     }
 
@@ -315,6 +317,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Where the worker's numbers go: see [`Counter`](kcl_lease::Counter), [`Gauge`](kcl_lease::Gauge) and
+    /// [`Histogram`](kcl_lease::Histogram) for what there is. Default: nowhere.
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.metrics = Some(Metrics::to(recorder));
+        self
+    }
+
     /// Where time of day and randomness come from. Default: the machine. With another one, the load of the machine is not
     /// looked at either.
     pub fn environment(mut self, env: Environment) -> Self {
@@ -380,6 +389,7 @@ impl WorkerBuilder {
             .unwrap_or_else(|| clients::default_worker_id(&self.env));
         let health = Health::default();
         config.fleet.health = health.clone();
+        config.fleet.metrics = self.metrics.unwrap_or(config.fleet.metrics);
         let shared = Arc::new(Shared {
             application: self.application,
             stream: stream.to_string(),

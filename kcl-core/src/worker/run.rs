@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kcl_lease::{
-    Activity, Broken, HeldLease, JoinError, LeaseKey, LeaseWriteError, Membership, StreamIdentity, Timers,
+    Activity, Broken, HeldLease, JoinError, LeaseKey, LeaseWriteError, Membership, Metrics, StreamIdentity,
+    Timers,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
@@ -376,6 +377,7 @@ impl Drop for Alive {
 /// The consumers of a worker: at most one at a time for each shard.
 struct Consumers {
     shared: Arc<Shared>,
+    metrics: Metrics,
     parts: ConsumerParts,
     tasks: JoinSet<()>,
     keys: BTreeMap<Id, LeaseKey>,
@@ -419,6 +421,7 @@ impl Consumers {
         };
         Self {
             shared: worker.shared.clone(),
+            metrics: worker.config.fleet.metrics.clone(),
             parts,
             tasks: JoinSet::new(),
             keys: BTreeMap::new(),
@@ -441,7 +444,7 @@ impl Consumers {
     }
 
     fn start(&mut self, held: HeldLease) {
-        let monitor = Arc::new(ShardMonitor::new());
+        let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), self.metrics.clone()));
         self.shared
             .shards()
             .insert(held.key().clone(), (held.clone(), monitor.clone()));

@@ -7,6 +7,7 @@ mod broken;
 mod checkpoints;
 mod failures;
 mod fleets;
+mod measured;
 mod resharding;
 mod stops;
 mod told;

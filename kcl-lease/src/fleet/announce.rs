@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::declared::LOOKS_PER_REPORT;
 use super::shared::Shared;
 use crate::health::Activity;
+use crate::metrics::{Gauge, Labels};
 use crate::store::{StoreError, WorkerRow};
 
 const ACTIVITY: Activity = Activity {
@@ -72,7 +73,11 @@ pub(super) async fn keep_announced(shared: &Shared) {
             shared.health.settle(BLOCKED);
         }
         let is_news = is_doubted || trouble != told || shared.meter.is_due();
-        let is_idle = shared.keeper.held().is_empty();
+        let held = shared.keeper.held().len();
+        let (metrics, leads) = (&shared.options.metrics, *shared.is_leader.borrow());
+        metrics.set(Gauge::LeasesHeld, Labels::NONE, held as f64);
+        metrics.set(Gauge::Leads, Labels::NONE, f64::from(u8::from(leads)));
+        let is_idle = held == 0;
         let busy_period = shared.options.report_interval;
         let period = if is_idle { idle_period } else { busy_period };
         if !is_news && reported_at.elapsed() + idle_period / LOOKS_PER_REPORT < period {

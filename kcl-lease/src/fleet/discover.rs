@@ -11,6 +11,7 @@ use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::{LeaseKey, WorkerId};
 use crate::keeper::{Acquisition, at_once};
+use crate::metrics::{Counter, Labels};
 use crate::store::{StoreError, StoreErrorKind, TableSnapshot};
 
 const ACTIVITY: Activity = Activity {
@@ -164,6 +165,8 @@ async fn acquire(shared: &Shared, key: LeaseKey) -> Result<(), StoreError> {
     }
     if let Acquisition::Held(held) = acquisition {
         tracing::debug!(lease = %key, token = %held.fencing_token(), "lease acquired");
+        let labels = Labels::of_shard(key.as_str());
+        shared.options.metrics.add(Counter::LeasesAcquired, labels, 1);
         // Nobody listens only when the fleet is being dropped.
         let _ = shared.acquired.send(held);
     }

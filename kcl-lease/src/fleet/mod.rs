@@ -151,7 +151,12 @@ impl Membership {
         }
         let (acquired, acquisitions) = mpsc::unbounded_channel();
         let seat = Seat::take();
-        let store: Arc<dyn LeaseStore> = Arc::new(BoundedStore::new(store, options.timers(), seat.clone()));
+        let store: Arc<dyn LeaseStore> = Arc::new(BoundedStore::new(
+            store,
+            options.timers(),
+            seat.clone(),
+            options.metrics.clone(),
+        ));
         let process = env.process_id(&worker_id);
         let keeper = Keeper::new(Arc::new(Holder::new(
             Arc::clone(&store),
@@ -160,6 +165,7 @@ impl Membership {
             options.timers(),
             env.clone(),
             seat.clone(),
+            options.metrics.clone(),
         )));
         let meter = Meter::start(&options.meter(), &env).await;
         let health = options.health.clone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
 use crate::load::{Load, MeterOptions};
+use crate::metrics::Metrics;
 use crate::plan::Balancing;
 use crate::timers::Timers;
 
@@ -54,6 +55,9 @@ pub struct FleetOptions {
     /// Where problems are told. Default: one of its own, shown in the status.
     #[serde(skip)]
     pub health: Health,
+    /// Where numbers go. Default: nowhere.
+    #[serde(skip)]
+    pub metrics: Metrics,
 }
 
 impl Default for FleetOptions {
@@ -70,6 +74,7 @@ impl Default for FleetOptions {
             renewal_concurrency: 64,
             write_concurrency: 16,
             health: Health::default(),
+            metrics: Metrics::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::throughput::Throughput;
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{FencingToken, LeaseKey, WorkerId};
 use crate::lease::Lease;
+use crate::metrics::{Counter, Labels};
 use crate::seat::Unfinished;
 use crate::store::{LeaseChange, StoreError, StoreErrorKind, WriteOutcome};
 
@@ -331,6 +332,8 @@ impl HeldLease {
             let was_held = !matches!(held_state, HeldState::Lost(_));
             if was_held {
                 tracing::info!(lease = %self.inner.key, %reason, "lease no longer held");
+                let labels = Labels::of_shard(self.inner.key.as_str()).with_code(reason.code());
+                self.inner.holder.metrics.add(Counter::LeasesLost, labels, 1);
                 *held_state = HeldState::Lost(reason);
             }
             was_held

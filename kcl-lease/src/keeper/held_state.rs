@@ -38,6 +38,20 @@ pub enum LossReason {
     GivenUp,
 }
 
+impl LossReason {
+    /// Its name in numbers, which does not change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TakenBy(_) => "taken",
+            Self::Unowned => "unowned",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Deleted => "deleted",
+            Self::GivenUp => "given-up",
+        }
+    }
+}
+
 impl fmt::Display for LossReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

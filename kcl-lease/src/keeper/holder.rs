@@ -10,6 +10,7 @@ use super::term::Moment;
 use crate::environment::Environment;
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::lease::Lease;
+use crate::metrics::Metrics;
 use crate::seat::Seat;
 use crate::store::LeaseStore;
 use crate::timers::Timers;
@@ -24,6 +25,7 @@ pub(crate) struct Holder {
     pub(super) env: Environment,
     /// Where leases are written, whoever asks for it.
     pub(super) seat: Seat,
+    pub(super) metrics: Metrics,
     /// Another process has taken this worker's name.
     pub(super) superseded: CancellationToken,
     /// Another process of this worker's name began with a lease of this one: one of them has lost the name.
@@ -56,6 +58,7 @@ impl Holder {
         timers: Timers,
         env: Environment,
         seat: Seat,
+        metrics: Metrics,
     ) -> Self {
         Self {
             store,
@@ -64,6 +67,7 @@ impl Holder {
             timers,
             env,
             seat,
+            metrics,
             superseded: CancellationToken::new(),
             doubted: Notify::new(),
             left: Mutex::default(),
@@ -108,6 +112,7 @@ impl Holder {
             Timers::of(failover_time),
             env,
             Seat::here(),
+            Metrics::default(),
         ))
     }
 }

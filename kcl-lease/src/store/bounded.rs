@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     ClientVersion, LeaderLock, LeaseChange, LeaseStore, StoreError, StoreErrorKind, TableSnapshot, WorkerRow,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 use crate::lease::{Lease, StreamIdentity};
+use crate::metrics::{Counter, Histogram, Labels, Metrics};
 use crate::seat::{Seat, Unfinished};
 use crate::timers::Timers;
 
@@ -29,15 +30,17 @@ pub(crate) struct BoundedStore {
     one: Duration,
     many: Duration,
     seat: Seat,
+    metrics: Metrics,
 }
 
 impl BoundedStore {
-    pub(crate) fn new(inner: Arc<dyn LeaseStore>, timers: Timers, seat: Seat) -> Self {
+    pub(crate) fn new(inner: Arc<dyn LeaseStore>, timers: Timers, seat: Seat, metrics: Metrics) -> Self {
         Self {
             inner,
             one: timers.call(),
             many: timers.long_call(),
             seat,
+            metrics,
         }
     }
 
@@ -56,11 +59,18 @@ impl BoundedStore {
         };
         let call = call(Arc::clone(&self.inner));
         let bounded = async move { timeout(limit, call).await };
-        match self.seat.run(bounded).await {
+        let asked = Instant::now();
+        let result = match self.seat.run(bounded).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unknown(format!("no answer within {limit:?}"))),
             Err(Unfinished) => Err(unknown("the call ended without an answer".to_owned())),
-        }
+        };
+        let labels = Labels::of_operation(operation);
+        self.metrics
+            .took(Histogram::TableCallTime, labels, asked.elapsed());
+        let code = result.as_ref().map_or_else(|error| error.kind().code(), |_| "ok");
+        self.metrics.add(Counter::TableCalls, labels.with_code(code), 1);
+        result
     }
 }
 
@@ -208,7 +218,12 @@ mod tests {
     async fn it_is_the_store_that_it_bounds() {
         conformance::run(|| async {
             let inner = Arc::new(MemoryLeaseStore::new());
-            Arc::new(BoundedStore::new(inner, Timers::of(FAILOVER), Seat::take())) as Arc<dyn LeaseStore>
+            Arc::new(BoundedStore::new(
+                inner,
+                Timers::of(FAILOVER),
+                Seat::take(),
+                Metrics::default(),
+            )) as Arc<dyn LeaseStore>
         })
         .await;
     }
@@ -216,7 +231,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_gets_no_answer_is_in_doubt_after_half_the_fail_over_time() {
         let inner = FlakyStore::new();
-        let store = BoundedStore::new(inner.clone(), Timers::of(FAILOVER), Seat::here());
+        let store = BoundedStore::new(
+            inner.clone(),
+            Timers::of(FAILOVER),
+            Seat::here(),
+            Metrics::default(),
+        );
         let lease = Lease::new("s", Checkpoint::TrimHorizon);
         assert!(store.create(&lease).await.unwrap());
         inner.suffer([Mishap::Slow(Duration::from_secs(3600))]);

@@ -25,6 +25,21 @@ pub enum StoreErrorKind {
     Incompatible,
 }
 
+impl StoreErrorKind {
+    /// Its name in numbers, which does not change.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::TableMissing => "table-missing",
+            Self::AccessDenied => "access-denied",
+            Self::NotSigned(problem) => problem.code(),
+            Self::Invalid => "invalid",
+            Self::Incompatible => "incompatible",
+        }
+    }
+}
+
 /// A failed call to the lease table.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} on lease table {table}: {message}; {}", self.advice())]

@@ -30,7 +30,10 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                result = &mut call => return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic))),
+                result = &mut call => {
+                    self.monitor.call_took(name, began.elapsed());
+                    return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic)));
+                }
                 () = &mut leaving => {}
                 () = sleep_until(reminder) => {
                     let seconds = began.elapsed().as_secs();

@@ -1,7 +1,7 @@
 //! A shard of the local backend, read ahead.
 
 use aws_sdk_kinesis::Client;
-use kcl_lease::{Checkpoint, Health};
+use kcl_lease::{Checkpoint, Health, Metrics};
 use tokio::time::timeout;
 
 use super::*;
@@ -43,7 +43,7 @@ async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Outlet) {
         checkpoint: Checkpoint::TrimHorizon,
         hash_range: None,
     };
-    let monitor = Arc::new(ShardMonitor::new());
+    let monitor = Arc::new(ShardMonitor::new("shardId-000000000000", Metrics::default()));
     let shard = ShardId::from("shardId-000000000000");
     let (prefetch, outlet) = Prefetch::new(&parts, shard, monitor.clone(), start);
     (monitor, prefetch, outlet)

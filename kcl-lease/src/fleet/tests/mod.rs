@@ -5,6 +5,7 @@ mod joining;
 mod leading;
 mod leaving;
 mod loads;
+mod measured;
 mod namesakes;
 mod taking_up;
 mod telling;
@@ -19,6 +20,7 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::keeper::{HeldState, LossReason};
 use crate::lease::Lease;
+use crate::metrics::Metrics;
 use crate::store::MemoryLeaseStore;
 
 const FAILOVER: Duration = Duration::from_secs(10);

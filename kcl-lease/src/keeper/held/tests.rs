@@ -4,6 +4,7 @@ use super::*;
 use crate::environment::Environment;
 use crate::ids::ProcessId;
 use crate::keeper::{Holder, Keeper};
+use crate::metrics::Metrics;
 use crate::seat::Seat;
 use crate::store::LeaseStore;
 use crate::store::tests::flaky::{FlakyStore, Mishap};
@@ -438,6 +439,7 @@ async fn a_lease_is_not_valid_after_the_machine_was_suspended_for_the_fail_over_
         Timers::of(FAILOVER),
         env,
         Seat::here(),
+        Metrics::default(),
     )));
     let held = keeper.acquire(&"s".into(), true).await.unwrap().held().unwrap();
     assert!(held.is_valid());

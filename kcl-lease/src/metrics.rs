@@ -1,0 +1,262 @@
+//! The numbers of a worker, and the seam through which they leave it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Takes a worker's numbers, and brings them wherever they are wanted.
+///
+/// It is called from the worker's loops, for each batch, read and call of the table: it must not block, and must not panic.
+/// Which numbers there are, and with which labels, is fixed, see [`Counter`], [`Gauge`] and [`Histogram`].
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use kcl_lease::{Counter, Labels, Recorder};
+///
+/// #[derive(Debug, Default)]
+/// struct Losses(AtomicU64);
+///
+/// impl Recorder for Losses {
+///     fn add(&self, counter: Counter, _labels: Labels<'_>, amount: u64) {
+///         if counter == Counter::LeasesLost {
+///             self.0.fetch_add(amount, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Recorder: fmt::Debug + Send + Sync + 'static {
+    /// Something happened so many times more. Default: nothing.
+    fn add(&self, counter: Counter, labels: Labels<'_>, amount: u64) {
+        let _ = (counter, labels, amount);
+    }
+
+    /// Something is so much now. Default: nothing.
+    fn set(&self, gauge: Gauge, labels: Labels<'_>, value: f64) {
+        let _ = (gauge, labels, value);
+    }
+
+    /// Something was so much once. Default: nothing.
+    fn observe(&self, histogram: Histogram, labels: Labels<'_>, value: f64) {
+        let _ = (histogram, labels, value);
+    }
+}
+
+/// What a number is of. Each field has few values in one worker: a shard is one whose lease it holds, the rest are words of the
+/// library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Labels<'a> {
+    /// The lease or the shard.
+    pub shard: Option<&'a str>,
+    /// What was done: an operation of the table, or a call of the processor.
+    pub operation: Option<&'static str>,
+    /// What became of it, or why: the code of a problem, or of a loss.
+    pub code: Option<&'static str>,
+}
+
+impl<'a> Labels<'a> {
+    /// Of no shard, and nothing else.
+    pub const NONE: Labels<'static> = Labels {
+        shard: None,
+        operation: None,
+        code: None,
+    };
+
+    /// Of a shard.
+    pub fn of_shard(shard: &'a str) -> Self {
+        Self {
+            shard: Some(shard),
+            ..Self::default()
+        }
+    }
+
+    /// Of an operation.
+    pub fn of_operation(operation: &'static str) -> Self {
+        Self {
+            operation: Some(operation),
+            ..Self::default()
+        }
+    }
+
+    /// The same, with a code.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($(#[$doc:meta])* $kind:ident { $($(#[$text:meta])* $variant:ident = $name:literal, $unit:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum $kind {
+            $($(#[$text])* $variant,)*
+        }
+
+        impl $kind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name, which does not change.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The unit of its values.
+            pub fn unit(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $unit,)*
+                }
+            }
+        }
+    };
+}
+
+numbers! {
+    /// What only grows.
+    Counter {
+        /// Leases that this worker began to hold. Label: shard.
+        LeasesAcquired = "leases_acquired", "leases";
+        /// Leases that this worker no longer holds. Labels: shard, code of the reason.
+        LeasesLost = "leases_lost", "leases";
+        /// Calls of the lease table. Labels: operation, code (`ok`, or what went wrong).
+        TableCalls = "table_calls", "calls";
+        /// Records that were processed. Label: shard.
+        RecordsProcessed = "records_processed", "records";
+        /// What they take, with some overhead for each. Label: shard.
+        BytesProcessed = "bytes_processed", "bytes";
+        /// Records that were skipped, as the failure policy says. Label: shard.
+        RecordsSkipped = "records_skipped", "records";
+        /// Failed calls of a processor, and other failed steps of its shard. Labels: shard, code.
+        StepFailures = "step_failures", "failures";
+        /// Reads that failed. Labels: shard, code.
+        ReadFailures = "read_failures", "failures";
+    }
+}
+
+numbers! {
+    /// What goes up and down.
+    Gauge {
+        /// Leases that this worker holds.
+        LeasesHeld = "leases_held", "leases";
+        /// 1 while this worker leads, else 0.
+        Leads = "leads", "workers";
+        /// How far reading is behind the newest record, as Kinesis says. Label: shard.
+        MillisBehindLatest = "millis_behind_latest", "milliseconds";
+    }
+}
+
+numbers! {
+    /// What varies.
+    Histogram {
+        /// How long a call of the lease table took. Label: operation.
+        TableCallTime = "table_call_time", "seconds";
+        /// How long a call of a processor took. Labels: shard, operation (the method).
+        ProcessorCallTime = "processor_call_time", "seconds";
+        /// How long a read took. Label: shard.
+        ReadTime = "read_time", "seconds";
+    }
+}
+
+/// A worker's way to its [`Recorder`]. By default there is none, and numbers go nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Option<Arc<dyn Recorder>>);
+
+impl Metrics {
+    /// Numbers go to `recorder`.
+    pub fn to(recorder: Arc<dyn Recorder>) -> Self {
+        Self(Some(recorder))
+    }
+
+    /// See [`Recorder::add`].
+    pub fn add(&self, counter: Counter, labels: Labels<'_>, amount: u64) {
+        if let Some(recorder) = &self.0 {
+            recorder.add(counter, labels, amount);
+        }
+    }
+
+    /// See [`Recorder::set`].
+    pub fn set(&self, gauge: Gauge, labels: Labels<'_>, value: f64) {
+        if let Some(recorder) = &self.0 {
+            recorder.set(gauge, labels, value);
+        }
+    }
+
+    /// A duration for a histogram, in seconds.
+    pub fn took(&self, histogram: Histogram, labels: Labels<'_>, time: Duration) {
+        if let Some(recorder) = &self.0 {
+            recorder.observe(histogram, labels, time.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// Counts what it is told.
+    #[derive(Debug, Default)]
+    pub(crate) struct Counting(Mutex<BTreeMap<String, f64>>);
+
+    impl Counting {
+        /// What was counted, or set last, under a name and, behind dots, its labels.
+        pub(crate) fn of(&self, name: &str) -> f64 {
+            let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.get(name).copied().unwrap_or(0.0)
+        }
+
+        fn note(&self, name: &str, labels: Labels<'_>, change: impl FnOnce(&mut f64)) {
+            let labels = [labels.shard, labels.operation, labels.code];
+            let parts = std::iter::once(name).chain(labels.into_iter().flatten());
+            let key = parts.collect::<Vec<_>>().join(".");
+            change(
+                self.0
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(key)
+                    .or_default(),
+            );
+        }
+    }
+
+    impl Recorder for Counting {
+        fn add(&self, counter: Counter, labels: Labels<'_>, amount: u64) {
+            self.note(counter.name(), labels, |value| *value += amount as f64);
+        }
+
+        fn set(&self, gauge: Gauge, labels: Labels<'_>, new: f64) {
+            self.note(gauge.name(), labels, |value| *value = new);
+        }
+
+        fn observe(&self, histogram: Histogram, labels: Labels<'_>, _value: f64) {
+            self.note(histogram.name(), labels, |value| *value += 1.0);
+        }
+    }
+
+    #[test]
+    fn each_number_has_a_name_of_its_own() {
+        let counters = Counter::ALL.iter().map(|it| it.name());
+        let gauges = Gauge::ALL.iter().map(|it| it.name());
+        let histograms = Histogram::ALL.iter().map(|it| it.name());
+        let names: Vec<_> = counters.chain(gauges).chain(histograms).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for name in names {
+            let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            assert!(name.bytes().all(is_plain), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_recorder_nothing_happens() {
+        Metrics::default().add(Counter::LeasesLost, Labels::NONE, 1);
+    }
+}
