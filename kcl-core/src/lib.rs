@@ -61,6 +61,8 @@ mod retry;
 mod source;
 mod status;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trouble;
 mod worker;
 

@@ -1,5 +1,8 @@
 //! Records and batches of records, as a processor sees them.
 
+#[cfg(feature = "testing")]
+pub(crate) mod builder;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;

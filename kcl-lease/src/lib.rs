@@ -41,6 +41,8 @@ mod plan;
 mod seat;
 mod signing;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timers;
 mod trouble;
 

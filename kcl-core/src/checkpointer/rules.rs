@@ -28,6 +28,8 @@ pub(crate) struct CheckpointRules {
     at_hand: Checkpoint,
     /// Whether the processor is working on a batch right now.
     in_batch: bool,
+    #[cfg(feature = "testing")]
+    all_written: Vec<String>,
 }
 
 impl CheckpointRules {
@@ -38,6 +40,8 @@ impl CheckpointRules {
             at_hand: start.clone(),
             processed: start,
             in_batch: false,
+            #[cfg(feature = "testing")]
+            all_written: Vec::new(),
         }
     }
 
@@ -96,7 +100,15 @@ impl CheckpointRules {
 
     /// The lease now stores this checkpoint.
     pub(crate) fn written(&mut self, checkpoint: Checkpoint) {
+        #[cfg(feature = "testing")]
+        self.all_written.push(checkpoint.to_string());
         self.last = checkpoint;
+    }
+
+    /// Everything that was written, in order.
+    #[cfg(feature = "testing")]
+    pub(crate) fn all_written(&self) -> &[String] {
+        &self.all_written
     }
 }
 

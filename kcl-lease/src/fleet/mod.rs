@@ -292,7 +292,7 @@ impl Membership {
     }
 
     /// How many leases may be created as this worker's own when `ending` ends: what
-    /// [`max_leases`](FleetOptions::max_leases) leaves, and none once the worker leaves.
+    /// [`max_leases`](field@FleetOptions::max_leases) leaves, and none once the worker leaves.
     pub fn room_after(&self, ending: &LeaseKey) -> usize {
         if self.shared.leaving.is_cancelled() {
             return 0;

@@ -38,7 +38,7 @@ pub(crate) enum Acquisition {
     OfANamesake,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Acquisition {
     pub(crate) fn held(self) -> Option<HeldLease> {
         match self {
