@@ -10,6 +10,7 @@ mod lagging;
 mod leading;
 mod leaving;
 mod loads;
+mod numbers;
 mod owning;
 mod paces;
 mod positions;
@@ -63,6 +64,8 @@ pub const ALL: &[Script] = &[
     loads::RELIEVED_WORKER,
     loads::BY_WAY_OF_A_THIRD,
     loads::NEWCOMER,
+    numbers::JUST_MOVED,
+    numbers::FAILED_WITH_ALL,
     owning::BUSY_LEASE,
     owning::EXPIRED_LEASE,
     paces::NEVER_AT_THE_TIP,
