@@ -77,6 +77,7 @@ pub const ALL: &[Script] = &[
     positions::UNREADABLE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
+    table::DELETED_UNDER_A_LEADER,
     troubled::CUT_OFF,
     troubled::ALL_CUT_OFF,
     troubled::POISON,

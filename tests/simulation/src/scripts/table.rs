@@ -3,7 +3,7 @@
 use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
-use crate::faults::{Cue, Fate};
+use crate::faults::{Asked, Cue, Fate};
 use crate::processor::Direction;
 
 pub(super) const DELETED_AT_THE_START: Script = Script {
@@ -64,4 +64,39 @@ async fn deleted_with_a_waiting_child(it: &Director) -> Played {
     }
     it.until("the end of the long call", || !it.is_at_work("a", &slow))
         .await
+}
+
+pub(super) const DELETED_UNDER_A_LEADER: Script = Script {
+    name: "table-deleted-under-a-leader",
+    shows: &["A leader names the protocol only when it begins to lead, not when it sees an emptied table."],
+    shards: 2,
+    failover: seconds(60),
+    play: |it| Box::pin(deleted_under_a_leader(it)),
+};
+
+/// The table is deleted, and made anew by a worker that dies before it writes to it. The leader, whose heartbeats are lost, makes
+/// the leases anew; then another worker starts.
+async fn deleted_under_a_leader(it: &Director) -> Played {
+    it.start("z");
+    it.until("z to lead and to have every lease", || {
+        it.leads("z") && it.leases_of("z").len() == 2
+    })
+    .await?;
+    it.pause(seconds(3)).await;
+    let lost = || Fate::Meets(Fault::drop_request(Loss::Reset));
+    let is_heartbeat = |asked: &Asked| asked.is("PutItem") && asked.is_of("Leader");
+    let heartbeats = it.await_request(Cue::each_of("z", is_heartbeat).that(lost()));
+    let creation = it.await_request(Cue::next_of("b", |asked| asked.is("CreateTable")));
+    it.await_request(Cue::each_of("b", |asked| asked.is("PutItem")).that(lost()));
+    it.delete_table();
+    it.start("b");
+    it.met("b making the table", &creation).await?;
+    it.pause(seconds(1)).await;
+    it.kill("b");
+    it.until("z to make the leases anew", || it.rows().len() == 2)
+        .await?;
+    it.start("c");
+    it.until("c to be announced", || it.is_announced("c")).await?;
+    heartbeats.end();
+    Ok(())
 }
