@@ -131,6 +131,12 @@ impl Asked {
         names_the_owner.iter().any(|name| self.value(name).is_some())
     }
 
+    /// Whether a worker says in it that it cannot do its work.
+    #[must_use]
+    pub fn says_unfit(&self) -> bool {
+        self.is("PutItem") && self.body["Item"]["condition"]["S"] == "UNFIT"
+    }
+
     /// Whether it makes a new lease.
     #[must_use]
     pub fn creates_lease(&self) -> bool {
@@ -301,6 +307,17 @@ mod tests {
         assert!(!hand_off.begins_hand_off("a") && hand_off.is_of("shard"));
         assert!(assignment.assigns("b") && !assignment.begins_hand_off("b") && !assignment.releases());
         assert!(release.releases() && !release.renews() && !release.is_of("other"));
+    }
+
+    #[test]
+    fn a_report_of_a_worker_that_cannot_work_is_told_from_others() {
+        let report = |body: &str| Asked {
+            operation: "PutItem".to_owned(),
+            ..asked(body)
+        };
+        let unfit = report(r#"{"Item":{"leaseKey":{"S":"a"},"condition":{"S":"UNFIT"}}}"#);
+        let well = report(r#"{"Item":{"leaseKey":{"S":"a"}}}"#);
+        assert!(unfit.says_unfit() && unfit.is_of("a") && !well.says_unfit());
     }
 
     #[test]

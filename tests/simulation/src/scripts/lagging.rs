@@ -3,7 +3,9 @@
 use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
-use crate::faults::{Cue, Fate};
+use crate::faults::{Cue, Fate, Trouble};
+
+const OUTDATED: &str = "no lease moves for what a worker said of itself before it said otherwise";
 
 pub(super) const OLD_SCAN: Script = Script {
     name: "scan-from-before-the-assignment",
@@ -66,5 +68,37 @@ async fn late_release(it: &Director) -> Played {
     .await?;
     it.deliver(&release).await;
     it.pause(seconds(5)).await;
+    Ok(())
+}
+
+pub(super) const LATE_REPORT: Script = Script {
+    name: "late-report",
+    shows: &["A report that arrives after a later one is written."],
+    shards: 4,
+    failover: seconds(3),
+    play: |it| Box::pin(late_report(it)),
+};
+
+/// The first sending of a report hangs, in which a worker says that it cannot do its work. It arrives when the worker has long
+/// said that it can.
+async fn late_report(it: &Director) -> Played {
+    two_workers(it).await?;
+    let report = it.await_request(Cue::next_of("a", |asked| asked.says_unfit()).that(Fate::ArrivesLate));
+    it.trouble("a", Trouble::NoKinesis);
+    it.met("a saying that it is unfit", &report).await?;
+    it.until("a to have no lease", || it.leases_of("a").is_empty())
+        .await?;
+    it.heal("a");
+    it.until("a to have half of the leases again", || {
+        it.leases_of("a").len() == 2
+    })
+    .await?;
+    it.pause(it.failover() * 5).await;
+    let its = it.leases_of("a");
+    let later = it.await_request(Cue::next_of("a", |asked| asked.is("PutItem") && asked.is_of("a")));
+    it.met("a report of a", &later).await?;
+    it.pause(seconds(1)).await;
+    it.deliver(&report).await;
+    it.never(OUTDATED, seconds(10), || it.leases_of("a") != its).await;
     Ok(())
 }

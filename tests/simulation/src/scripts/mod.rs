@@ -54,6 +54,7 @@ pub const ALL: &[Script] = &[
     handing_over::TAKEN_BACK,
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
+    lagging::LATE_REPORT,
     leading::PROBLEM_OF_A_LEADER,
     leading::LATE_HEARTBEAT,
     leading::HEIRS_DIE,
