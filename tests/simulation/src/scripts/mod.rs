@@ -81,6 +81,7 @@ pub const ALL: &[Script] = &[
     table::DELETED_UNDER_A_LEADER,
     troubled::CUT_OFF,
     troubled::ALL_CUT_OFF,
+    troubled::ONE_LOST_READ,
     troubled::POISON,
     troubled::WITHOUT_INDEX,
     troubled::UNWRITTEN,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_local::faults::Fault;
+use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
 use crate::faults::{Asked, Cue, Fate, Trouble};
@@ -14,6 +14,7 @@ const ELSEWHERE: &str =
     "the shards of a worker that cannot read flow elsewhere within three fail-over times and 10 s";
 const BACK: &str = "a worker that can read again has its share within ten fail-over times";
 const TOGETHER: &str = "where nobody can read no lease moves, then and when all can again";
+const STAYS: &str = "a shard that can be read stays where it is when one read of it is lost";
 const ONCE: &str = "a shard that fails everywhere moves once";
 const BY_SCANS: &str =
     "a worker that cannot query the owner index begins with its leases within two fail-over times";
@@ -70,6 +71,31 @@ async fn all_cut_off(it: &Director) -> Played {
     it.heal("z");
     it.heal("a");
     it.never(TOGETHER, seconds(30), || owners() != before).await;
+    Ok(())
+}
+
+pub(super) const ONE_LOST_READ: Script = Script {
+    name: "one-lost-read",
+    shows: &["One read that nobody answers is taken for a shard that fails here."],
+    shards: 4,
+    failover: seconds(2),
+    play: |it| Box::pin(one_lost_read(it)),
+};
+
+/// A read gets no answer for so long as proves that a shard cannot be read, and the next one is answered slowly.
+async fn one_lost_read(it: &Director) -> Played {
+    two_workers(it).await?;
+    let its = it.leases_of("a");
+    let is_read = |asked: &Asked| asked.is("GetRecords");
+    let lost = Fault::drop_request(Loss::Hang);
+    let lost = it.await_request(Cue::next_of("a", is_read).that(Fate::Meets(lost)));
+    it.met("a read of a", &lost).await?;
+    it.pause(seconds(9)).await;
+    let slow = Fate::Meets(Fault::none().after(seconds(3)));
+    let reads = it.await_request(Cue::each_of("a", is_read).that(slow));
+    it.never(STAYS, seconds(5), || it.leases_of("a") != its).await;
+    reads.end();
+    it.never(STAYS, seconds(10), || it.leases_of("a") != its).await;
     Ok(())
 }
 
