@@ -8,6 +8,7 @@ use crate::processor::Direction;
 
 const FLOWS_ON: &str =
     "a lease that a leaving worker gives up is processed elsewhere long before it would expire";
+const STILL_ITS: &str = "no lease is taken from a worker that leaves while it is at work and trusts it";
 
 pub(super) const LOST_AT_WORK: Script = Script {
     name: "leaves-after-a-loss",
@@ -183,4 +184,66 @@ async fn successor_leaves(it: &Director) -> Played {
     it.expect(FLOWS_ON, seconds(5), || it.flows_since(left_at, &shard))
         .await;
     Ok(())
+}
+
+pub(super) const UNKNOWN_TO_THE_LEADER: Script = Script {
+    name: "unknown-to-the-leader",
+    shows: &["A lease whose owner has no row counts for the leader's own fail-over time."],
+    shards: 6,
+    failover: seconds(9),
+    play: |it| Box::pin(unknown_to_the_leader(it)),
+};
+
+/// A worker that leaves trusts its leases for longer than whoever begins to lead, which has never seen its row; but it sees that
+/// of another worker with the same fail-over time.
+async fn unknown_to_the_leader(it: &Director) -> Played {
+    let short = it.failover() / 3;
+    it.start_with("z", short);
+    it.until("z to lead", || it.leads("z")).await?;
+    it.start("a");
+    it.start("c");
+    it.until("all to be at work on two shards", || {
+        ["a", "c", "z"].iter().all(|id| {
+            let its = it.leases_of(id);
+            its.len() == 2 && its.iter().all(|shard| it.has_begun_since(seconds(0), id, shard))
+        })
+    })
+    .await?;
+    it.pause(seconds(3)).await;
+    let lost = || Fate::Meets(Fault::drop_request(Loss::Reset));
+    let is_lock = |asked: &Asked| asked.is("PutItem") && asked.is_of("Leader");
+    let locks = ["a", "c"].map(|id| it.await_request(Cue::each_of(id, is_lock).that(lost())));
+    let its = it.leases_of("a");
+    for shard in &its {
+        it.direct("a", shard, Direction::Slow(seconds(12)));
+    }
+    it.until("a to be at work", || {
+        its.iter().all(|shard| it.is_at_work("a", shard))
+    })
+    .await?;
+    it.stop("a");
+    it.until("a to have no row", || !it.is_announced("a")).await?;
+    it.start_with("b", short);
+    it.until("b to be announced", || it.is_announced("b")).await?;
+    it.kill("z");
+    let renewals = it.await_request(Cue::each_of("a", |asked| asked.renews()).that(lost()));
+    let renewed_at = its
+        .iter()
+        .map(|shard| it.renewed_at(shard))
+        .min()
+        .unwrap_or_default();
+    it.until("b to lead", || it.leads("b")).await?;
+    let is_taken = || {
+        its.iter().any(|shard| {
+            let is_a_s = it.row(shard).is_some_and(|row| row.actual_owner() == Some("a"));
+            it.is_at_work("a", shard) && !is_a_s
+        })
+    };
+    let trusts = (renewed_at + it.failover() - seconds(1) / 2).saturating_sub(it.now());
+    it.never(STILL_ITS, trusts, is_taken).await;
+    renewals.end();
+    for lock in locks {
+        lock.end();
+    }
+    it.until("a to have left", || it.has_stopped("a")).await
 }

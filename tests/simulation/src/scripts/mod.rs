@@ -45,6 +45,7 @@ pub const ALL: &[Script] = &[
     leaving::LOST_WHILE_LEAVING,
     leaving::LATE_HAND_OFF,
     leaving::SUCCESSOR_LEAVES,
+    leaving::UNKNOWN_TO_THE_LEADER,
     deploying::NAMESAKES,
     deploying::TWO_FAILOVER_TIMES,
     deploying::STOPPED_AFTER_A_KILL,
