@@ -277,6 +277,9 @@ impl Fleet {
             };
             builder = builder.on_other_stream(choice);
         }
+        if self.stage.is_scripted() {
+            builder = builder.on_other_stream(OtherStream::BeginAnew);
+        }
         if self.stage.sink.is_some() {
             builder = builder
                 .failure_policy(Sink::policy())

@@ -62,6 +62,8 @@ pub enum Direction {
     Forgets,
     /// Every call with records fails.
     Fails,
+    /// It takes so long until it agrees that its shard has ended.
+    EndsSlowly(Duration),
 }
 
 /// What a processor does with a batch.
@@ -180,6 +182,17 @@ impl Stage {
             }
             Direction::Forgets => Some((Manner::Forgets, Duration::ZERO)),
             Direction::Fails => Some((Manner::FailsFirst, Duration::ZERO)),
+            Direction::EndsSlowly(_) => None,
+        }
+    }
+
+    /// How long the processor of a worker's life takes with the end of a shard, if a script says so.
+    fn directed_end(&self, who: &Name, shard: &Name) -> Option<Duration> {
+        let directions = self.shared.directions.lock();
+        let directions = directions.unwrap_or_else(PoisonError::into_inner);
+        match directions.get(&(who.clone(), shard.clone())) {
+            Some(Direction::EndsSlowly(time)) => Some(*time),
+            _ => None,
         }
     }
 
@@ -520,6 +533,10 @@ impl RecordProcessor for Actor {
         self.thawed().await;
         if self.stage.manner().0 == Manner::FailsFirst {
             return Err("not yet".into());
+        }
+        if let Some(time) = self.stage.directed_end(&self.who, &self.of.shard) {
+            self.note(What::Disturbed(format!("is at the end of {}", self.of.shard)));
+            sleep(time).await;
         }
         self.note(What::ShardEnded { of: self.of.clone() });
         Ok(())

@@ -214,6 +214,11 @@ impl Director {
         }
     }
 
+    /// Deletes the stream, and makes another one under its name after some time.
+    pub async fn make_anew(&self, away: Duration, shards: i32) {
+        self.workload.lock().await.make_anew(away, shards).await;
+    }
+
     /// Deletes the whole lease table.
     pub fn delete_table(&self) {
         self.note(What::Disturbed("the lease table is deleted".to_owned()));
@@ -382,6 +387,28 @@ impl Director {
             .history
             .look(|events| events.iter().rev().find_map(its));
         last == Some(true)
+    }
+
+    /// Whether a processor was told that its shard has ended, and has not agreed yet.
+    pub fn is_ending(&self, id: &str, shard: &Name) -> bool {
+        let begins = format!("is at the end of {shard}");
+        let its = |event: &Event| match &event.what {
+            _ if &*event.who != id => None,
+            What::Disturbed(text) => (*text == begins).then_some(true),
+            What::ShardEnded { of } => (of.shard == *shard).then_some(false),
+            _ => None,
+        };
+        let last = self
+            .stage
+            .history
+            .look(|events| events.iter().rev().find_map(its));
+        last == Some(true)
+    }
+
+    /// Whether the leases are of the stream that is there now.
+    pub fn is_recognised(&self) -> bool {
+        self.watcher.look();
+        self.stage.streams.is_recorded()
     }
 
     /// When a lease's counter moved last.

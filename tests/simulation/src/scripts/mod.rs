@@ -14,6 +14,7 @@ mod numbers;
 mod owning;
 mod paces;
 mod positions;
+mod streams;
 mod table;
 mod troubled;
 
@@ -77,6 +78,7 @@ pub const ALL: &[Script] = &[
     positions::FIRST_NUMBER,
     positions::AGED_OUT,
     positions::UNREADABLE,
+    streams::ENDS_A_SHARD_THAT_IS_GONE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
     table::DELETED_UNDER_A_LEADER,

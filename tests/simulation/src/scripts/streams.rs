@@ -1,0 +1,45 @@
+//! The stream is deleted, and made anew under its name.
+
+use kcl_local::faults::{Fault, Loss};
+
+use super::{Director, Played, Script, seconds, two_workers};
+use crate::faults::{Cue, Fate};
+use crate::processor::Direction;
+
+const FOREIGN: &str = "no lease is made of a shard that the stream of the leases does not have";
+
+pub(super) const ENDS_A_SHARD_THAT_IS_GONE: Script = Script {
+    name: "ends-a-shard-that-is-gone",
+    shows: &["Children's leases are made although the stream was made anew."],
+    shards: 4,
+    failover: seconds(60),
+    play: |it| Box::pin(ends_a_shard_that_is_gone(it)),
+};
+
+/// A worker's processor takes its time with the end of a shard. Meanwhile the stream is made anew, and whoever joins begins with
+/// it; but the worker hears neither of this, nor, since it renews rarely, that its lease is gone.
+async fn ends_a_shard_that_is_gone(it: &Director) -> Played {
+    two_workers(it).await?;
+    let shard = it.find("a lease of a", || it.leases_of("a").pop()).await?;
+    it.direct("a", &shard, Direction::EndsSlowly(seconds(15)));
+    let children = it.split(&shard).await;
+    it.until("a to come to the end", || it.is_ending("a", &shard))
+        .await?;
+    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
+    let asks = it.await_request(Cue::each_of("a", |asked| asked.is("DescribeStreamSummary")).that(lost));
+    it.make_anew(seconds(2), 4).await;
+    it.start("b");
+    it.until("the leases to be of the new stream", || it.is_recognised())
+        .await?;
+    it.until("a processor that still ends its shard", || {
+        it.is_ending("a", &shard)
+    })
+    .await?;
+    let are_made = || {
+        let rows = it.rows();
+        children.iter().any(|child| rows.contains_key(child))
+    };
+    it.never(FOREIGN, seconds(15), are_made).await;
+    asks.end();
+    Ok(())
+}
