@@ -91,10 +91,9 @@ impl LeaseStore for FileStore {
     }
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
-        self.step("scanning", |rows| TableSnapshot {
-            leases: rows.leases.values().cloned().collect(),
-            workers: rows.workers.values().cloned().collect(),
-            ..TableSnapshot::default()
+        self.step("scanning", |rows| {
+            let (leases, workers) = (rows.leases.values(), rows.workers.values());
+            TableSnapshot::new(leases.cloned().collect(), workers.cloned().collect())
         })
     }
 

@@ -97,6 +97,16 @@ pub struct ExtendedSequenceNumber {
     pub sub_sequence: u64,
 }
 
+impl ExtendedSequenceNumber {
+    /// A user record of a Kinesis record; index 0 for a plain one.
+    pub fn new(sequence: SequenceNumber, sub_sequence: u64) -> Self {
+        Self {
+            sequence,
+            sub_sequence,
+        }
+    }
+}
+
 impl fmt::Display for ExtendedSequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.sub_sequence {
@@ -178,11 +188,19 @@ impl fmt::Display for Checkpoint {
 
 /// A checkpoint that was announced but not yet made, with opaque state of the application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PendingCheckpoint {
     /// The position to be committed.
     pub checkpoint: Checkpoint,
     /// Whatever the application wants back in `initialize` after a crash in between.
     pub state: Option<Bytes>,
+}
+
+impl PendingCheckpoint {
+    /// A position, and what the application wants back with it.
+    pub fn new(checkpoint: Checkpoint, state: Option<Bytes>) -> Self {
+        Self { checkpoint, state }
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl HashRange {
         start: 0,
         end: u128::MAX,
     };
+
+    /// The keys from `start` to `end`, both included.
+    pub fn new(start: u128, end: u128) -> Self {
+        Self { start, end }
+    }
 }
 
 impl fmt::Display for HashRange {
@@ -35,6 +40,7 @@ impl fmt::Display for HashRange {
 
 /// Which stream and shard a lease stands for, when its key alone does not say (several streams in one table).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StreamShard {
     /// The serialized stream identifier, `account:stream:creationEpoch`.
     pub stream: String,
@@ -42,8 +48,19 @@ pub struct StreamShard {
     pub shard_id: String,
 }
 
+impl StreamShard {
+    /// A shard of the stream with this serialized identifier.
+    pub fn new(stream: impl Into<String>, shard_id: impl Into<String>) -> Self {
+        Self {
+            stream: stream.into(),
+            shard_id: shard_id.into(),
+        }
+    }
+}
+
 /// A stream, also after another one was made under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StreamIdentity {
     /// Its name.
     pub name: String,
@@ -52,6 +69,14 @@ pub struct StreamIdentity {
 }
 
 impl StreamIdentity {
+    /// A stream of this name, created at this time if it is known.
+    pub fn new(name: impl Into<String>, created_at: Option<u64>) -> Self {
+        Self {
+            name: name.into(),
+            created_at,
+        }
+    }
+
     /// Whether both may be the same stream: what is not known of one of them does not tell them apart.
     pub fn may_be(&self, other: &Self) -> bool {
         let times = self.created_at.zip(other.created_at);
@@ -77,6 +102,7 @@ impl fmt::Display for StreamIdentity {
 
 /// One row of the lease table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Lease {
     /// Primary key.
     pub key: LeaseKey,

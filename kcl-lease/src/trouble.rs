@@ -45,6 +45,7 @@ impl Condition {
 
 /// The trouble that a worker is in. By default none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Trouble {
     /// How well it can work.
     pub condition: Condition,
@@ -56,6 +57,14 @@ pub struct Trouble {
 impl Trouble {
     /// So many failing leases are told: each takes the length of its key in the worker's row, which is read with each scan.
     pub const MOST: usize = 64;
+
+    /// A condition, and the leases with which a worker failed for long.
+    pub fn new(condition: Condition, failing: impl IntoIterator<Item = LeaseKey>) -> Self {
+        Self {
+            condition,
+            failing: failing.into_iter().collect(),
+        }
+    }
 
     /// Whether all is well.
     pub fn is_none(&self) -> bool {

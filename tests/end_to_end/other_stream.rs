@@ -106,11 +106,7 @@ async fn without_a_record_the_leases_themselves_show_that_they_are_of_a_larger_s
     let world = world(2).await;
     let store = world.store();
     store.prepare().await.unwrap();
-    let java = kcl_lease::ClientVersion {
-        version: kcl_lease::ClientVersion::CURRENT.to_owned(),
-        modified_by: "java".to_owned(),
-        modified_at: 1,
-    };
+    let java = kcl_lease::ClientVersion::new(kcl_lease::ClientVersion::CURRENT, "java", 1);
     store.agree_on_version(&java).await.unwrap();
     let lease = |number: u32| {
         Lease::new(

@@ -136,10 +136,7 @@ async fn a_checkpoint_prepared_by_the_first_reader_does_not_hide_where_it_began(
     let prepared = LeaseChange::Checkpoint {
         throughput_kbps: None,
         checkpoint: Checkpoint::Latest,
-        pending: Some(PendingCheckpoint {
-            checkpoint: Checkpoint::TrimHorizon,
-            state: None,
-        }),
+        pending: Some(PendingCheckpoint::new(Checkpoint::TrimHorizon, None)),
     };
     store.write(&lease, &prepared).await.expect("written");
     let second = start_reading("w2");

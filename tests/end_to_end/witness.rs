@@ -103,12 +103,8 @@ pub(crate) async fn lease(world: &World, shard: &str) -> Lease {
 
 /// Sets a shard's checkpoint by hand, while no worker runs.
 pub(crate) async fn set_checkpoint(world: &World, shard: &str, checkpoint: Checkpoint) {
-    let (store, lease) = (world.store(), lease(world, shard).await);
+    let (store, mut lease) = (world.store(), lease(world, shard).await);
     assert!(store.delete(&lease).await.expect("deleted"));
-    let lease = Lease {
-        checkpoint,
-        owner: None,
-        ..lease
-    };
+    (lease.checkpoint, lease.owner) = (checkpoint, None);
     assert!(store.create(&lease).await.expect("created"));
 }

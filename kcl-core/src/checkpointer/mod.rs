@@ -264,10 +264,7 @@ impl Checkpointer {
     ) -> Result<PreparedCheckpoint, CheckpointError> {
         self.check_held()?;
         if self.rules().is_due(&target)? {
-            let pending = PendingCheckpoint {
-                checkpoint: target.clone(),
-                state,
-            };
+            let pending = PendingCheckpoint::new(target.clone(), state);
             self.insist(|| self.shared.lease.prepare_checkpoint(pending.clone()))
                 .await?;
         }

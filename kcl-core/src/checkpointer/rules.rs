@@ -5,6 +5,7 @@ use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
 /// A position that may not be checkpointed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot checkpoint at {requested}: allowed are delivered records from {from} to {to}")]
+#[non_exhaustive]
 pub struct OutOfRange {
     /// The position asked for.
     pub requested: Checkpoint,

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_kinesis::types as sdk;
 use kcl_lease::{Checkpoint, HashRange, Lease, WorkerId};
 
-use super::graph::{Shard, hash_range};
+use super::graph::Shard;
 use crate::config::ShardId;
 
 /// A shard that follows an ended one.
@@ -15,20 +14,6 @@ pub(crate) struct Child {
     /// One parent after a split, two after a merge.
     pub(crate) parents: BTreeSet<ShardId>,
     pub(crate) hash_range: Option<HashRange>,
-}
-
-impl Child {
-    pub(crate) fn from_sdk(child: &sdk::ChildShard) -> Self {
-        Self {
-            id: ShardId::from(child.shard_id()),
-            parents: child
-                .parent_shards()
-                .iter()
-                .map(|parent| ShardId::from(parent.as_str()))
-                .collect(),
-            hash_range: child.hash_key_range().and_then(hash_range),
-        }
-    }
 }
 
 impl From<&Shard> for Child {

@@ -189,10 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_finds_the_leases_of_another_stream_asks_who_its_own_is() {
-        let stream = |created_at| StreamIdentity {
-            name: "clicks".to_owned(),
-            created_at: Some(created_at),
-        };
+        let stream = |created_at| StreamIdentity::new("clicks", Some(created_at));
         let store = MemoryLeaseStore::new();
         assert!(store.record_stream(None, &stream(100)).await.expect("recorded"));
         let client = aws_sdk_kinesis::Client::new(&kcl_local::Backend::start().sdk_config());

@@ -118,10 +118,7 @@ impl Recognition {
             }
             Err(error) => return Err(error),
         };
-        Ok(StreamIdentity {
-            name: self.client.stream().name().to_owned(),
-            created_at,
-        })
+        Ok(StreamIdentity::new(self.client.stream().name(), created_at))
     }
 
     /// As [`identity`](Self::identity), for a start, which goes on without it when the service does not answer. (Its limit is 20
@@ -136,10 +133,7 @@ impl Recognition {
                 sleep(pauses.pause()).await;
             }
         };
-        let unknown = || StreamIdentity {
-            name: self.client.stream().name().to_owned(),
-            created_at: None,
-        };
+        let unknown = || StreamIdentity::new(self.client.stream().name(), None);
         timeout(PATIENCE, asking).await.unwrap_or_else(|_| unknown())
     }
 
@@ -233,10 +227,7 @@ async fn set_one_aside(
     seen: Lease,
     recorded: Option<&StreamIdentity>,
 ) -> Result<(), StoreError> {
-    let unknown = StreamIdentity {
-        name: "unknown".to_owned(),
-        created_at: None,
-    };
+    let unknown = StreamIdentity::new("unknown", None);
     let mut row = Some(seen);
     let mut attempts = 0;
     while let Some(lease) = row {
@@ -265,10 +256,7 @@ mod tests {
     use super::*;
 
     fn stream(name: &str, created_at: Option<u64>) -> StreamIdentity {
-        StreamIdentity {
-            name: name.to_owned(),
-            created_at,
-        }
+        StreamIdentity::new(name, created_at)
     }
 
     #[test]
@@ -330,10 +318,8 @@ mod tests {
         let before = stream("clicks", Some(100));
         let (store, begun) = begun_anew().await;
         set_aside(&store, Some(&before)).await.expect("answered");
-        let seen = Lease {
-            counter: begun.counter + 7,
-            ..begun.clone()
-        };
+        let mut seen = begun.clone();
+        seen.counter += 7;
         set_one_aside(&store, seen, Some(&before))
             .await
             .expect("answered");
@@ -377,10 +363,8 @@ mod tests {
     async fn a_lease_that_was_renewed_meanwhile_is_set_aside_as_it_is_then() {
         let before = stream("clicks", Some(200));
         let (store, begun) = begun_anew().await;
-        let seen = Lease {
-            counter: begun.counter + 7,
-            ..begun.clone()
-        };
+        let mut seen = begun.clone();
+        seen.counter += 7;
         set_one_aside(&store, seen, Some(&before))
             .await
             .expect("answered");

@@ -9,6 +9,7 @@ mod doubt;
 mod graph;
 mod identity;
 mod key;
+mod listed;
 mod missing;
 mod service_time;
 mod shard_problems;

@@ -154,10 +154,7 @@ impl Judge {
         let probe = self.due_probe(now);
         self.is_probing |= probe.is_some();
         Verdict {
-            trouble: Trouble {
-                condition: self.condition(),
-                failing: self.failed.keys().take(Trouble::MOST).cloned().collect(),
-            },
+            trouble: Trouble::new(self.condition(), self.failed.keys().take(Trouble::MOST).cloned()),
             unfit: self.text(now),
             failing: lasting.filter(|_| !self.is_unfit()),
             probe,

@@ -220,10 +220,7 @@ async fn a_crash_leaves_the_prepared_checkpoint_for_the_successor_who_starts_at_
         context.start,
         Checkpoint::At(batch.records()[1].position().clone())
     );
-    let pending = PendingCheckpoint {
-        checkpoint: prepared.checkpoint().clone(),
-        state: Some("state".into()),
-    };
+    let pending = PendingCheckpoint::new(prepared.checkpoint().clone(), Some("state".into()));
     assert_eq!(context.pending_checkpoint, Some(pending));
     assert_eq!(
         redelivered.records()[0].position(),

@@ -11,6 +11,7 @@ use crate::lease::{HashRange, Lease};
 
 /// A conditional write to one lease, relative to the row as the writer last saw it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum LeaseChange {
     /// The owner's heartbeat. (Narrower than the Java KCL, which asks for the counter only: the row must name the writer. An owner
     /// that was changed by hand is not kept alive by the one before.)
@@ -65,6 +66,7 @@ pub enum LeaseChange {
 
 /// One condition on the stored row.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Requirement {
     /// The row exists.
     Exists,
@@ -80,6 +82,7 @@ pub enum Requirement {
 
 /// One change of an attribute.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Effect {
     /// Sets `leaseCounter`.
     SetCounter(u64),

@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 
 /// Everything that one scan of the table found.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TableSnapshot {
     /// The leases, by key.
     pub leases: Vec<Lease>,
@@ -22,8 +23,20 @@ pub struct TableSnapshot {
     pub read_units: f64,
 }
 
+impl TableSnapshot {
+    /// A table in which every row could be read, and whose scan costs nothing that is told.
+    pub fn new(leases: Vec<Lease>, workers: Vec<WorkerRow>) -> Self {
+        Self {
+            leases,
+            workers,
+            ..Self::default()
+        }
+    }
+}
+
 /// A row that this version cannot read. It is left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnreadableRow {
     /// Primary key.
     pub key: String,
@@ -33,6 +46,7 @@ pub struct UnreadableRow {
 
 /// The leader's lock: whoever changes its version last, and keeps changing it, leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LeaderLock {
     /// The leader.
     pub owner: WorkerId,
@@ -51,8 +65,24 @@ pub struct LeaderLock {
     pub heirs: Vec<WorkerId>,
 }
 
+impl LeaderLock {
+    /// A lock as a Java leader writes it.
+    pub fn new(owner: WorkerId, duration: Duration, version: impl Into<String>) -> Self {
+        Self {
+            owner,
+            duration,
+            version: version.into(),
+            released: false,
+            held_digest: None,
+            standstills: Vec::new(),
+            heirs: Vec::new(),
+        }
+    }
+}
+
 /// A lease whose counter has not moved, as its leader tells the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Standstill {
     /// Digest of its key, owner and counter.
     pub lease: u64,
@@ -60,8 +90,16 @@ pub struct Standstill {
     pub lasted: Duration,
 }
 
+impl Standstill {
+    /// A lease, by its digest, whose counter has not moved for so long.
+    pub fn new(lease: u64, lasted: Duration) -> Self {
+        Self { lease, lasted }
+    }
+}
+
 /// A worker's own row, by which the leader knows that it exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkerRow {
     /// The worker.
     pub id: WorkerId,
@@ -107,6 +145,7 @@ impl WorkerRow {
 
 /// How busy a worker was lately, by one measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkerMetric {
     /// Means over the last report periods in percent (0 to 100), oldest first, at most 10;
     /// [`FAILED`](Self::FAILED) for a period in which nothing could be measured.
@@ -124,6 +163,14 @@ impl WorkerMetric {
     /// Weight of the newest sample in the moving average; the Java KCL's default `workerMetricsEMAAlpha`.
     const ALPHA: f64 = 0.5;
 
+    /// These samples, and the operating range.
+    pub fn new(samples: Vec<f64>, max_utilization: f64) -> Self {
+        Self {
+            samples,
+            max_utilization,
+        }
+    }
+
     /// Whether the newest sample failed.
     pub fn is_failing(&self) -> bool {
         self.samples.last().is_some_and(|newest| *newest < 0.0)
@@ -140,6 +187,7 @@ impl WorkerMetric {
 
 /// The row `Migration3.0`: which generation of the lease protocol the application's workers speak.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClientVersion {
     /// `CLIENT_VERSION_3X` for the protocol spoken here.
     pub version: String,
@@ -152,6 +200,15 @@ pub struct ClientVersion {
 impl ClientVersion {
     /// The protocol spoken here.
     pub const CURRENT: &'static str = "CLIENT_VERSION_3X";
+
+    /// A version, and who wrote it when, in milliseconds since the Unix epoch.
+    pub fn new(version: impl Into<String>, modified_by: impl Into<String>, modified_at: u64) -> Self {
+        Self {
+            version: version.into(),
+            modified_by: modified_by.into(),
+            modified_at,
+        }
+    }
 
     /// Whether a worker that speaks only the current protocol may join.
     pub fn is_current(&self) -> bool {

@@ -107,24 +107,17 @@ async fn join(store: DynamoDbLeaseStore) -> Result<Membership, String> {
 }
 
 fn worker(id: &str) -> WorkerRow {
-    WorkerRow {
-        process: Some("p".into()),
-        report_number: 1,
-        report_period: Some(Duration::from_secs(3)),
-        ..WorkerRow::new(id, 1_800_000_000)
-    }
+    let mut row = WorkerRow::new(id, 1_800_000_000);
+    row.process = Some("p".into());
+    row.report_number = 1;
+    row.report_period = Some(Duration::from_secs(3));
+    row
 }
 
 fn lock(version: &str) -> LeaderLock {
-    LeaderLock {
-        owner: "rust".into(),
-        duration: Duration::from_secs(5),
-        version: version.into(),
-        released: false,
-        held_digest: Some(1),
-        standstills: Vec::new(),
-        heirs: Vec::new(),
-    }
+    let mut lock = LeaderLock::new("rust".into(), Duration::from_secs(5), version);
+    lock.held_digest = Some(1);
+    lock
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,11 +149,7 @@ async fn workers_of_2x_are_left_alone_and_the_error_says_what_to_do() {
 
     let takes_over = store_with(&client, |options| options.takes_over_from_2x = true);
     let fleet = join(takes_over).await.expect("joined");
-    let ours = ClientVersion {
-        version: "unused".into(),
-        modified_by: "nobody".into(),
-        modified_at: 0,
-    };
+    let ours = ClientVersion::new("unused", "nobody", 0);
     let found = store(&client).agree_on_version(&ours).await.unwrap();
     assert!(found.is_current(), "2.x is over from now on");
     fleet.abandon();
