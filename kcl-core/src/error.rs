@@ -11,6 +11,16 @@ use kcl_lease::{Broken, JoinError};
 /// broke does.
 ///
 /// Its `Debug` is its message, so that a `main` that returns it prints a sentence.
+///
+/// ```no_run
+/// # async fn run(worker: kcl_core::Worker) {
+/// match worker.run_until_signal().await {
+///     Ok(_) => {}
+///     Err(error) if error.is_retryable() => std::process::exit(75), // the supervisor starts it again
+///     Err(error) => panic!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

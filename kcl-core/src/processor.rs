@@ -102,6 +102,16 @@ impl<P: RecordProcessor + ?Sized> RecordProcessor for Box<P> {
 pub(crate) type ProcessorFactory = Arc<dyn Fn(&ShardContext) -> Box<dyn RecordProcessor> + Send + Sync>;
 
 /// The shard that a processor works on.
+///
+/// ```
+/// use kcl_core::testing::TestShard;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let shard = TestShard::new().await;
+/// println!("{} from {}, token {}", shard.context().shard_id, shard.context().start, shard.context().fencing_token);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShardContext {

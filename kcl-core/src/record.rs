@@ -31,6 +31,14 @@ const OVERHEAD: u64 = 192;
 /// Whoever holds a record, a clone of it or a part of its payload holds some of the memory that the worker has for records
 /// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for long should be
 /// [detached](Self::detach).
+///
+/// ```
+/// let record = kcl_core::testing::record("payload").partition_key("customer-7").build();
+/// assert_eq!(record.data().as_ref(), b"payload");
+/// assert_eq!(record.partition_key(), "customer-7");
+/// let kept = record.detach(); // a copy of its own, to be kept for long
+/// assert_eq!(kept.data(), record.data());
+/// ```
 #[derive(Clone)]
 pub struct Record {
     position: ExtendedSequenceNumber,
@@ -161,6 +169,14 @@ impl fmt::Debug for Record {
 }
 
 /// Consecutive records of one shard, in order.
+///
+/// ```
+/// let batch = kcl_core::testing::batch(["a", "b"]);
+/// assert_eq!(batch.len(), 2);
+/// for record in &batch {
+///     println!("{} {:?}", record.sequence_number(), record.data());
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct RecordBatch {
     records: Vec<Record>,
@@ -179,6 +195,16 @@ pub struct RecordBatch {
 /// Whether there were any cannot be known. What is known is that the last record that this application read is no longer
 /// in the stream, nor any before it: it was away for longer than the retention period. At the end of a shard that left
 /// the stream altogether, shards between it and the next ones may be missing, too.
+///
+/// ```
+/// use kcl_core::RecordBatch;
+///
+/// fn look(batch: &RecordBatch) {
+///     if let Some(gap) = batch.gap() {
+///         eprintln!("records behind {:?} may have been trimmed", gap.after);
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {

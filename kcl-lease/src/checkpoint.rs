@@ -15,6 +15,14 @@ use serde::{Deserialize, Serialize};
 pub struct InvalidSequenceNumber(pub String);
 
 /// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number.
+///
+/// ```
+/// use kcl_lease::SequenceNumber;
+///
+/// let (first, second) = (SequenceNumber::parse("99")?, SequenceNumber::parse("100")?);
+/// assert!(first < second, "compared as numbers");
+/// # Ok::<(), kcl_lease::InvalidSequenceNumber>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SequenceNumber(String);
@@ -119,6 +127,14 @@ impl fmt::Display for ExtendedSequenceNumber {
 /// How far a shard has been processed.
 ///
 /// The order is the Java KCL's: the start sentinels lie before every record, `ShardEnd` after every record.
+///
+/// ```
+/// use kcl_lease::Checkpoint;
+///
+/// let checkpoint = Checkpoint::parse("4965", 0)?;
+/// assert!(Checkpoint::TrimHorizon < checkpoint && checkpoint < Checkpoint::ShardEnd);
+/// # Ok::<(), kcl_lease::InvalidSequenceNumber>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Checkpoint {
     /// Nothing yet; start at the configured time.

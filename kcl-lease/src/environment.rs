@@ -13,6 +13,14 @@ type BootClock = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
 /// Injected wall-clock time and randomness. Clones share both.
 ///
 /// Durations never come from here but from `tokio::time`, so that they follow virtual time.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use kcl_lease::Environment;
+///
+/// let env = Environment::seeded(7, || UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+/// assert_eq!(env.since_epoch(), Duration::from_secs(1_800_000_000));
+/// ```
 #[derive(Clone)]
 pub struct Environment {
     clock: WallClock,

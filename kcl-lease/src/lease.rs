@@ -11,6 +11,12 @@ use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 use crate::ids::{LeaseKey, ProcessId, WorkerId};
 
 /// An inclusive range of hash keys, 0 to 2^128 - 1.
+///
+/// ```
+/// use kcl_lease::HashRange;
+///
+/// assert_eq!(HashRange::new(0, 99).to_string(), "0..=99");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HashRange {
     /// First key.

@@ -26,6 +26,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a checkpoint was not made.
+///
+/// ```
+/// # use kcl_core::{CheckpointError, Checkpointer};
+/// async fn checkpoint(checkpointer: &Checkpointer) -> Result<(), CheckpointError> {
+///     match checkpointer.checkpoint().await {
+///         Err(error) if error.is_retryable() => Ok(()), // the next batch's checkpoint covers this one
+///         other => other,
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -84,6 +94,28 @@ impl From<LeaseWriteError> for CheckpointError {
 ///
 /// What the lease table does not take, because it throttles or cannot be reached, is repeated for ten seconds while the lease
 /// is held, before the caller hears of it.
+///
+/// ```
+/// use kcl_core::testing::{self, TestShard};
+/// # use kcl_core::{async_trait, Checkpointer, ProcessorError, RecordBatch, RecordProcessor};
+///
+/// # struct Halfway;
+/// # #[async_trait]
+/// # impl RecordProcessor for Halfway {
+/// async fn process_records(&mut self, batch: &RecordBatch, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+///     checkpointer.checkpoint_at(&batch.records()[0]).await?; // this record and all before it are done
+///     checkpointer.checkpoint().await?; // the whole batch is
+///     Ok(())
+/// }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ProcessorError> {
+/// # let mut shard = TestShard::new().await;
+/// # shard.process(&mut Halfway, &testing::batch(["a", "b"])).await?;
+/// # assert_eq!(shard.checkpoints(), ["1", "2"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Checkpointer {
     shared: Arc<Shared>,
@@ -285,6 +317,16 @@ impl fmt::Debug for Checkpointer {
 }
 
 /// A checkpoint that was announced and can be committed.
+///
+/// ```
+/// # use kcl_core::{Checkpointer, ProcessorError};
+/// async fn in_two_steps(checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+///     let prepared = checkpointer.prepare(Some("file-7".into())).await?;
+///     // Move the file into place. After a crash in between, `initialize` gets the state back.
+///     prepared.commit().await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a prepared checkpoint is not made until it is committed"]
 pub struct PreparedCheckpoint {

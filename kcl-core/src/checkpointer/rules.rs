@@ -3,6 +3,21 @@
 use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
 
 /// A position that may not be checkpointed.
+///
+/// ```
+/// use kcl_core::testing::{self, TestShard};
+/// use kcl_core::CheckpointError;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let shard = TestShard::new().await;
+/// let record = testing::record("a").build(); // which was not delivered
+/// match shard.checkpointer().checkpoint_at(&record).await {
+///     Err(CheckpointError::OutOfRange(error)) => assert_eq!(error.to.to_string(), "TRIM_HORIZON"),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot checkpoint at {requested}: allowed are delivered records from {from} to {to}")]
 #[non_exhaustive]

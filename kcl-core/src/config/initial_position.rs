@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 ///
 /// It applies when the lease table is empty, and to shards whose lease is missing later. Shards that come from a split
 /// or merge are read from their beginning: they hold what follows their parents' records.
+///
+/// ```no_run
+/// # fn configure(builder: kcl_core::WorkerBuilder) -> kcl_core::WorkerBuilder {
+/// builder.initial_position(kcl_core::InitialPosition::Latest)
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InitialPosition {

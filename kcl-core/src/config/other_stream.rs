@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 /// one that had the same name, was deleted, and was made anew.
 ///
 /// Nothing is written before that is known. Sequence numbers of one stream mean nothing in another.
+///
+/// ```no_run
+/// # fn configure(builder: kcl_core::WorkerBuilder) -> kcl_core::WorkerBuilder {
+/// builder.on_other_stream(kcl_core::OtherStream::BeginAnew)
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -6,6 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// What to do when [`process_records`](crate::RecordProcessor::process_records) keeps failing for one batch.
+///
+/// ```no_run
+/// # fn configure(builder: kcl_core::WorkerBuilder) -> kcl_core::WorkerBuilder {
+/// use std::{num::NonZeroU32, time::Duration};
+/// use kcl_core::{FailurePolicy, SkipRule};
+///
+/// let rule = SkipRule::new(NonZeroU32::new(5).unwrap(), Duration::from_secs(60));
+/// builder.failure_policy(FailurePolicy::SkipAfter(rule))
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -12,6 +12,14 @@ use std::sync::Arc;
 pub struct InvalidStream(pub String);
 
 /// A Kinesis data stream, by name or by ARN. With an ARN, streams of other accounts can be read.
+///
+/// ```
+/// use kcl_core::Stream;
+///
+/// let stream = Stream::parse("arn:aws:kinesis:eu-central-1:123456789012:stream/orders")?;
+/// assert_eq!(stream.name(), "orders");
+/// # Ok::<(), kcl_core::InvalidStream>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stream {
     name: Arc<str>,
@@ -122,6 +130,12 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A shard's id, such as `shardId-000000000003`: unique inside its stream.
+///
+/// ```
+/// use kcl_core::ShardId;
+///
+/// assert_eq!(ShardId::from("shardId-000000000003").as_str(), "shardId-000000000003");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(Arc<str>);
 

@@ -23,6 +23,14 @@ pub enum ShardState {
 }
 
 /// One shard of a worker.
+///
+/// ```no_run
+/// # fn told(handle: &kcl_core::WorkerHandle) {
+/// for shard in handle.status().shards.iter().filter(|shard| shard.progress_age_ms > 60_000) {
+///     println!("{} stands still: {:?} {:?}", shard.shard_id, shard.problem, shard.reason);
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShardStatus {

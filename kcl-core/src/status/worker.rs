@@ -21,6 +21,15 @@ pub enum WorkerPhase {
 }
 
 /// One worker.
+///
+/// ```no_run
+/// # fn told(handle: &kcl_core::WorkerHandle) -> serde_json::Result<()> {
+/// let status = handle.status();
+/// let slowest = status.shards.iter().filter_map(|shard| shard.millis_behind_latest).max();
+/// println!("{slowest:?} ms behind; {}", serde_json::to_string(&status)?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WorkerStatus {

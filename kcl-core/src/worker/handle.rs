@@ -8,6 +8,17 @@ use super::snapshot::snapshot;
 use crate::status::{WorkerPhase, WorkerStatus};
 
 /// A handle to a worker. It does not keep the worker alive. Cheap to clone.
+///
+/// ```no_run
+/// # async fn stop(worker: kcl_core::Worker) {
+/// let handle = worker.handle();
+/// tokio::spawn(worker.run());
+/// for shard in handle.status().shards {
+///     println!("{}: {:?}", shard.shard_id, shard.state);
+/// }
+/// handle.shutdown().await;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct WorkerHandle {
     shared: Arc<Shared>,

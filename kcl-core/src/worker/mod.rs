@@ -31,6 +31,24 @@ use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 ///
 /// Dropping the future of a `run` method stops everything at once, as a crash would: nothing is checkpointed or
 /// released, and other workers take over after the fail-over time.
+///
+/// ```no_run
+/// # use kcl_core::{async_trait, Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker};
+/// # struct Printer;
+/// # #[async_trait]
+/// # impl RecordProcessor for Printer {
+/// #     async fn process_records(&mut self, _: &RecordBatch, _: &Checkpointer) -> Result<(), ProcessorError> { Ok(()) }
+/// # }
+/// # async fn main_(aws: aws_types::SdkConfig) -> Result<(), kcl_core::Error> {
+/// let worker = Worker::builder("my-app", "my-stream", |_shard| Printer).aws_config(&aws).build()?;
+/// let handle = worker.handle();
+/// let running = tokio::spawn(worker.run());
+/// // Elsewhere, later:
+/// println!("{} leases", handle.status().leases_held);
+/// handle.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
     shared: Arc<Shared>,

@@ -6,6 +6,16 @@ use kcl_lease::{HeldLease, HeldState, LossReason, WorkerId};
 use serde::Serialize;
 
 /// How a worker stopped: what the `run` methods of a [`Worker`](super::Worker) return.
+///
+/// ```no_run
+/// # async fn stop(worker: kcl_core::Worker) -> Result<(), kcl_core::Error> {
+/// let stopped = worker.run_until_signal().await?;
+/// for departure in &stopped.shards {
+///     println!("{departure:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Stopped {

@@ -24,6 +24,14 @@ use crate::store::{LeaseChange, StoreError, StoreErrorKind, WriteOutcome};
 ///
 /// All writes to the row go through one writer inside, so a renewal, a checkpoint and a hand-off of the same process
 /// never race. Every successful write is also a renewal.
+///
+/// ```
+/// use kcl_lease::{Checkpoint, HeldLease, LeaseWriteError};
+///
+/// async fn done_up_to(lease: &HeldLease, checkpoint: Checkpoint) -> Result<(), LeaseWriteError> {
+///     lease.checkpoint(checkpoint).await // fails once the lease is another worker's
+/// }
+/// ```
 #[derive(Clone)]
 pub struct HeldLease {
     inner: Arc<Inner>,

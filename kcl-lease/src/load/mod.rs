@@ -64,6 +64,13 @@ pub trait LoadSource: fmt::Debug + Send + Sync + 'static {
 
 /// Whether, and by what, a worker tells how busy it is. A leader evens the load out, see
 /// [`Balancing`](crate::Balancing).
+///
+/// ```
+/// use kcl_lease::{FleetOptions, Load};
+///
+/// let mut options = FleetOptions::default();
+/// options.load = Load::Unreported; // by throughput, or by count
+/// ```
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -40,6 +40,13 @@ use crate::lease::Lease;
 /// - The last lease of a worker is taken only if its machine is busy without it, too.
 /// - Workers above their operating range are the last that are given leases without owner, though they are given them if
 ///   there is nobody else.
+///
+/// ```
+/// use kcl_lease::{Balancing, FleetOptions};
+///
+/// let mut options = FleetOptions::default();
+/// options.balancing = Balancing::Count;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

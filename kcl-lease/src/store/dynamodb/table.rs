@@ -47,6 +47,15 @@ pub enum Billing {
 
 /// Name and creation of the lease table, and how to get along with what older workers left. Billing, tags, protection
 /// and time-out apply only when the table is created.
+///
+/// ```
+/// use kcl_lease::{Billing, TableCreation, TableOptions};
+///
+/// let mut options = TableOptions::new("my-app");
+/// options.billing = Billing::Provisioned { read: 20, write: 20 };
+/// options.creation = TableCreation::MustExist;
+/// assert_eq!(options.name(), "my-app");
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
