@@ -18,6 +18,9 @@ struct Package {
     publish: Option<Vec<String>>,
     description: Option<String>,
     readme: Option<String>,
+    license: Option<String>,
+    /// Where it comes from; none for those of the workspace.
+    source: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,9 +45,15 @@ impl Package {
     }
 }
 
+/// The crates of the workspace.
 fn packages() -> Vec<Package> {
+    metadata(&["--no-deps"])
+}
+
+fn metadata(arguments: &[&str]) -> Vec<Package> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
@@ -92,5 +101,36 @@ fn what_is_published_says_what_it_is() {
             package.description.is_some() && package.readme.is_some(),
             "{name}"
         );
+    }
+}
+
+/// What of `deny.toml` is checked without a tool that would have to be built first.
+#[derive(Deserialize)]
+struct Deny {
+    licenses: Licenses,
+}
+
+#[derive(Deserialize)]
+struct Licenses {
+    allow: BTreeSet<String>,
+}
+
+#[test]
+fn what_is_built_comes_from_the_registry_under_licences_that_are_allowed() {
+    let text = include_str!("../../deny.toml");
+    let deny: Deny = toml::from_str(text).expect("valid");
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let built = metadata(&["--all-features", "--filter-platform", &target]);
+    assert!(built.len() > 100, "dependencies are there");
+    for package in &built {
+        let (name, license) = (&package.name, package.license.as_deref().unwrap_or("none"));
+        let expression = spdx::Expression::parse_mode(license, spdx::ParseMode::LAX);
+        let expression = expression.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let is_allowed = expression.evaluate(|needed| deny.licenses.allow.contains(&needed.to_string()));
+        assert!(is_allowed, "{name}: {license} is not in deny.toml");
+        let source = package.source.as_deref();
+        let is_of_registry =
+            |source: &str| source.starts_with("registry+") && source.contains("crates.io-index");
+        assert!(source.is_none_or(is_of_registry), "{name} comes from {source:?}");
     }
 }

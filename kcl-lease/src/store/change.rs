@@ -58,7 +58,7 @@ pub enum LeaseChange {
     },
     /// The owner's note of when reading at the latest record began, in milliseconds since the Unix epoch.
     ReadingSince(u64),
-    /// Records the children of an ended shard. The counter stays.
+    /// The owner's record of the children of an ended shard. The counter stays.
     Children(BTreeSet<String>),
     /// Fills in a missing hash range. The counter stays.
     HashRange(HashRange),
@@ -140,14 +140,14 @@ impl LeaseChange {
                 Requirement::Owner(seen.owner.clone()),
                 Requirement::CheckpointOwner(None),
             ],
-            Self::Checkpoint { .. } | Self::ReadingSince(_) => {
+            Self::Checkpoint { .. } | Self::ReadingSince(_) | Self::Children(_) => {
                 let mine = match &seen.checkpoint_owner {
                     Some(owner) => Requirement::CheckpointOwner(Some(owner.clone())),
                     None => Requirement::Owner(seen.owner.clone()),
                 };
                 vec![Requirement::Counter(seen.counter), mine]
             }
-            Self::Children(_) | Self::HashRange(_) => vec![Requirement::Exists],
+            Self::HashRange(_) => vec![Requirement::Exists],
         }
     }
 

@@ -137,6 +137,14 @@ impl Asked {
         self.is("PutItem") && self.body["Item"]["condition"]["S"] == "UNFIT"
     }
 
+    /// Whether it names the shards that follow one, as is done before its end is recorded.
+    #[must_use]
+    pub fn names_children(&self) -> bool {
+        let names = &self.body["ExpressionAttributeNames"];
+        let mut names = names.as_object().into_iter().flat_map(|names| names.values());
+        self.is("UpdateItem") && names.any(|name| name == "childShardIds")
+    }
+
     /// Whether it makes a new lease.
     #[must_use]
     pub fn creates_lease(&self) -> bool {

@@ -79,6 +79,7 @@ pub const ALL: &[Script] = &[
     positions::AGED_OUT,
     positions::UNREADABLE,
     streams::ENDS_A_SHARD_THAT_IS_GONE,
+    streams::NAMES_CHILDREN_LATE,
     table::DELETED_AT_THE_START,
     table::DELETED_WITH_A_WAITING_CHILD,
     table::DELETED_UNDER_A_LEADER,

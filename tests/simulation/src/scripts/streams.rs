@@ -43,3 +43,36 @@ async fn ends_a_shard_that_is_gone(it: &Director) -> Played {
     asks.end();
     Ok(())
 }
+
+pub(super) const NAMES_CHILDREN_LATE: Script = Script {
+    name: "names-children-late",
+    shows: &["The children of a shard are named in whatever row has its key."],
+    shards: 4,
+    failover: seconds(60),
+    play: |it| Box::pin(names_children_late(it)),
+};
+
+/// The write fails in which a worker names the children of a shard that has ended. Meanwhile the stream is made anew, and the worker
+/// is given the lease of its shard of the same number; then the write goes through.
+async fn names_children_late(it: &Director) -> Played {
+    two_workers(it).await?;
+    let shard = it.find("a lease of a", || it.leases_of("a").pop()).await?;
+    let reset = Fate::Meets(Fault::drop_request(Loss::Reset));
+    let names = it.await_request(Cue::each_of("a", |asked| asked.names_children()).that(reset));
+    it.split(&shard).await;
+    it.met("a naming the children", &names).await?;
+    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
+    let asks = it.await_request(Cue::each_of("a", |asked| asked.is("DescribeStreamSummary")).that(lost));
+    it.make_anew(seconds(2), 4).await;
+    it.start("b");
+    it.until("the leases to be of the new stream", || it.is_recognised())
+        .await?;
+    it.until("a to be given the new lease", || {
+        it.leases_of("a").contains(&shard)
+    })
+    .await?;
+    names.end();
+    it.pause(seconds(15)).await;
+    asks.end();
+    Ok(())
+}
