@@ -336,28 +336,23 @@ pub(crate) mod tests {
 
     use aws_smithy_types::{Blob, DateTime};
 
+    use super::builder::BatchBuilder;
     use super::*;
 
     pub(crate) fn record(sequence: u64) -> Record {
-        sdk_record(&sequence.to_string()).try_into_record()
+        builder::record("payload").sequence_number(sequence).build()
     }
 
     /// Three user records in one.
     pub(crate) fn aggregate(sequence: u64) -> Record {
-        let mut plain = sdk_record(&sequence.to_string());
-        plain.data = Blob::new(crate::aggregate::tests::THREE_LINES);
-        let mut record = plain.try_into_record();
+        let whole = builder::record(crate::aggregate::tests::THREE_LINES);
+        let mut record = whole.sequence_number(sequence).build();
         record.count_user_records();
         record
     }
 
     pub(crate) fn batch(sequences: impl IntoIterator<Item = u64>) -> RecordBatch {
-        RecordBatch::new(
-            sequences.into_iter().map(record).collect(),
-            Some(0),
-            false,
-            UNIX_EPOCH,
-        )
+        BatchBuilder::new(sequences.into_iter().map(record)).build()
     }
 
     /// Records of one size. They share a payload, so that many of them can be made.
@@ -366,11 +361,8 @@ pub(crate) mod tests {
         let payload = PAYLOAD
             .get_or_init(|| Bytes::from(vec![0; 10 << 20]))
             .slice(..size);
-        let records = sequences.map(|sequence| Record {
-            data: payload.clone(),
-            ..record(sequence)
-        });
-        RecordBatch::new(records.collect(), Some(0), false, UNIX_EPOCH)
+        let record = |number| builder::record(payload.clone()).sequence_number(number).build();
+        BatchBuilder::new(sequences.map(record)).build()
     }
 
     fn sdk_record(sequence: &str) -> sdk::Record {
@@ -384,21 +376,11 @@ pub(crate) mod tests {
             .expect("complete")
     }
 
-    trait TryIntoRecord {
-        fn try_into_record(self) -> Record;
-    }
-
-    impl TryIntoRecord for sdk::Record {
-        fn try_into_record(self) -> Record {
-            Record::from_sdk(self).expect("valid")
-        }
-    }
-
     #[test]
     fn a_record_of_the_sdk_is_taken_over_without_copying_its_payload() {
         let original = sdk_record("12");
         let address = original.data.as_ref().as_ptr();
-        let record = original.try_into_record();
+        let record = Record::from_sdk(original).expect("valid");
         assert_eq!(record.data().as_ptr(), address);
         assert_eq!(record.partition_key(), "key");
         assert_eq!(record.sequence_number().as_str(), "12");

@@ -3,6 +3,7 @@
 use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
+use crate::edits::Edit;
 use crate::faults::{Cue, Fate};
 use crate::processor::Direction;
 
@@ -53,7 +54,7 @@ pub(super) const NAMES_CHILDREN_LATE: Script = Script {
 };
 
 /// The write fails in which a worker names the children of a shard that has ended. Meanwhile the stream is made anew, and the worker
-/// is given the lease of its shard of the same number; then the write goes through.
+/// is given the lease of its shard of the same number, by hand; then the write goes through.
 async fn names_children_late(it: &Director) -> Played {
     two_workers(it).await?;
     let shard = it.find("a lease of a", || it.leases_of("a").pop()).await?;
@@ -67,6 +68,10 @@ async fn names_children_late(it: &Director) -> Played {
     it.start("b");
     it.until("the leases to be of the new stream", || it.is_recognised())
         .await?;
+    it.until("the new lease to be made", || it.row(&shard).is_some())
+        .await?;
+    // As its leader would give it, or not.
+    it.edit(&shard, Edit::Given("a".to_owned()));
     it.until("a to be given the new lease", || {
         it.leases_of("a").contains(&shard)
     })
