@@ -54,6 +54,7 @@ mod error;
 pub mod guide;
 mod leading;
 mod log_limiter;
+mod memory;
 mod processor;
 mod record;
 mod retrieval;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use kcl_lease::{ExtendedSequenceNumber, InvalidSequenceNumber, SequenceNumber};
 
 use crate::aggregate;
+use crate::memory::{Holding, Share};
 
 /// How Kinesis stored a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,9 +29,9 @@ const OVERHEAD: u64 = 192;
 
 /// One record of a shard. Clones share the payload.
 ///
-/// Whoever holds a record, a clone of it or a part of its payload holds some of the memory that the worker has for records
+/// Whoever holds a record or a clone of it holds some of the memory that the worker has for records
 /// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for long should be
-/// [detached](Self::detach).
+/// [detached](Self::detach). A payload that is kept without its record does not count.
 ///
 /// ```
 /// let record = kcl_core::testing::record("payload").partition_key("customer-7").build();
@@ -47,6 +48,8 @@ pub struct Record {
     explicit_hash_key: Option<Arc<str>>,
     approximate_arrival: Option<SystemTime>,
     encryption: Option<Encryption>,
+    /// Its part of the worker's memory; none for one that never was read, or is kept for long.
+    holding: Option<Holding>,
 }
 
 impl Record {
@@ -95,8 +98,13 @@ impl Record {
     #[must_use]
     pub fn detach(&self) -> Self {
         Self {
+            position: self.position.clone(),
             data: Bytes::copy_from_slice(&self.data),
-            ..self.clone()
+            partition_key: self.partition_key.clone(),
+            explicit_hash_key: self.explicit_hash_key.clone(),
+            approximate_arrival: self.approximate_arrival,
+            encryption: self.encryption,
+            holding: None,
         }
     }
 
@@ -120,6 +128,7 @@ impl Record {
                 sdk::EncryptionType::Kms => Some(Encryption::Kms),
                 _ => None,
             }),
+            holding: None,
         })
     }
 
@@ -236,11 +245,10 @@ impl RecordBatch {
         self
     }
 
-    /// Has each payload counted by somebody, who gets it together with the weight of its record.
-    pub(crate) fn count_payloads(&mut self, counted: impl Fn(Bytes, u64) -> Bytes) {
+    /// The records hold the share of the memory that was claimed for them, each its part.
+    pub(crate) fn hold(&mut self, share: &Arc<Share>) {
         for record in &mut self.records {
-            let weight = record.weight();
-            record.data = counted(std::mem::take(&mut record.data), weight);
+            record.holding = Some(Holding::of(share, record.weight()));
         }
     }
 

@@ -18,6 +18,7 @@ pub fn record(data: impl Into<Bytes>) -> RecordBuilder {
             explicit_hash_key: None,
             approximate_arrival: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
             encryption: None,
+            holding: None,
         },
     }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::budget::{Budget, Claim, Seat};
-use super::share::{ShardMemory, Share, Unprocessed};
+use crate::memory::{Budget, Claim, Seat, ShardMemory, Share, Unprocessed, Wish};
 use crate::record::RecordBatch;
-use crate::source::{Room, Wish};
+use crate::source::Room;
 use crate::stream::Child;
 
 /// Batches per shard, whatever their size.
@@ -78,7 +77,7 @@ impl Inlet {
         claim.settle(bytes);
         self.memory.add(bytes);
         let share = Share::new(self.memory.clone(), claim);
-        batch.count_payloads(|data, weight| share.counted(data, weight));
+        batch.hold(&share);
         let delivery = Delivery {
             batch,
             children,
@@ -187,15 +186,11 @@ mod tests {
         let (room, _) = inlet.room(|_| ANY).await;
         assert!(inlet.send(batch(0..10), Vec::new(), room));
         let delivery = drain(&mut outlet).await;
-        let kept: Vec<_> = delivery
-            .batch
-            .iter()
-            .map(|record| record.data().slice(1..))
-            .collect();
+        let kept: Vec<_> = delivery.batch.iter().cloned().collect();
         let detached: Vec<_> = delivery.batch.iter().map(Record::detach).collect();
         drop(delivery);
         assert!(inlet.is_empty(), "it is processed");
-        assert!(!fill(&mut inlet, 1).await, "but parts of the payloads are kept");
+        assert!(!fill(&mut inlet, 1).await, "but the records are kept");
         drop(kept);
         assert!(fill(&mut inlet, 1).await, "the copies do not count");
         assert_eq!(detached.len(), 10);

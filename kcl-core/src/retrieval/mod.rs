@@ -1,6 +1,5 @@
 //! Records from their source to the door of the processor.
 
-mod budget;
 mod buffer;
 mod cursor;
 mod gap;
@@ -9,9 +8,7 @@ mod prefetch;
 mod progress;
 mod read_error;
 mod reader;
-mod share;
 
-pub(crate) use self::budget::Budget;
 pub(crate) use self::buffer::{Delivery, Outlet};
 pub(crate) use self::cursor::Cursor;
 pub(crate) use self::prefetch::{Prefetch, ReaderParts};

@@ -7,13 +7,13 @@ use std::time::Duration;
 use kcl_lease::Environment;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::budget::{Budget, Claim};
 use super::buffer::{Inlet, Outlet, buffer};
 use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
 use crate::config::{RetrievalOptions, ShardId};
 use crate::log_limiter::LogLimiter;
+use crate::memory::{Budget, Claim};
 use crate::record::RecordBatch;
 use crate::retry::Retry;
 use crate::source::{Polling, Room};

@@ -7,8 +7,9 @@ use super::inquiry::Inquiry;
 use super::progress::Progress;
 use super::read_error::ReadError;
 use crate::aws::{CallError, ErrorClass};
+use crate::memory::Wish;
 use crate::record::{Gap, Record};
-use crate::source::{Feed, Page, Pause, Room, Wish};
+use crate::source::{Feed, Page, Pause, Room};
 use crate::stream::Child;
 
 /// Where a shard's reading begins.

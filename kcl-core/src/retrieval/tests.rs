@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::budget::Budget;
 use super::buffer::{Inlet, Outlet, buffer};
+use crate::memory::Budget;
 use crate::record::tests::batch_of;
 use crate::source::appetite::{Answer, Appetite};
 

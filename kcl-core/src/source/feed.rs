@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use kcl_lease::SequenceNumber;
 
 use crate::aws::CallError;
+use crate::memory::Wish;
 use crate::record::Record;
 use crate::stream::{Child, StartingPosition};
 
@@ -68,13 +69,4 @@ pub(crate) struct Room {
     pub(crate) bytes: u64,
     /// What a record takes in other shards, if any of them knows.
     pub(crate) usual_record: Option<u64>,
-}
-
-/// How much memory a page would like to have, and what is the least that it can do with, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) most: u64,
-    pub(crate) least: u64,
-    /// Nothing is known of what the page will bring.
-    pub(crate) is_guess: bool,
 }

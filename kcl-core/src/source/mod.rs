@@ -3,7 +3,7 @@
 mod feed;
 mod polling;
 
-pub(crate) use self::feed::{Feed, Page, Pause, Room, Wish};
+pub(crate) use self::feed::{Feed, Page, Pause, Room};
 pub(crate) use self::polling::Polling;
 #[cfg(test)]
 pub(crate) use self::polling::appetite;

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use self::appetite::{Answer, Appetite};
 use self::pace::{Found, Pace};
-use super::feed::{Feed, Page, Room, Wish};
+use super::feed::{Feed, Page, Room};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{RetrievalOptions, ShardId};
+use crate::memory::Wish;
 use crate::record::Record;
 use crate::stream::{Child, StartingPosition, StreamClient};
 

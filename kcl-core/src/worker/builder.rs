@@ -297,8 +297,7 @@ impl WorkerBuilder {
     /// evenly between the worker's shards, and no shard gets the others' parts, so that shards whose processors are stuck do
     /// not keep the others from reading. With less than 96 MiB, a single answer may be larger than the bound.
     ///
-    /// Records that the application keeps after its `process_records` returned count until it drops them, and clones and parts of
-    /// their payloads do, too. An application that keeps all that there is brings reading to a stop; the shard's status says
+    /// Records that the application keeps after its `process_records` returned count until it drops them. An application that keeps all that there is brings reading to a stop; the shard's status says
     /// `no-memory` after a minute. What is kept for long should be [detached](crate::Record::detach).
     pub fn prefetch_bytes_per_worker(mut self, bytes: u64) -> Self {
         self.config.retrieval.prefetch_bytes_per_worker = bytes;

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::source::feed::{Room, Wish};
+use crate::memory::Wish;
+use crate::source::feed::Room;
 
 const KIB: u64 = 1 << 10;
 /// The largest answer of `GetRecords` (limit of the service).

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::source::Wish;
-
 /// The memory of a worker. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -46,6 +44,15 @@ struct Waiting {
     seat: u64,
     wish: Wish,
     tell: oneshot::Sender<Claim>,
+}
+
+/// How much memory a page would like to have, and what is the least that it can do with, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) most: u64,
+    pub(crate) least: u64,
+    /// Nothing is known of what the page will bring.
+    pub(crate) is_guess: bool,
 }
 
 impl Budget {

@@ -3,38 +3,37 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::budget::Claim;
 
 /// What the batches of one shard hold.
 #[derive(Debug, Default)]
-pub(super) struct ShardMemory {
+pub(crate) struct ShardMemory {
     held: Mutex<Held>,
     freed: Notify,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// Of records that somebody still holds, be it the buffer, the consumer or the application.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Batches that are not processed yet.
-    pub(super) batches: usize,
+    pub(crate) batches: usize,
 }
 
 impl ShardMemory {
-    pub(super) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         *self.lock()
     }
 
     /// Waits until something was given back, now or since the last wait.
-    pub(super) async fn freed(&self) {
+    pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 
     /// A batch that takes so many bytes is to be processed.
-    pub(super) fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         let mut held = self.lock();
         held.bytes += bytes;
         held.batches += 1;
@@ -54,7 +53,7 @@ impl ShardMemory {
 
 /// A batch that is to be processed, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Unprocessed(pub(super) Arc<ShardMemory>);
+pub(crate) struct Unprocessed(pub(crate) Arc<ShardMemory>);
 
 impl Drop for Unprocessed {
     fn drop(&mut self) {
@@ -67,7 +66,7 @@ impl Drop for Unprocessed {
 
 /// A batch's part of the shard's limit and of the worker's budget. Its records give it back as they are dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     shard: Arc<ShardMemory>,
     total: u64,
     /// What the records take that are left.
@@ -80,7 +79,7 @@ impl Share {
     const PARTS: u64 = 8;
 
     /// The share of a batch whose records take as much as was claimed.
-    pub(super) fn new(shard: Arc<ShardMemory>, claim: Claim) -> Arc<Self> {
+    pub(crate) fn new(shard: Arc<ShardMemory>, claim: Claim) -> Arc<Self> {
         let total = claim.bytes();
         Arc::new(Self {
             shard,
@@ -90,18 +89,13 @@ impl Share {
         })
     }
 
-    /// The same payload, which counts as `weight` bytes until it, and every part and clone of it, is dropped.
-    pub(super) fn counted(self: &Arc<Self>, data: Bytes, weight: u64) -> Bytes {
-        Bytes::from_owner(Counted {
-            data,
-            weight,
-            share: self.clone(),
-        })
-    }
-
     fn release(&self, weight: u64) {
         let before = self.left.fetch_sub(weight, Ordering::AcqRel);
-        let part = |left: u64| left.saturating_mul(Self::PARTS).div_ceil(self.total.max(1));
+        let part = |left: u64| {
+            left.min(self.total)
+                .saturating_mul(Self::PARTS)
+                .div_ceil(self.total.max(1))
+        };
         if part(before) == part(before.saturating_sub(weight)) {
             return;
         }
@@ -115,23 +109,33 @@ impl Share {
     }
 }
 
-/// A payload that is counted.
-struct Counted {
-    data: Bytes,
-    weight: u64,
+/// What one record holds of its batch's share, until it is dropped. A clone holds as much once more, but all clones together never
+/// more than the batch took.
+#[derive(Debug)]
+pub(crate) struct Holding {
     share: Arc<Share>,
+    weight: u64,
 }
 
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
+impl Holding {
+    /// A record's part: together, the parts of all records are the share.
+    pub(crate) fn of(share: &Arc<Share>, weight: u64) -> Self {
+        Self {
+            share: share.clone(),
+            weight,
+        }
     }
 }
 
-impl Drop for Counted {
+impl Clone for Holding {
+    fn clone(&self) -> Self {
+        self.share.left.fetch_add(self.weight, Ordering::AcqRel);
+        Self::of(&self.share, self.weight)
+    }
+}
+
+impl Drop for Holding {
     fn drop(&mut self) {
-        // The payload goes first, so that its memory is free when others are told so.
-        self.data = Bytes::new();
         self.share.release(self.weight);
     }
 }
