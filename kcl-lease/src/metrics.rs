@@ -197,50 +197,10 @@ impl Metrics {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::sync::{Mutex, PoisonError};
+mod tests {
+    use std::collections::BTreeSet;
 
     use super::*;
-
-    /// Counts what it is told.
-    #[derive(Debug, Default)]
-    pub(crate) struct Counting(Mutex<BTreeMap<String, f64>>);
-
-    impl Counting {
-        /// What was counted, or set last, under a name and, behind dots, its labels.
-        pub(crate) fn of(&self, name: &str) -> f64 {
-            let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.get(name).copied().unwrap_or(0.0)
-        }
-
-        fn note(&self, name: &str, labels: Labels<'_>, change: impl FnOnce(&mut f64)) {
-            let labels = [labels.shard, labels.operation, labels.code];
-            let parts = std::iter::once(name).chain(labels.into_iter().flatten());
-            let key = parts.collect::<Vec<_>>().join(".");
-            change(
-                self.0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry(key)
-                    .or_default(),
-            );
-        }
-    }
-
-    impl Recorder for Counting {
-        fn add(&self, counter: Counter, labels: Labels<'_>, amount: u64) {
-            self.note(counter.name(), labels, |value| *value += amount as f64);
-        }
-
-        fn set(&self, gauge: Gauge, labels: Labels<'_>, new: f64) {
-            self.note(gauge.name(), labels, |value| *value = new);
-        }
-
-        fn observe(&self, histogram: Histogram, labels: Labels<'_>, _value: f64) {
-            self.note(histogram.name(), labels, |value| *value += 1.0);
-        }
-    }
 
     #[test]
     fn each_number_has_a_name_of_its_own() {

@@ -1,22 +1,23 @@
-//! Leases without a fleet, for tests of what is done under them.
+//! For tests: leases without a fleet, and a recorder that remembers.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::environment::Environment;
 use crate::ids::{ProcessId, WorkerId};
 use crate::keeper::{HeldLease, Holder, Keeper, LossReason};
 use crate::lease::Lease;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Gauge, Histogram, Labels, Metrics, Recorder};
 use crate::seat::Seat;
 use crate::store::{LeaseStore, StoreError};
 use crate::timers::Timers;
 
 /// Holds the lease `key` of a table, and makes it if it is missing. There is no fleet: nobody renews the lease, and it does not
-/// expire.
+/// expire. `None` if the lease is somebody else's.
 ///
 /// # Errors
-/// The table does not take a write, or the lease is somebody else's.
+/// The table does not take a write.
 pub async fn hold(
     store: Arc<dyn LeaseStore>,
     lease: &Lease,
@@ -43,4 +44,53 @@ pub async fn hold(
 /// Lets a lease be lost, as if the table said so.
 pub fn lose(held: &HeldLease, reason: LossReason) {
     held.lose(reason);
+}
+
+/// Remembers the numbers that it is told.
+///
+/// ```
+/// use kcl_lease::testing::Remembering;
+/// use kcl_lease::{Counter, Labels, Recorder};
+///
+/// let seen = Remembering::default();
+/// seen.add(Counter::TableCalls, Labels::of_operation("scanning").with_code("ok"), 2);
+/// assert_eq!(seen.value("table_calls"), 2.0);
+/// assert_eq!(seen.value("table_calls.scanning.ok"), 2.0);
+/// ```
+#[derive(Debug, Default)]
+pub struct Remembering(Mutex<BTreeMap<String, f64>>);
+
+impl Remembering {
+    /// What was counted or set last: under a name and, behind dots, its labels (shard, operation, code, as far as there are any); under
+    /// the same without the shard, for all shards; or under the bare name, for all there is. Of a histogram, how often it was told
+    /// something. 0 if there is nothing.
+    pub fn value(&self, name: &str) -> f64 {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(name).copied().unwrap_or(0.0)
+    }
+
+    fn note(&self, name: &str, labels: Labels<'_>, change: impl Fn(&mut f64)) {
+        let whole = [Some(name), labels.shard, labels.operation, labels.code];
+        let of_all_shards = [Some(name), None, labels.operation, labels.code];
+        let keys = [whole, of_all_shards, [Some(name), None, None, None]];
+        let keys = keys.map(|parts| parts.into_iter().flatten().collect::<Vec<_>>().join("."));
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in std::collections::BTreeSet::from(keys) {
+            change(seen.entry(key).or_default());
+        }
+    }
+}
+
+impl Recorder for Remembering {
+    fn add(&self, counter: Counter, labels: Labels<'_>, amount: u64) {
+        self.note(counter.name(), labels, |value| *value += amount as f64);
+    }
+
+    fn set(&self, gauge: Gauge, labels: Labels<'_>, new: f64) {
+        self.note(gauge.name(), labels, |value| *value = new);
+    }
+
+    fn observe(&self, histogram: Histogram, labels: Labels<'_>, _value: f64) {
+        self.note(histogram.name(), labels, |value| *value += 1.0);
+    }
 }

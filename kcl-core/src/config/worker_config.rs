@@ -59,7 +59,7 @@ pub struct WorkerConfig {
     pub table: TableOptions,
     /// How the workers of an application get along.
     pub fleet: FleetOptions,
-    /// What the leader does for the stream's leases.
+    /// The leases of the stream.
     pub leases: LeaseOptions,
     /// How the stream is read.
     pub retrieval: RetrievalOptions,
@@ -67,7 +67,7 @@ pub struct WorkerConfig {
     pub processing: ProcessingOptions,
 }
 
-/// Which leases there are.
+/// What the leader does for the stream's leases, and what happens if they are of another stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

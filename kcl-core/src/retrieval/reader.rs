@@ -1,5 +1,7 @@
 //! Reads one shard above any feed: what is new in a page, gaps, and the shard's end.
 
+use std::time::Duration;
+
 use kcl_lease::{Checkpoint, HashRange, SequenceNumber};
 
 use super::cursor::Cursor;
@@ -69,7 +71,7 @@ impl ShardReader {
     }
 
     /// How long to wait after a read that was over a limit of Kinesis.
-    pub(super) fn throttled(&mut self) -> std::time::Duration {
+    pub(super) fn throttled(&mut self) -> Duration {
         self.feed.throttled()
     }
 

@@ -39,5 +39,7 @@
 
 mod shard;
 
+pub use kcl_lease::testing::Remembering;
+
 pub use self::shard::TestShard;
 pub use crate::record::builder::{BatchBuilder, RecordBuilder, batch, batch_from, record};

@@ -4,7 +4,7 @@ use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
 use crate::edits::Edit;
-use crate::faults::{Cue, Fate};
+use crate::faults::{Cue, Fate, Met};
 use crate::processor::Direction;
 
 const FOREIGN: &str = "no lease is made of a shard that the stream of the leases does not have";
@@ -26,12 +26,7 @@ async fn ends_a_shard_that_is_gone(it: &Director) -> Played {
     let children = it.split(&shard).await;
     it.until("a to come to the end", || it.is_ending("a", &shard))
         .await?;
-    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
-    let asks = it.await_request(Cue::each_of("a", |asked| asked.is("DescribeStreamSummary")).that(lost));
-    it.make_anew(seconds(2), 4).await;
-    it.start("b");
-    it.until("the leases to be of the new stream", || it.is_recognised())
-        .await?;
+    let asks = make_anew_unheard(it).await?;
     it.until("a processor that still ends its shard", || {
         it.is_ending("a", &shard)
     })
@@ -62,12 +57,7 @@ async fn names_children_late(it: &Director) -> Played {
     let names = it.await_request(Cue::each_of("a", |asked| asked.names_children()).that(reset));
     it.split(&shard).await;
     it.met("a naming the children", &names).await?;
-    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
-    let asks = it.await_request(Cue::each_of("a", |asked| asked.is("DescribeStreamSummary")).that(lost));
-    it.make_anew(seconds(2), 4).await;
-    it.start("b");
-    it.until("the leases to be of the new stream", || it.is_recognised())
-        .await?;
+    let asks = make_anew_unheard(it).await?;
     it.until("the new lease to be made", || it.row(&shard).is_some())
         .await?;
     // As its leader would give it, or not.
@@ -80,4 +70,15 @@ async fn names_children_late(it: &Director) -> Played {
     it.pause(seconds(15)).await;
     asks.end();
     Ok(())
+}
+
+/// The stream is made anew, and `b` begins with it; whatever `a` asks about the stream stays unanswered, until that is ended.
+async fn make_anew_unheard(it: &Director) -> Played<Met> {
+    let lost = Fate::Meets(Fault::drop_request(Loss::Hang));
+    let asks = it.await_request(Cue::each_of("a", |asked| asked.is("DescribeStreamSummary")).that(lost));
+    it.make_anew(seconds(2), 4).await;
+    it.start("b");
+    it.until("the leases to be of the new stream", || it.is_recognised())
+        .await?;
+    Ok(asks)
 }
