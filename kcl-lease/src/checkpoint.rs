@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct InvalidSequenceNumber(pub String);
 
-/// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number.
+/// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number. Clones share the digits.
 ///
 /// ```
 /// use kcl_lease::SequenceNumber;
@@ -25,7 +26,7 @@ pub struct InvalidSequenceNumber(pub String);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SequenceNumber(String);
+pub struct SequenceNumber(Arc<str>);
 
 impl SequenceNumber {
     /// Parses decimal digits; leading zeros are dropped.
@@ -45,7 +46,7 @@ impl SequenceNumber {
         if zeros > 0 {
             text.drain(..zeros);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The decimal digits.
@@ -64,7 +65,7 @@ impl TryFrom<String> for SequenceNumber {
 
 impl From<SequenceNumber> for String {
     fn from(number: SequenceNumber) -> Self {
-        number.0
+        number.0.as_ref().to_owned()
     }
 }
 

@@ -36,6 +36,17 @@ impl HashRange {
     pub fn new(start: u128, end: u128) -> Self {
         Self { start, end }
     }
+
+    /// Whether a hash key lies in it.
+    ///
+    /// ```
+    /// use kcl_lease::HashRange;
+    ///
+    /// assert!(HashRange::FULL.contains(u128::MAX));
+    /// ```
+    pub fn contains(&self, hash_key: u128) -> bool {
+        (self.start..=self.end).contains(&hash_key)
+    }
 }
 
 impl fmt::Display for HashRange {
