@@ -45,7 +45,6 @@
 //! - **Losing a lease is a signal.** Checkpoints fail with [`CheckpointError::LeaseLost`], and the processor is told by
 //!   [`RecordProcessor::lease_lost`].
 
-mod aggregate;
 mod aws;
 mod checkpointer;
 mod config;

@@ -3,15 +3,19 @@
 #[cfg(feature = "testing")]
 pub(crate) mod builder;
 
+mod inside;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_sdk_kinesis::types as sdk;
 use bytes::Bytes;
+use bytestring::ByteString;
 use kcl_lease::{ExtendedSequenceNumber, InvalidSequenceNumber, SequenceNumber};
 
-use crate::aggregate;
+use self::inside::Inside;
+pub(crate) use self::inside::count_overhead;
 use crate::memory::{Holding, Share};
 
 /// How Kinesis stored a record.
@@ -27,7 +31,10 @@ pub enum Encryption {
 /// What a record takes beside its payload and its key, in bytes.
 const OVERHEAD: u64 = 192;
 
-/// One record of a shard. Clones share the payload.
+/// One record of a shard, or one user record of an aggregate that was in the shard. Clones share the payload.
+///
+/// The payload and the keys of a user record are slices of the record that it came in, which stays in memory as long as any of
+/// them is held.
 ///
 /// Whoever holds a record or a clone of it holds some of the memory that the worker has for records
 /// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for long should be
@@ -44,10 +51,13 @@ const OVERHEAD: u64 = 192;
 pub struct Record {
     position: ExtendedSequenceNumber,
     data: Bytes,
-    partition_key: String,
-    explicit_hash_key: Option<Arc<str>>,
+    partition_key: ByteString,
+    explicit_hash_key: Option<ByteString>,
     approximate_arrival: Option<SystemTime>,
     encryption: Option<Encryption>,
+    is_user_record: bool,
+    /// Of an aggregate that is to be taken apart: what is in it.
+    inside: Option<Box<Inside>>,
     /// Its part of the worker's memory; none for one that never was read, or is kept for long.
     holding: Option<Holding>,
 }
@@ -73,10 +83,15 @@ impl Record {
         &self.position.sequence
     }
 
-    /// The index of the user record inside its aggregate; 0 for a plain record. A whole aggregate has the index of its last
-    /// user record: it is done when that one is.
+    /// The index of the user record inside its aggregate; 0 for a plain record. An aggregate that is not taken apart
+    /// ([`deaggregate`](crate::WorkerBuilder::deaggregate)) has the index of its last user record: it is done when that one is.
     pub fn sub_sequence_number(&self) -> u64 {
         self.position.sub_sequence
+    }
+
+    /// Whether it was in an aggregate, together with others.
+    pub fn is_aggregated(&self) -> bool {
+        self.is_user_record
     }
 
     /// Sequence and sub-sequence number together: the record's place in its shard.
@@ -94,16 +109,18 @@ impl Record {
         self.encryption
     }
 
-    /// A copy with a payload of its own, which does not count as the worker's memory: to be kept for long.
+    /// A copy with a payload and keys of its own, which does not count as the worker's memory: to be kept for long.
     #[must_use]
     pub fn detach(&self) -> Self {
         Self {
             position: self.position.clone(),
             data: Bytes::copy_from_slice(&self.data),
-            partition_key: self.partition_key.clone(),
-            explicit_hash_key: self.explicit_hash_key.clone(),
+            partition_key: self.partition_key.to_string().into(),
+            explicit_hash_key: self.explicit_hash_key.as_ref().map(|key| key.to_string().into()),
             approximate_arrival: self.approximate_arrival,
             encryption: self.encryption,
+            is_user_record: self.is_user_record,
+            inside: None,
             holding: None,
         }
     }
@@ -118,7 +135,7 @@ impl Record {
             },
             // Boxed: a vector with spare capacity would cost another allocation.
             data: Bytes::from(record.data.into_inner().into_boxed_slice()),
-            partition_key: record.partition_key.unwrap_or_default(),
+            partition_key: record.partition_key.unwrap_or_default().into(),
             explicit_hash_key: None,
             approximate_arrival: record
                 .approximate_arrival_timestamp
@@ -128,6 +145,8 @@ impl Record {
                 sdk::EncryptionType::Kms => Some(Encryption::Kms),
                 _ => None,
             }),
+            is_user_record: false,
+            inside: None,
             holding: None,
         })
     }
@@ -139,7 +158,7 @@ impl Record {
 
     /// What the record costs in memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
-        self.size() + OVERHEAD
+        self.size() + OVERHEAD + self.inside.as_ref().map_or(0, |inside| inside.overhead())
     }
 
     /// The same of a record that was not taken over yet.
@@ -151,13 +170,6 @@ impl Record {
     /// What the service's limits count: payload and partition key, in bytes.
     pub(crate) fn size(&self) -> u64 {
         (self.data.len() + self.partition_key.len()) as u64
-    }
-
-    /// Looks whether the record is an aggregate. A whole one is done when the last of its user records is.
-    pub(crate) fn count_user_records(&mut self) {
-        if let Some(last) = aggregate::last_index(&self.data) {
-            self.position.sub_sequence = last;
-        }
     }
 
     /// A checkpoint named a user record of this record that is not known here.
@@ -308,24 +320,31 @@ impl RecordBatch {
         self.weight
     }
 
+    /// Whether there are aggregates in it that are to be taken apart.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.records.iter().chain(&self.front).any(Record::is_packed)
+    }
+
+    /// Takes the records out.
+    pub(crate) fn take_records(&mut self) -> (Vec<Record>, Option<Record>) {
+        (std::mem::take(&mut self.records), self.front.take())
+    }
+
+    /// A batch of these records, for the rest like this one.
+    pub(crate) fn with(&self, records: Vec<Record>, is_last: bool) -> Self {
+        Self::new(records, self.millis_behind_latest, is_last, self.received_at)
+    }
+
     /// A batch of one record, for the rest like this one.
     pub(crate) fn with_only(&self, record: Record) -> Self {
-        Self::new(vec![record], self.millis_behind_latest, false, self.received_at)
+        self.with(vec![record], false)
     }
 
     /// Two batches, of which the first has the first half of the records.
     pub(crate) fn halves(&self) -> (Self, Self) {
         let (first, second) = self.records.split_at(self.records.len().div_ceil(2));
-        let part = |records: &[Record], is_last| {
-            Self::new(
-                records.to_vec(),
-                self.millis_behind_latest,
-                is_last,
-                self.received_at,
-            )
-        };
-        let first = part(first, false).behind(self.gap.clone());
-        (first, part(second, self.is_last))
+        let first = self.with(first.to_vec(), false).behind(self.gap.clone());
+        (first, self.with(second.to_vec(), self.is_last))
     }
 }
 
@@ -352,10 +371,26 @@ pub(crate) mod tests {
     }
 
     /// Three user records in one.
+    fn three_lines() -> Bytes {
+        let mut aggregator = kcl_aggregation::Aggregator::default();
+        for number in 0..3 {
+            let line = kcl_aggregation::UserRecord::new(format!("key {number}"), format!("line {number}"));
+            aggregator.push(line).expect("valid");
+        }
+        aggregator.finish().expect("something was pushed").data
+    }
+
+    /// An aggregate of three user records, to be taken apart.
     pub(crate) fn aggregate(sequence: u64) -> Record {
-        let whole = builder::record(crate::aggregate::tests::THREE_LINES);
-        let mut record = whole.sequence_number(sequence).build();
-        record.count_user_records();
+        let mut record = builder::record(three_lines()).sequence_number(sequence).build();
+        record.look_inside(true);
+        record
+    }
+
+    /// The same, not to be taken apart.
+    pub(crate) fn whole_aggregate(sequence: u64) -> Record {
+        let mut record = builder::record(three_lines()).sequence_number(sequence).build();
+        record.look_inside(false);
         record
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
+use kcl_aggregation::{Aggregator, Bytes, UserRecord};
 use kcl_core::{Checkpoint, Checkpointer, ProcessorError, RecordBatch, RecordProcessor, async_trait};
 use kcl_tests::World;
 use tokio::time::sleep;
@@ -13,12 +14,17 @@ const SHARD: &str = "shardId-000000000000";
 const BEYOND_RETENTION: Duration = Duration::from_secs(25 * 3600);
 
 /// Three user records in one, as the Kinesis Producer Library writes them.
-const AGGREGATE: &[u8] = b"\xf3\x89\x9a\xc2\
-    \n\x04\x70\x2b\x6c\x30\n\x04\x70\x2b\x6c\x31\n\x04\x70\x2b\x6c\x32\
-    \x1a\x13\x08\x00\x1a\x0f{\"msg\":\"line0\"}\
-    \x1a\x13\x08\x01\x1a\x0f{\"msg\":\"line1\"}\
-    \x1a\x13\x08\x02\x1a\x0f{\"msg\":\"line2\"}\
-    \x9f\x21\xc9\xa7\x48\xfa\xfd\x8a\x64\xf6\x6b\x50\x68\xa6\xe9\xc4";
+fn three_lines() -> Bytes {
+    aggregate((0..3).map(|n| UserRecord::new(format!("pk-{n}"), format!("line {n}"))))
+}
+
+fn aggregate(user_records: impl IntoIterator<Item = UserRecord>) -> Bytes {
+    let mut aggregator = Aggregator::default();
+    for user_record in user_records {
+        aggregator.push(user_record).expect("valid");
+    }
+    aggregator.finish().expect("something was pushed").data
+}
 
 /// A stream of one shard, and an application that began at its latest record and was stopped.
 async fn application() -> World {
@@ -92,66 +98,120 @@ async fn a_record_s_number_continues_behind_it() {
 async fn inside_a_record_that_somebody_else_took_apart_it_is_delivered_again_and_then_no_more() {
     let world = application().await;
     let numbers = put_five(&world).await;
-    assert_eq!(behind(&world, at(&numbers[1], 1)).await, numbers[1..]);
+    let again = vec![format!("{}:1", numbers[1])];
+    assert_eq!(
+        behind(&world, at(&numbers[1], 1)).await,
+        [&again, &numbers[2..]].concat()
+    );
     let again = run_for(&world, "third", Duration::from_secs(20)).await;
     assert_eq!(again.records(), [""; 0]);
 }
 
+/// The positions of an aggregate's user records from an index on.
+fn user_records(aggregate: &str, indexes: std::ops::Range<u64>) -> Vec<String> {
+    indexes
+        .map(|index| match index {
+            0 => aggregate.to_owned(),
+            index => format!("{aggregate}:{index}"),
+        })
+        .collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_aggregate_is_delivered_again_unless_its_last_user_record_is_done() {
-    for (sub_sequence, is_done) in [(0, false), (1, false), (2, true)] {
+async fn inside_an_aggregate_reading_goes_on_behind_the_user_record_that_was_checkpointed() {
+    // As our own workers leave it, or those of Java.
+    for done in 0..=2 {
         let world = application().await;
-        let aggregate = put(&world, AGGREGATE).await;
+        let aggregate = put(&world, three_lines()).await;
         let next = put(&world, "next").await;
-        let delivered = behind(&world, at(&aggregate, sub_sequence)).await;
-        let expected = [&[aggregate][usize::from(is_done)..], &[next]].concat();
-        assert_eq!(delivered, expected, "sub-sequence {sub_sequence}");
+        let delivered = behind(&world, at(&aggregate, done)).await;
+        let expected = [user_records(&aggregate, done + 1..3), vec![next]].concat();
+        assert_eq!(delivered, expected, "sub-sequence {done}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aggregate_that_was_processed_whole_is_checkpointed_at_its_last_user_record() {
+async fn an_aggregate_is_taken_apart_and_done_with_its_last_user_record() {
     let world = application().await;
-    let aggregate = put(&world, AGGREGATE).await;
+    let aggregate = put(&world, three_lines()).await;
     let first = run_for(&world, "second", Duration::from_secs(10)).await;
-    assert_eq!(first.records(), std::slice::from_ref(&aggregate));
+    assert_eq!(first.records(), user_records(&aggregate, 0..3));
     assert_eq!(lease(&world, SHARD).await.checkpoint, at(&aggregate, 2));
     let again = run_for(&world, "third", Duration::from_secs(10)).await;
     assert_eq!(again.records(), [""; 0]);
 }
 
-/// Takes aggregates apart itself, and stops in the middle of one.
-struct Divides;
+#[tokio::test(start_paused = true)]
+async fn an_aggregate_that_is_not_taken_apart_is_delivered_again_until_all_of_it_is_done() {
+    for (done, is_done) in [(0, false), (1, false), (2, true)] {
+        let world = application().await;
+        let aggregate = put(&world, three_lines()).await;
+        set_checkpoint(&world, SHARD, at(&aggregate, done)).await;
+        let notes = Notes::default();
+        let worker = world.run("second", builder(&world, "second", &notes).deaggregate(false));
+        sleep(Duration::from_secs(10)).await;
+        worker.stop().await;
+        let whole = [format!("{aggregate}:2")];
+        assert_eq!(
+            notes.records(),
+            whole[usize::from(is_done)..],
+            "sub-sequence {done}"
+        );
+        assert_eq!(lease(&world, SHARD).await.checkpoint, at(&aggregate, 2));
+    }
+}
+
+/// Checkpoints at the second user record of three, and is killed.
+struct StopsInside;
 
 #[async_trait]
-impl RecordProcessor for Divides {
+impl RecordProcessor for StopsInside {
     async fn process_records(
         &mut self,
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        for record in batch {
-            let sequence = record.sequence_number();
-            checkpointer.checkpoint_at_sequence(sequence, 1).await?;
+        for record in batch.iter().filter(|record| record.sub_sequence_number() == 1) {
+            assert!(record.is_aggregated() && record.partition_key() == "pk-1");
+            checkpointer.checkpoint_at(record).await?;
         }
         Ok(())
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_processor_that_takes_aggregates_apart_may_checkpoint_inside_and_loses_nothing() {
+async fn a_processor_may_checkpoint_inside_an_aggregate() {
     let world = application().await;
-    let aggregate = put(&world, AGGREGATE).await;
-    let divides = kcl_core::Worker::builder("app", "clicks", |_: &kcl_core::ShardContext| Divides)
+    let aggregate = put(&world, three_lines()).await;
+    let stops = kcl_core::Worker::builder("app", "clicks", |_: &kcl_core::ShardContext| StopsInside)
         .aws_config(&kcl_tests::Servers::aws(&world.servers, "second"))
         .worker_id("second")
         .environment(kcl_tests::Servers::environment(&world.servers, 7));
-    let worker = world.run("second", divides);
+    let worker = world.run("second", stops);
     sleep(Duration::from_secs(10)).await;
     worker.kill().await;
     assert_eq!(lease(&world, SHARD).await.checkpoint, at(&aggregate, 1));
     let rest = run_for(&world, "third", Duration::from_secs(60)).await;
-    assert_eq!(rest.records(), [aggregate]);
+    assert_eq!(rest.records(), user_records(&aggregate, 2..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn user_records_that_a_split_left_in_the_wrong_shard_are_left_to_their_producer() {
+    let world = World::with_shards(2).await;
+    let notes = Notes::default();
+    let worker = world.run("first", builder(&world, "first", &notes));
+    sleep(Duration::from_secs(5)).await;
+    // The digest of "a" lies in the first shard, that of "b" in the second.
+    let data = aggregate(["b", "a", "b", "a"].map(|key| UserRecord::new(key, "x")));
+    let request = world.kinesis.put_record().stream_name("clicks");
+    let request = request.partition_key("a").data(Blob::new(data));
+    let sequence = request.send().await.expect("put").sequence_number;
+    sleep(Duration::from_secs(10)).await;
+    worker.stop().await;
+    assert_eq!(
+        notes.records(),
+        [format!("{sequence}:1"), format!("{sequence}:3")]
+    );
 }
 
 #[tokio::test(start_paused = true)]

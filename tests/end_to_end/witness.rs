@@ -14,7 +14,7 @@ use kcl_tests::{Servers, World, eventually};
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) shard: String,
-    /// Sequence numbers.
+    /// Their positions: sequence numbers, and `:` and the sub-sequence number if that is not 0.
     pub(crate) records: Vec<String>,
     pub(crate) gap: Option<Gap>,
 }
@@ -36,10 +36,7 @@ impl RecordProcessor for Witness {
     ) -> Result<(), ProcessorError> {
         self.notes.0.lock().unwrap().push(Seen {
             shard: self.shard.clone(),
-            records: batch
-                .iter()
-                .map(|record| record.sequence_number().to_string())
-                .collect(),
+            records: batch.iter().map(|record| record.position().to_string()).collect(),
             gap: batch.gap().cloned(),
         });
         checkpointer.checkpoint().await?;
@@ -52,7 +49,7 @@ impl Notes {
         self.0.lock().unwrap().clone()
     }
 
-    /// The sequence numbers, in the order of their delivery.
+    /// The positions, in the order of their delivery.
     pub(crate) fn records(&self) -> Vec<String> {
         self.all().into_iter().flat_map(|seen| seen.records).collect()
     }

@@ -76,7 +76,8 @@ fn what_is_published_uses_what_lies_below_it_and_no_test_backend() {
         .map(|package| (package.name.as_str(), package.uses(None, &ours)))
         .collect();
     let expected = BTreeMap::from([
-        ("kcl-core", BTreeSet::from(["kcl-lease"])),
+        ("kcl-aggregation", BTreeSet::new()),
+        ("kcl-core", BTreeSet::from(["kcl-aggregation", "kcl-lease"])),
         ("kcl-lease", BTreeSet::new()),
         ("kcl-local", BTreeSet::new()),
     ]);

@@ -113,6 +113,8 @@ pub struct RetrievalOptions {
     pub prefetch_bytes_per_worker: u64,
     /// See [`WorkerBuilder::empty_batches`](crate::WorkerBuilder::empty_batches).
     pub empty_batches: bool,
+    /// See [`WorkerBuilder::deaggregate`](crate::WorkerBuilder::deaggregate).
+    pub deaggregate: bool,
 }
 
 impl Default for RetrievalOptions {
@@ -125,6 +127,7 @@ impl Default for RetrievalOptions {
             prefetch_bytes_per_shard: 8 << 20,
             prefetch_bytes_per_worker: 256 << 20,
             empty_batches: false,
+            deaggregate: true,
         }
     }
 }

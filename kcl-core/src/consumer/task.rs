@@ -21,7 +21,7 @@ use crate::checkpointer::Checkpointer;
 use crate::config::{FailurePolicy, ShardId};
 use crate::log_limiter::LogLimiter;
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor};
-use crate::retrieval::{Delivery, Outlet, ReaderParts};
+use crate::retrieval::{Batches, Delivery, ReaderParts};
 use crate::retry::Retry;
 use crate::status::{ShardMonitor, ShardState};
 use crate::stream::{Child, LeaseCreation};
@@ -95,7 +95,7 @@ struct Task {
 }
 
 struct Reader {
-    outlet: Outlet,
+    batches: Batches,
     _task: AbortOnDropHandle<()>,
 }
 

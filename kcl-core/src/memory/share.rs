@@ -68,7 +68,7 @@ impl Drop for Unprocessed {
 #[derive(Debug)]
 pub(crate) struct Share {
     shard: Arc<ShardMemory>,
-    total: u64,
+    total: AtomicU64,
     /// What the records take that are left.
     left: AtomicU64,
     claim: Mutex<Claim>,
@@ -83,19 +83,27 @@ impl Share {
         let total = claim.bytes();
         Arc::new(Self {
             shard,
-            total,
+            total: AtomicU64::new(total),
             left: AtomicU64::new(total),
             claim: Mutex::new(claim),
         })
     }
 
+    /// Its records turned out to take so much more.
+    pub(crate) fn grow(&self, bytes: u64) {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = claim.bytes();
+        claim.settle(held + bytes);
+        drop(claim);
+        self.shard.lock().bytes += bytes;
+        self.total.fetch_add(bytes, Ordering::AcqRel);
+        self.left.fetch_add(bytes, Ordering::AcqRel);
+    }
+
     fn release(&self, weight: u64) {
         let before = self.left.fetch_sub(weight, Ordering::AcqRel);
-        let part = |left: u64| {
-            left.min(self.total)
-                .saturating_mul(Self::PARTS)
-                .div_ceil(self.total.max(1))
-        };
+        let total = self.total.load(Ordering::Acquire);
+        let part = |left: u64| left.min(total).saturating_mul(Self::PARTS).div_ceil(total.max(1));
         if part(before) == part(before.saturating_sub(weight)) {
             return;
         }
@@ -124,6 +132,18 @@ impl Holding {
             share: share.clone(),
             weight,
         }
+    }
+
+    /// One of `parts` equal parts of it, and `more` for what that takes beside: the share has to grow by that.
+    pub(crate) fn part(&mut self, parts: u64, more: u64) -> Self {
+        let part = self.weight / parts.max(1);
+        self.weight -= part;
+        Self::of(&self.share, part + more)
+    }
+
+    /// The share that it is of.
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 }
 

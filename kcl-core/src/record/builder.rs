@@ -14,10 +14,12 @@ pub fn record(data: impl Into<Bytes>) -> RecordBuilder {
         record: Record {
             position: position(1, 0),
             data: data.into(),
-            partition_key: "key".to_owned(),
+            partition_key: "key".into(),
             explicit_hash_key: None,
             approximate_arrival: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
             encryption: None,
+            is_user_record: false,
+            inside: None,
             holding: None,
         },
     }
@@ -58,21 +60,22 @@ impl RecordBuilder {
         self
     }
 
-    /// The index of the user record inside its aggregate. Default: 0.
+    /// The record was in an aggregate, and has this index there. Default: it was in none.
     pub fn sub_sequence_number(mut self, index: u64) -> Self {
         self.record.position = position(self.number, index);
+        self.record.is_user_record = true;
         self
     }
 
     /// The partition key. Default: `key`.
     pub fn partition_key(mut self, key: impl Into<String>) -> Self {
-        self.record.partition_key = key.into();
+        self.record.partition_key = key.into().into();
         self
     }
 
     /// The explicit hash key. Default: none.
     pub fn explicit_hash_key(mut self, key: &str) -> Self {
-        self.record.explicit_hash_key = Some(key.into());
+        self.record.explicit_hash_key = Some(key.to_owned().into());
         self
     }
 

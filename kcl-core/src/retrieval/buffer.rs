@@ -19,7 +19,7 @@ pub(crate) struct Delivery {
     pub(crate) batch: RecordBatch,
     /// With the last batch of a shard: the shards that follow.
     pub(crate) children: Vec<Child>,
-    _unprocessed: Unprocessed,
+    pub(super) unprocessed: Arc<Unprocessed>,
 }
 
 /// The buffer of one shard: `limit` bytes, of what the worker's `budget` has left.
@@ -71,6 +71,11 @@ impl Inlet {
         self.memory.held().batches == 0
     }
 
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.memory.held().bytes
+    }
+
     /// Hands a batch over; false if nobody reads any more.
     pub(crate) fn send(&mut self, mut batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
         let bytes = batch.weight();
@@ -81,7 +86,7 @@ impl Inlet {
         let delivery = Delivery {
             batch,
             children,
-            _unprocessed: Unprocessed(self.memory.clone()),
+            unprocessed: Arc::new(Unprocessed(self.memory.clone())),
         };
         self.sender.send(delivery).is_ok()
     }

@@ -1,5 +1,6 @@
 //! Records from their source to the door of the processor.
 
+mod batches;
 mod buffer;
 mod cursor;
 mod gap;
@@ -8,8 +9,10 @@ mod prefetch;
 mod progress;
 mod read_error;
 mod reader;
+mod unpacking;
 
-pub(crate) use self::buffer::{Delivery, Outlet};
+pub(crate) use self::batches::Batches;
+pub(crate) use self::buffer::Delivery;
 pub(crate) use self::cursor::Cursor;
 pub(crate) use self::prefetch::{Prefetch, ReaderParts};
 pub(crate) use self::reader::Start;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use kcl_lease::Environment;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::buffer::{Inlet, Outlet, buffer};
+use super::batches::Batches;
+use super::buffer::{Inlet, buffer};
 use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
+use super::unpacking::Unpacking;
 use crate::config::{RetrievalOptions, ShardId};
 use crate::log_limiter::LogLimiter;
 use crate::memory::{Budget, Claim};
@@ -77,7 +79,7 @@ impl Prefetch {
         shard: ShardId,
         monitor: Arc<ShardMonitor>,
         start: Start,
-    ) -> (Self, Outlet) {
+    ) -> (Self, Batches) {
         let (inlet, outlet) = buffer(parts.options.prefetch_bytes_per_shard, &parts.budget);
         let feed = Polling::new(shard.clone(), parts.stream.clone(), &parts.options);
         let inquiry = Inquiry {
@@ -86,9 +88,11 @@ impl Prefetch {
             env: parts.env.clone(),
             hash_range: start.hash_range,
         };
+        let unpacking = Unpacking::new(parts.options.max_records, start.hash_range);
+        let batches = Batches::new(shard.clone(), outlet, unpacking, monitor.clone());
         let prefetch = Self {
             shard,
-            reader: ShardReader::new(Box::new(feed), inquiry, start),
+            reader: ShardReader::new(Box::new(feed), inquiry, start, parts.options.deaggregate),
             problems: parts.problems.clone(),
             doubt: parts.doubt.clone(),
             env: parts.env.clone(),
@@ -96,7 +100,7 @@ impl Prefetch {
             monitor,
             inlet,
         };
-        (prefetch, outlet)
+        (prefetch, batches)
     }
 
     /// Reads until the shard ends or nobody takes the batches any more.

@@ -10,7 +10,7 @@ pub(crate) struct Progress {
     done: Option<ExtendedSequenceNumber>,
     /// The position is a checkpoint's: it may lie inside the record that it names.
     may_lie_inside: bool,
-    /// The last record that was left out, until it is taken.
+    /// The last record that was left out, until it is taken; of an aggregate, up to the user record at its position.
     front: Option<Record>,
 }
 
@@ -39,8 +39,9 @@ impl Progress {
 
     /// Leaves the new ones of an answer's records, and goes on to their end.
     ///
-    /// A record that the checkpoint covers in part is new as a whole: it is not taken apart. Its position is never less
-    /// than the checkpoint, so that it can be checkpointed in its turn.
+    /// Of an aggregate that the checkpoint covers in part, the other user records are new. A plain record that it covers in
+    /// part, as somebody else counts parts, is new as a whole; its position is never less than the checkpoint, so that it can
+    /// be checkpointed in its turn.
     pub(crate) fn advance(&mut self, records: &mut Vec<Record>) {
         let Some(last) = records.last().map(|record| record.position().clone()) else {
             return;
@@ -49,17 +50,18 @@ impl Progress {
         if let Some(done) = self.done.take() {
             // In the shard's order, so what is done comes first.
             let mut old = records.partition_point(|record| record.position().sequence <= done.sequence);
+            let mut front = None;
             if let Some(named) = old.checked_sub(1).and_then(|index| records.get_mut(index))
                 && self.may_lie_inside
                 && named.position().sequence == done.sequence
-                && named.sub_sequence_number() != done.sub_sequence
+                && is_partly_new(named, done.sub_sequence)
             {
                 old -= 1;
-                named.raise_sub_sequence(done.sub_sequence);
+                front = keep_what_is_new(named, done.sub_sequence);
             }
-            let front = records.drain(..old).next_back();
-            let front = front.filter(Record::is_small);
-            self.front = front.map(|front| front.detach()).or(self.front.take());
+            let before = records.drain(..old).next_back();
+            let front = front.or_else(|| before.map(|before| before.detach_to(before.sub_sequence_number())));
+            self.front = front.filter(Record::is_small).or(self.front.take());
             self.may_lie_inside &= reached.sequence < done.sequence;
             reached = records.last().map_or(reached, |record| record.position().clone());
             reached = reached.max(done);
@@ -68,10 +70,31 @@ impl Progress {
     }
 }
 
+/// Whether a checkpoint that names a record does not cover all of it.
+fn is_partly_new(named: &Record, done: u64) -> bool {
+    if named.is_packed() {
+        done < named.sub_sequence_number()
+    } else {
+        done != named.sub_sequence_number()
+    }
+}
+
+/// Leaves out what is done. If something of the record is, that is in front of the rest.
+fn keep_what_is_new(named: &mut Record, done: u64) -> Option<Record> {
+    if named.is_packed() {
+        let front = named.is_small().then(|| named.detach_to(done));
+        named.leave_out_to(done);
+        front
+    } else {
+        named.raise_sub_sequence(done);
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{aggregate, record};
+    use crate::record::tests::{aggregate, record, whole_aggregate};
 
     fn behind(sequence: u64, sub: u64) -> Progress {
         Progress::behind(&Checkpoint::parse(sequence.to_string(), sub).expect("valid"))
@@ -106,9 +129,48 @@ mod tests {
         }
     }
 
+    /// The user records that are new behind a checkpoint, and the index up to which the one in front was done.
+    fn inside(sub: u64, aggregate: Record) -> (Vec<u64>, Option<u64>) {
+        let mut progress = behind(7, sub);
+        let mut records = vec![record(6), aggregate];
+        progress.advance(&mut records);
+        let mut new = Vec::new();
+        for record in &mut records {
+            while let Some(next) = record.look_at_next() {
+                new.extend(
+                    record
+                        .take_next(next, true)
+                        .map(|record| record.sub_sequence_number()),
+                );
+            }
+        }
+        let front = progress.take_front();
+        assert_eq!(
+            front.as_ref().map(|front| front.sequence_number().as_str()),
+            Some("7")
+        );
+        (new, front.map(|front| front.sub_sequence_number()))
+    }
+
     #[test]
-    fn an_aggregate_is_delivered_again_until_its_last_user_record_is_checkpointed() {
-        let answer = || vec![aggregate(7), record(8)];
+    fn reading_goes_on_inside_an_aggregate() {
+        for (sub, new) in [(0, &[1, 2][..]), (1, &[2]), (2, &[])] {
+            assert_eq!(
+                inside(sub, aggregate(7)),
+                (new.to_vec(), Some(sub)),
+                "sub-sequence {sub}"
+            );
+        }
+        assert_eq!(
+            inside(5, aggregate(7)),
+            (vec![], Some(2)),
+            "behind its last user record"
+        );
+    }
+
+    #[test]
+    fn an_aggregate_that_is_not_taken_apart_is_delivered_again_until_its_last_user_record_is_checkpointed() {
+        let answer = || vec![whole_aggregate(7), record(8)];
         for (sub, expected) in [(0, &["7:2", "8"][..]), (1, &["7:2", "8"]), (2, &["8"])] {
             assert_eq!(
                 new_of(&mut behind(7, sub), answer()),

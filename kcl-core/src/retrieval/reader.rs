@@ -47,16 +47,19 @@ pub(super) struct ShardReader {
     progress: Progress,
     /// The record at which the feed was opened, until a record arrived.
     expected: Option<SequenceNumber>,
+    /// Whether aggregates are taken apart.
+    deaggregates: bool,
 }
 
 impl ShardReader {
-    pub(super) fn new(feed: Box<dyn Feed>, inquiry: Inquiry, start: Start) -> Self {
+    pub(super) fn new(feed: Box<dyn Feed>, inquiry: Inquiry, start: Start, deaggregates: bool) -> Self {
         Self {
             feed,
             inquiry,
             cursor: start.cursor,
             progress: Progress::behind(&start.checkpoint),
             expected: None,
+            deaggregates,
         }
     }
 
@@ -146,7 +149,7 @@ impl ShardReader {
         }
         let last = records.last().map(|record| record.sequence_number().clone());
         for record in &mut records {
-            record.count_user_records();
+            record.look_inside(self.deaggregates);
         }
         self.progress.advance(&mut records);
         let found_any = last.is_some();

@@ -112,6 +112,11 @@ impl ShardMonitor {
         inner.attempts = attempts;
     }
 
+    /// User records were left out of aggregates.
+    pub(crate) fn left_out(&self, user_records: u64) {
+        self.add(Counter::UserRecordsLeftOut, user_records);
+    }
+
     /// Records were skipped, as the failure policy says.
     pub(crate) fn skipped(&self, records: usize) {
         let mut inner = self.inner();

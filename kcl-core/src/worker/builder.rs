@@ -310,6 +310,16 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether aggregates, in which a producer put many user records (the Kinesis Producer Library does), are taken apart.
+    /// Default: yes. Processors are given the user records, and can checkpoint at each of them.
+    ///
+    /// User records whose hash keys are not the shard's are left out: they were put together before the shard was split, and
+    /// their producer puts them once more. Without this, processors are given aggregates as they are.
+    pub fn deaggregate(mut self, wanted: bool) -> Self {
+        self.config.retrieval.deaggregate = wanted;
+        self
+    }
+
     /// What to do when a processor keeps failing. Default: repeat the batch forever; nothing is skipped.
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.config.processing.failure_policy = policy;

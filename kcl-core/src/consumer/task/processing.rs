@@ -26,7 +26,7 @@ impl Task {
         let event = tokio::select! {
             biased;
             event = self.interrupted() => event,
-            delivery = reader.outlet.next() => match delivery {
+            delivery = reader.batches.next() => match delivery {
                 Some(delivery) => {
                     let is_last = delivery.batch.is_last();
                     self.delivery = Some(delivery);

@@ -155,14 +155,14 @@ impl Task {
             checkpoint: checkpoint.clone(),
             hash_range: self.held.lease().hash_range,
         };
-        let (prefetch, outlet) = Prefetch::new(
+        let (prefetch, batches) = Prefetch::new(
             &self.parts.readers,
             self.shard.clone(),
             self.monitor.clone(),
             start,
         );
         self.reader = Some(Reader {
-            outlet,
+            batches,
             _task: AbortOnDropHandle::new(tokio::spawn(prefetch.run())),
         });
     }

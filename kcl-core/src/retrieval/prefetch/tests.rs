@@ -28,7 +28,7 @@ async fn filled_stream() -> StreamClient {
     StreamClient::new(client, crate::config::Stream::parse("clicks").expect("a name"))
 }
 
-async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Outlet) {
+async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Batches) {
     let parts = ReaderParts {
         stream: filled_stream().await,
         env: Environment::system(),

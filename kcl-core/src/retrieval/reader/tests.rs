@@ -105,7 +105,7 @@ fn reader(checkpoint: &str, script: &Script) -> ShardReader {
         checkpoint,
         hash_range: None,
     };
-    ShardReader::new(Box::new(feed), inquiry, start)
+    ShardReader::new(Box::new(feed), inquiry, start, true)
 }
 
 async fn read(reader: &mut ShardReader) -> Result<Vec<String>, ReadError> {
