@@ -1,6 +1,5 @@
 //! In real time: processors that block the threads they run on, with work for the CPU or with calls that do not await.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_tests::{Behaviour, Running, World, WorldOptions};
@@ -14,14 +13,11 @@ const BLOCKED: Duration = Duration::from_millis(1500);
 
 /// Blocks its thread with each batch.
 fn blocking() -> Behaviour {
-    Behaviour {
-        before_batch: Arc::new(|_, _| {
-            #[expect(clippy::disallowed_methods, reason = "what users do, and should not")]
-            std::thread::sleep(BLOCKED);
-            Box::pin(async { Ok(()) })
-        }),
-        ..Behaviour::default()
-    }
+    Behaviour::before_batch(|_, _| {
+        #[expect(clippy::disallowed_methods, reason = "what users do, and should not")]
+        std::thread::sleep(BLOCKED);
+        async { Ok(()) }
+    })
 }
 
 /// A worker whose processors block beside one that is well and would take what it loses; each on a runtime of its own.
@@ -44,11 +40,7 @@ async fn blocks_its_runtime(mut runtime: Builder) {
     });
     let well = world.start("well");
     world
-        .until(
-            Duration::from_secs(20),
-            || (well.processing().len() == 2).then_some(()),
-            || format!("{:?}", well.handle.status()),
-        )
+        .until_processing(&[&well], &[2], Duration::from_secs(20))
         .await;
     for _ in 0..6 {
         world.put(40, 80).await;

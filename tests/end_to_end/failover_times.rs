@@ -43,12 +43,8 @@ async fn workers_of_different_fail_over_times_keep_their_leases_and_say_that_the
             assert_eq!(codes(&worker.handle), ["failover-times-differ"]);
         }
         second.stop().await;
-        world
-            .until(
-                Duration::from_secs(60),
-                || codes(&first.handle).is_empty().then_some(()),
-                || format!("{:?}", first.handle.status().problems),
-            )
+        first
+            .until(Duration::from_secs(60), |status| status.problems.is_empty())
             .await;
         first.stop().await;
     }

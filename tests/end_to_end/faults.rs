@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_local::faults::{Fault, Loss, Rule};
-use kcl_tests::{Behaviour, World, WorldOptions, eventually};
+use kcl_tests::{Behaviour, World, WorldOptions};
 use tokio::time::sleep;
 
 async fn survives(faults: impl IntoIterator<Item = Rule>, limit: Duration) -> World {
@@ -150,11 +150,9 @@ async fn a_worker_cut_off_from_the_table_is_replaced_and_comes_back() {
     world.put(40, 100).await;
     world.until_drained(Duration::from_secs(5)).await;
     world.assert_nothing_lost();
-    let well = || first.handle.status().problems.is_empty().then_some(());
-    eventually(Duration::from_secs(10), well, || {
-        format!("{:?}", first.handle.status().problems)
-    })
-    .await;
+    first
+        .until(Duration::from_secs(10), |status| status.problems.is_empty())
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_kinesis::types::StreamStatus;
-use kcl_core::{Error, OtherStream, WorkerBuilder};
+use kcl_core::{Error, OtherStream, WorkerBuilder, WorkerStatus};
 use kcl_lease::{Lease, LeaseStore, StreamIdentity};
-use kcl_tests::{Behaviour, World, WorldOptions};
+use kcl_tests::scenarios::shard;
+use kcl_tests::{Behaviour, Reaction, World, WorldOptions};
 use tokio::time::sleep;
 
 async fn world(shards: i32) -> World {
@@ -29,19 +29,6 @@ async fn with_progress(shards: i32) -> World {
     world
 }
 
-async fn make_stream(world: &World, name: &str, shards: i32) {
-    let creation = world.kinesis.create_stream().stream_name(name);
-    creation.shard_count(shards).send().await.unwrap();
-    loop {
-        let summary = world.kinesis.describe_stream_summary().stream_name(name);
-        let described = summary.send().await.unwrap().stream_description_summary.unwrap();
-        if *described.stream_status() == StreamStatus::Active {
-            return;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Deletes the world's stream and makes another one under its name.
 async fn make_anew(world: &World, shards: i32) {
     // Creation is told in whole seconds; at the service a stream takes longer than that to go and to come.
@@ -56,7 +43,7 @@ async fn make_anew(world: &World, shards: i32) {
         sleep(Duration::from_secs(1)).await;
     }
     world.ledger.forget_puts();
-    make_stream(world, "clicks", shards).await;
+    world.create_stream(shards).await;
 }
 
 fn anew(builder: WorkerBuilder) -> WorkerBuilder {
@@ -64,21 +51,11 @@ fn anew(builder: WorkerBuilder) -> WorkerBuilder {
 }
 
 /// What a worker of the application says that is to read another stream.
-async fn refusal(world: &World, builder: WorkerBuilder) -> String {
-    match world.run("w2", builder).ended().await {
+async fn refusal(world: &World) -> String {
+    match world.start("w2").ended().await {
         Err(error @ Error::OtherStream(_)) => error.to_string(),
         other => panic!("it is not refused: {other:?}"),
     }
-}
-
-fn reading(world: &World, stream: &str) -> WorkerBuilder {
-    let ledger = world.ledger.clone();
-    kcl_core::Worker::builder("app", stream, move |shard: &kcl_core::ShardContext| {
-        kcl_tests::LedgerProcessor::new(ledger.clone(), Behaviour::default(), "w2", shard)
-    })
-    .aws_config(&world.aws("w2"))
-    .worker_id("w2")
-    .environment(world.environment(7))
 }
 
 fn progress(leases: &[Lease]) -> Vec<(String, String)> {
@@ -90,8 +67,9 @@ fn progress(leases: &[Lease]) -> Vec<(String, String)> {
 async fn an_application_on_a_wrong_smaller_stream_is_refused_and_its_checkpoints_stay() {
     let world = with_progress(8).await;
     let before = world.store().scan().await.unwrap();
-    make_stream(&world, "small", 2).await;
-    let text = refusal(&world, reading(&world, "small")).await;
+    let small = world.on_stream("small");
+    small.create_stream(2).await;
+    let text = refusal(&small).await;
     assert!(
         text.contains("they were made for clicks") && text.contains("small"),
         "{text}"
@@ -108,16 +86,11 @@ async fn without_a_record_the_leases_themselves_show_that_they_are_of_a_larger_s
     store.prepare().await.unwrap();
     let java = kcl_lease::ClientVersion::new(kcl_lease::ClientVersion::CURRENT, "java", 1);
     store.agree_on_version(&java).await.unwrap();
-    let lease = |number: u32| {
-        Lease::new(
-            format!("shardId-{number:012}"),
-            kcl_lease::Checkpoint::parse("77", 0).unwrap(),
-        )
-    };
+    let lease = |number| Lease::new(shard(number), kcl_lease::Checkpoint::parse("77", 0).unwrap());
     for number in 0..8 {
         store.create(&lease(number)).await.unwrap();
     }
-    let text = refusal(&world, reading(&world, "clicks")).await;
+    let text = refusal(&world).await;
     assert!(text.contains("another stream than clicks"), "{text}");
     assert_eq!(progress(&world.leases().await).len(), 8);
     assert!(
@@ -131,7 +104,7 @@ async fn a_stream_that_was_made_anew_while_nobody_ran_is_refused() {
     let world = with_progress(2).await;
     let before = progress(&world.leases().await);
     make_anew(&world, 4).await;
-    let text = refusal(&world, reading(&world, "clicks")).await;
+    let text = refusal(&world).await;
     assert!(text.contains("Nothing was written"), "{text}");
     assert_eq!(progress(&world.leases().await), before);
 }
@@ -144,14 +117,9 @@ async fn it_is_read_from_its_beginning_by_choice_and_the_old_leases_are_kept() {
     make_anew(&world, 4).await;
     world.put(60, 600).await;
     let delivered = world.ledger.unique();
-    let worker = world.run("w2", anew(reading(&world, "clicks")));
-    world
-        .until(
-            Duration::from_secs(30),
-            || (world.ledger.deliveries().len() >= delivered + 600).then_some(()),
-            || format!("{:?}", worker.handle.status()),
-        )
-        .await;
+    let worker = world.run("w2", anew(world.builder("w2", Behaviour::default())));
+    let is_read = |_: &WorkerStatus| world.ledger.deliveries().len() >= delivered + 600;
+    worker.until(Duration::from_secs(30), is_read).await;
     let (of, kept): (Vec<StreamIdentity>, Vec<Lease>) =
         world.store().kept().await.unwrap().into_iter().unzip();
     assert_eq!(progress(&kept), before);
@@ -190,12 +158,8 @@ async fn a_worker_that_runs_notices_and_ends_with_an_error() {
 async fn the_next_stream_is_not_read_with_leases_of_which_nothing_was_processed() {
     let world = world(2).await;
     let worker = world.start("w1");
-    world
-        .until(
-            Duration::from_secs(20),
-            || (worker.handle.status().leases_held == 2).then_some(()),
-            || format!("{:?}", worker.handle.status()),
-        )
+    worker
+        .until(Duration::from_secs(20), |status| status.leases_held == 2)
         .await;
     make_anew(&world, 2).await;
     world.put(60, 600).await;
@@ -211,8 +175,7 @@ async fn a_stream_that_is_gone_is_told_until_it_is_seen_who_has_its_name() {
     let worker = world.run("w1", anew(world.builder("w1", Behaviour::default())));
     world.put(80, 800).await;
     world.until_checkpointed(Duration::from_secs(20)).await;
-    let is_told = || {
-        let status = worker.handle.status();
+    let told = |status: &WorkerStatus| {
         let is_missed = |problem: &kcl_lease::Problem| problem.code == "stream-not-found";
         let shards = status.shards.iter().filter_map(|shard| shard.problem.as_ref());
         (
@@ -223,24 +186,18 @@ async fn a_stream_that_is_gone_is_told_until_it_is_seen_who_has_its_name() {
     sleep(Duration::from_secs(5)).await;
     let deletion = world.kinesis.delete_stream().stream_name("clicks");
     deletion.send().await.unwrap();
-    let status = || format!("{:?}", worker.handle.status());
-    world
-        .until(
-            Duration::from_secs(15),
-            || (is_told() == (true, 2)).then_some(()),
-            status,
-        )
+    worker
+        .until(Duration::from_secs(15), |status| told(status) == (true, 2))
         .await;
     world.ledger.forget_puts();
-    make_stream(&world, "clicks", 2).await;
+    world.create_stream(2).await;
     let delivered = world.ledger.deliveries().len();
     world.put(60, 600).await;
-    world
-        .until(
-            Duration::from_secs(60),
-            || (world.ledger.deliveries().len() >= delivered + 600 && is_told() == (false, 0)).then_some(()),
-            status,
-        )
+    let is_read = || world.ledger.deliveries().len() >= delivered + 600;
+    worker
+        .until(Duration::from_secs(60), |status| {
+            is_read() && told(status) == (false, 0)
+        })
         .await;
     worker.stop().await;
 }
@@ -280,34 +237,27 @@ async fn a_shard_of_a_stream_that_is_gone_is_not_shown_though_its_call_goes_on()
     let world = world(2).await;
     let is_slow = Arc::new(AtomicBool::new(false));
     let slow = is_slow.clone();
-    let behaviour = Behaviour {
-        before_batch: Arc::new(move |shard, _| {
-            let is_slow = shard == "shardId-000000000001" && slow.load(Ordering::Relaxed);
-            Box::pin(async move {
-                if is_slow {
-                    sleep(Duration::from_secs(300)).await;
-                }
-                Ok(())
-            })
-        }),
-        ..Behaviour::default()
-    };
+    let behaviour = Behaviour::scripted(
+        move |of, _| match slow.load(Ordering::Relaxed) && of == shard(1) {
+            true => Reaction::Work(Duration::from_secs(300)),
+            false => Reaction::Process,
+        },
+    );
     let worker = world.run("w1", anew(world.builder("w1", behaviour)));
     world.put(80, 800).await;
     world.until_checkpointed(Duration::from_secs(20)).await;
     is_slow.store(true, Ordering::Relaxed);
     world.put(80, 800).await;
     make_anew(&world, 1).await;
-    world
-        .until(
-            Duration::from_secs(120),
-            || {
-                let shards = worker.handle.status().shards;
-                let shown: Vec<_> = shards.iter().map(|shard| shard.shard_id.as_str()).collect();
-                (shown == ["shardId-000000000000"]).then_some(())
-            },
-            || format!("{:?}", worker.handle.status()),
-        )
+    worker
+        .until(Duration::from_secs(120), |status| {
+            let shown: Vec<_> = status
+                .shards
+                .iter()
+                .map(|shard| shard.shard_id.as_str())
+                .collect();
+            shown == [shard(0)]
+        })
         .await;
     worker.stop().await;
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use kcl_core::{InitialPosition, Worker};
+use kcl_core::{InitialPosition, WorkerStatus};
 use kcl_local::faults::{Fault, Loss, Rule, RuleId};
-use kcl_tests::{Running, Servers, World, WorldOptions, eventually};
+use kcl_tests::{Running, World, WorldOptions, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::witness::{Notes, builder};
@@ -166,15 +166,10 @@ async fn large_records(world: &World, records: usize, notes: &Notes) -> Running 
             .expect("put");
         sleep(Duration::from_secs(11)).await;
     }
-    let notes = notes.clone();
-    let worker = Worker::builder("large-app", "large", move |shard: &kcl_core::ShardContext| {
-        crate::witness::processor(shard, &notes)
-    })
-    .aws_config(&world.servers.aws("w1"))
-    .worker_id("w1")
-    .prefetch_bytes_per_worker(48 << 20)
-    .environment(world.servers.environment(7));
-    world.run("w1", worker)
+    let builder = builder(&world.on_stream("large"), "w1", notes)
+        .initial_position(InitialPosition::TrimHorizon)
+        .prefetch_bytes_per_worker(48 << 20);
+    world.run("w1", builder)
 }
 
 async fn unpoliced() -> World {
@@ -254,7 +249,7 @@ async fn every_call_ends_though_the_client_has_no_time_outs_and_the_connection_s
     let world = World::with_shards(1).await;
     put(&world, 3, 10).await;
     let notes = Notes::default();
-    let config = aws_sdk_kinesis::config::Builder::from(&world.servers.aws("w1"))
+    let config = aws_sdk_kinesis::config::Builder::from(&world.aws("w1"))
         .timeout_config(TimeoutConfig::disabled())
         .build();
     let client = aws_sdk_kinesis::Client::from_conf(config);
@@ -275,11 +270,7 @@ async fn every_call_ends_though_the_client_has_no_time_outs_and_the_connection_s
         .initial_position(InitialPosition::TrimHorizon)
         .kinesis_client(client);
     let worker = world.run("w1", builder);
-    eventually(
-        Duration::from_secs(240),
-        || (notes.records().len() == 3).then_some(()),
-        || format!("{:?}", worker.handle.status()),
-    )
-    .await;
+    let is_done = |_: &WorkerStatus| notes.records().len() == 3;
+    worker.until(Duration::from_secs(240), is_done).await;
     worker.stop().await;
 }

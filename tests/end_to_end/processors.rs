@@ -1,71 +1,33 @@
 //! Processors that fail, panic, block, or are slow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kcl_core::{ProcessorError, ShardState};
-use kcl_tests::{Behaviour, World, eventually};
+use kcl_core::{Problem, ShardState, WorkerStatus};
+use kcl_tests::{Behaviour, Reaction, World, eventually};
 use tokio::sync::Notify;
 use tokio::time::sleep;
-
-/// A behaviour that runs `misbehave` before the batches numbered below `times`.
-fn at_first(
-    times: u32,
-    misbehave: impl Fn(u32) -> Result<(), ProcessorError> + Send + Sync + 'static,
-) -> Behaviour {
-    let batches = AtomicU32::new(0);
-    let misbehave = Arc::new(misbehave);
-    Behaviour {
-        before_batch: Arc::new(move |_, _| {
-            let batch = batches.fetch_add(1, Ordering::SeqCst);
-            let misbehave = Arc::clone(&misbehave);
-            Box::pin(async move { if batch < times { misbehave(batch) } else { Ok(()) } })
-        }),
-        ..Behaviour::default()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() {
     let world = World::with_shards(1).await;
     world.put(5, 50).await;
-    let worker = world.start_with(
-        "w1",
-        at_first(6, |batch| Err(format!("database away {batch}").into())),
-    );
-    let failing = || {
-        worker
-            .handle
-            .status()
-            .shards
-            .into_iter()
-            .find(|shard| shard.problem.is_some() && shard.attempts >= 2)
+    let worker = world.start_with("w1", Behaviour::at_first(6, Reaction::Fail));
+    let is_told =
+        |problem: &Problem| problem.code == "processor-failing" && problem.text.contains("not today");
+    let is_failing = |status: &WorkerStatus| {
+        let mut shards = status.shards.iter();
+        shards.any(|shard| shard.attempts >= 2 && shard.problem.as_ref().is_some_and(is_told))
     };
-    let shard = eventually(Duration::from_secs(20), failing, || {
-        format!("{:?}", worker.handle.status())
-    })
-    .await;
-    assert!(
-        shard.problem.is_some_and(
-            |problem| problem.code == "processor-failing" && problem.text.contains("database away")
-        )
-    );
+    worker.until(Duration::from_secs(20), is_failing).await;
     assert_eq!(world.ledger.unique(), 0, "nothing is skipped");
     world.until_drained(Duration::from_secs(120)).await;
     world.assert_exactly_once();
-    let well = || {
-        worker
-            .handle
-            .status()
-            .shards
-            .into_iter()
-            .find(|shard| shard.problem.is_none())
-    };
-    eventually(Duration::from_secs(5), well, || {
-        format!("{:?}", worker.handle.status())
-    })
-    .await;
+    worker
+        .until(Duration::from_secs(5), |status| {
+            status.shards[0].problem.is_none()
+        })
+        .await;
     worker.stop().await;
 }
 
@@ -73,7 +35,7 @@ async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() 
 async fn a_panicking_processor_gets_the_same_batch_again() {
     let world = World::with_shards(2).await;
     world.put(10, 100).await;
-    let worker = world.start_with("w1", at_first(3, |_| panic!("a bug in the processor")));
+    let worker = world.start_with("w1", Behaviour::at_first(3, Reaction::Panic));
     world.until_drained(Duration::from_secs(60)).await;
     world.assert_exactly_once();
     worker.stop().await;
@@ -83,7 +45,7 @@ async fn a_panicking_processor_gets_the_same_batch_again() {
 async fn a_processor_that_fails_for_long_keeps_its_lease() {
     let world = World::with_shards(1).await;
     world.put(5, 50).await;
-    let worker = world.start_with("w1", at_first(u32::MAX, |_| Err("always".into())));
+    let worker = world.start_with("w1", Behaviour::at_first(u32::MAX, Reaction::Fail));
     let other = world.start("w2");
     sleep(Duration::from_secs(120)).await;
     assert_eq!(worker.leases() + other.leases(), 1);
@@ -96,18 +58,15 @@ async fn a_blocked_processor_neither_loses_its_lease_nor_blocks_other_shards() {
     let world = World::with_shards(2).await;
     let release = Arc::new(Notify::new());
     let released = Arc::clone(&release);
-    let behaviour = Behaviour {
-        before_batch: Arc::new(move |shard, _| {
-            let (blocks, released) = (shard.ends_with('0'), Arc::clone(&released));
-            Box::pin(async move {
-                if blocks {
-                    released.notified().await;
-                }
-                Ok(())
-            })
-        }),
-        ..Behaviour::default()
-    };
+    let behaviour = Behaviour::before_batch(move |shard, _| {
+        let (blocks, released) = (shard.ends_with('0'), Arc::clone(&released));
+        async move {
+            if blocks {
+                released.notified().await;
+            }
+            Ok(())
+        }
+    });
     let worker = world.start_with("w1", behaviour);
     world
         .until_processing(&[&worker], &[2], Duration::from_secs(5))
@@ -148,12 +107,8 @@ async fn a_blocked_processor_neither_loses_its_lease_nor_blocks_other_shards() {
 #[tokio::test(start_paused = true)]
 async fn a_processor_that_blocks_for_ever_does_not_keep_the_worker_from_stopping() {
     let world = World::with_shards(1).await;
-    let behaviour = Behaviour {
-        before_batch: Arc::new(|_, _| Box::pin(std::future::pending())),
-        ..Behaviour::default()
-    };
     world.put(5, 50).await;
-    let worker = world.start_with("w1", behaviour);
+    let worker = world.start_with("w1", Behaviour::before_batch(|_, _| std::future::pending()));
     world
         .until_processing(&[&worker], &[1], Duration::from_secs(5))
         .await;

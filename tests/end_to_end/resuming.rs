@@ -183,11 +183,7 @@ impl RecordProcessor for StopsInside {
 async fn a_processor_may_checkpoint_inside_an_aggregate() {
     let world = application().await;
     let aggregate = put(&world, three_lines()).await;
-    let stops = kcl_core::Worker::builder("app", "clicks", |_: &kcl_core::ShardContext| StopsInside)
-        .aws_config(&kcl_tests::Servers::aws(&world.servers, "second"))
-        .worker_id("second")
-        .environment(kcl_tests::Servers::environment(&world.servers, 7));
-    let worker = world.run("second", stops);
+    let worker = world.run("second", world.builder_of("second", |_| StopsInside));
     sleep(Duration::from_secs(10)).await;
     worker.kill().await;
     assert_eq!(lease(&world, SHARD).await.checkpoint, at(&aggregate, 1));

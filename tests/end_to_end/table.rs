@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use kcl_core::WorkerStatus;
 use kcl_local::faults::{Fault, Rule};
-use kcl_tests::{Behaviour, Running, Servers as _, World, eventually};
+use kcl_tests::{Behaviour, Running, World, eventually};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,17 +27,13 @@ async fn until_told(worker: &Running, code: &str) -> String {
 }
 
 async fn until_settled(worker: &Running, code: &str) {
-    eventually(
-        3 * SECOND,
-        || problem(worker, code).is_none().then_some(()),
-        || format!("{code} is still told"),
-    )
-    .await;
+    let is_settled = |status: &WorkerStatus| status.problems.iter().all(|problem| problem.code != code);
+    worker.until(3 * SECOND, is_settled).await;
 }
 
 /// Changes a lease's row by hand; `None` removes the attribute.
 async fn edit(world: &World, shard: &str, attribute: &str, value: Option<AttributeValue>) {
-    let client = aws_sdk_dynamodb::Client::new(&world.servers.aws(""));
+    let client = aws_sdk_dynamodb::Client::new(&world.aws(""));
     let request = client
         .update_item()
         .table_name("app")

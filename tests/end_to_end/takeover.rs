@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::{LeaseChange, LeaseStore};
-use kcl_tests::{Behaviour, Running, Servers as _, World, eventually, scenarios};
+use kcl_tests::{Behaviour, Running, World, eventually, scenarios};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -159,18 +159,15 @@ async fn a_worker_that_sleeps_through_its_lease_wakes_up_to_a_loss() {
     let thaw = Arc::clone(&frozen);
     let is_frozen = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let freezes = Arc::clone(&is_frozen);
-    let behaviour = Behaviour {
-        before_batch: Arc::new(move |_, _| {
-            let (frozen, freezes) = (Arc::clone(&frozen), Arc::clone(&freezes));
-            Box::pin(async move {
-                if freezes.load(std::sync::atomic::Ordering::SeqCst) {
-                    frozen.notified().await;
-                }
-                Ok(())
-            })
-        }),
-        ..Behaviour::default()
-    };
+    let behaviour = Behaviour::before_batch(move |_, _| {
+        let (frozen, freezes) = (Arc::clone(&frozen), Arc::clone(&freezes));
+        async move {
+            if freezes.load(std::sync::atomic::Ordering::SeqCst) {
+                frozen.notified().await;
+            }
+            Ok(())
+        }
+    });
     let sleeper = world.start_with("sleeper", behaviour);
     world.put(20, 200).await;
     world.until_drained(Duration::from_secs(5)).await;
@@ -216,33 +213,25 @@ async fn a_worker_that_sleeps_through_its_lease_wakes_up_to_a_loss() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_stolen_in_the_middle_of_a_batch_refuses_the_old_owner_s_checkpoint() {
     let world = World::with_shards(1).await;
-    let (entered, proceed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (enters, proceeds) = (Arc::clone(&entered), Arc::clone(&proceed));
-    let behaviour = Behaviour {
-        before_batch: Arc::new(move |_, _| {
-            let (enters, proceeds) = (Arc::clone(&enters), Arc::clone(&proceeds));
-            Box::pin(async move {
-                enters.notify_one();
-                proceeds.notified().await;
-                Ok(())
-            })
-        }),
-        ..Behaviour::default()
-    };
+    let proceed = Arc::new(Notify::new());
+    let proceeds = Arc::clone(&proceed);
+    let behaviour = Behaviour::before_batch(move |_, _| {
+        let proceeds = Arc::clone(&proceeds);
+        async move {
+            proceeds.notified().await;
+            Ok(())
+        }
+    });
     let victim = world.start_with("victim", behaviour);
     world.put(5, 50).await;
-    tokio::time::timeout(Duration::from_secs(10), entered.notified())
-        .await
-        .expect("a batch is delivered");
+    world
+        .until_called("process_records", 1, Duration::from_secs(10))
+        .await;
     let lease = world.leases().await.remove(0);
     let steal = LeaseChange::Assign { to: "thief".into() };
     world.store().write(&lease, &steal).await.unwrap();
     proceed.notify_one();
-    let lost = || (world.ledger.calls("lease_lost") == 1).then_some(());
-    eventually(Duration::from_secs(5), lost, || {
-        "the victim was not told of its loss".into()
-    })
-    .await;
+    world.until_called("lease_lost", 1, Duration::from_secs(5)).await;
     let lease = world.leases().await.remove(0);
     assert_eq!(
         lease.checkpoint.as_str(),
@@ -265,7 +254,7 @@ async fn token_of(world: &World, name: &str) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn fencing_tokens_go_on_to_grow_when_the_table_is_restored_or_made_anew() {
     let world = World::with_shards(1).await;
-    let client = aws_sdk_dynamodb::Client::new(&world.servers.aws(""));
+    let client = aws_sdk_dynamodb::Client::new(&world.aws(""));
     let first = token_of(&world, "w1").await;
     let backup = client.scan().table_name("app").send().await.expect("scanned");
     let second = token_of(&world, "w2").await;

@@ -33,12 +33,9 @@ async fn a_server_that_is_not_there_is_an_error_in_the_status_and_no_busy_loop()
     };
     let builder = world.builder("w1", Behaviour::default());
     let worker = world.run("w1", builder.aws_config(&nowhere.aws("w1")));
-    kcl_tests::eventually(
-        Duration::from_secs(30),
-        || worker.handle.status().problems.pop(),
-        || format!("{:?}", worker.handle.status()),
-    )
-    .await;
+    worker
+        .until(Duration::from_secs(30), |status| !status.problems.is_empty())
+        .await;
     tokio::time::timeout(Duration::from_secs(10), worker.stop())
         .await
         .expect("it stops all the same");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use kcl_local::faults::{Fault, Loss, Rule};
-use kcl_tests::{Behaviour, Running, World};
+use kcl_tests::{Behaviour, Reaction, Running, World};
 use tokio::time::{Instant, sleep};
 
 fn problems(worker: &Running) -> Vec<&'static str> {
@@ -180,15 +180,12 @@ async fn a_record_that_nobody_can_process_moves_its_shard_once_and_no_other() {
     let failures = Arc::new(AtomicU32::new(0));
     let behaviour = || {
         let (is_poisoned, failures) = (Arc::clone(&is_poisoned), Arc::clone(&failures));
-        Behaviour {
-            before_batch: Arc::new(move |_, batch| {
-                let poison = batch.iter().any(|record| record.partition_key() == "user-0");
-                let fails = poison && is_poisoned.load(Ordering::Relaxed);
-                failures.fetch_add(u32::from(fails), Ordering::Relaxed);
-                Box::pin(async move { if fails { Err("poison".into()) } else { Ok(()) } })
-            }),
-            ..Behaviour::default()
-        }
+        Behaviour::scripted(move |_, batch| {
+            let poison = batch.iter().any(|record| record.partition_key() == "user-0");
+            let fails = poison && is_poisoned.load(Ordering::Relaxed);
+            failures.fetch_add(u32::from(fails), Ordering::Relaxed);
+            if fails { Reaction::Fail } else { Reaction::Process }
+        })
     };
     let workers = ["a", "b", "c"].map(|name| world.start_with(name, behaviour()));
     let all: Vec<_> = workers.iter().collect();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kcl_core::{
     Checkpoint, Checkpointer, Gap, InitialPosition, ProcessorError, RecordBatch, RecordProcessor,
-    ShardContext, Worker, WorkerBuilder, async_trait,
+    WorkerBuilder, async_trait,
 };
 use kcl_lease::{Lease, LeaseKey, LeaseStore};
-use kcl_tests::{Servers, World, eventually};
+use kcl_tests::{World, eventually};
 
 /// A batch as its processor sees it.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Notes(Arc<Mutex<Vec<Seen>>>);
 
-pub(crate) struct Witness {
+struct Witness {
     shard: String,
     notes: Notes,
 }
@@ -69,24 +69,14 @@ impl Notes {
     }
 }
 
-/// A processor of a shard that notes what it is given.
-pub(crate) fn processor(shard: &ShardContext, notes: &Notes) -> Witness {
-    Witness {
-        shard: shard.shard_id.to_string(),
-        notes: notes.clone(),
-    }
-}
-
 /// A worker that begins at the latest record where nothing else is known.
 pub(crate) fn builder(world: &World, id: &str, notes: &Notes) -> WorkerBuilder {
     let notes = notes.clone();
-    Worker::builder("app", "clicks", move |shard: &ShardContext| {
-        processor(shard, &notes)
-    })
-    .aws_config(&world.servers.aws(id))
-    .worker_id(id)
-    .initial_position(InitialPosition::Latest)
-    .environment(world.servers.environment(7))
+    let builder = world.builder_of(id, move |shard| Witness {
+        shard: shard.shard_id.to_string(),
+        notes: notes.clone(),
+    });
+    builder.initial_position(InitialPosition::Latest)
 }
 
 /// The lease of a shard.

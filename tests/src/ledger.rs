@@ -28,7 +28,7 @@ pub struct Delivery {
     pub at: Instant,
 }
 
-/// What a processor was told beside records.
+/// A call of a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) worker: String,
@@ -47,6 +47,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Books {
     put: BTreeMap<String, u64>,
+    /// Where they are in which shard.
+    receipts: BTreeMap<String, BTreeSet<Checkpoint>>,
     deliveries: Vec<Delivery>,
     calls: Vec<Call>,
     positions: Positions,
@@ -92,9 +94,18 @@ impl Ledger {
         *next - 1
     }
 
+    /// Kinesis has put a record into this shard.
+    pub fn received(&self, shard: &str, sequence: &str) {
+        let at = position(sequence);
+        let mut books = self.books();
+        books.receipts.entry(shard.to_owned()).or_default().insert(at);
+    }
+
     /// Forgets that anything was put so far: a consumer that starts behind it never sees it.
     pub fn forget_puts(&self) -> BTreeMap<String, u64> {
-        std::mem::take(&mut self.books().put)
+        let mut books = self.books();
+        books.receipts.clear();
+        std::mem::take(&mut books.put)
     }
 
     /// A processor was given a record.
@@ -119,7 +130,7 @@ impl Ledger {
         self.books().positions.confirmed(shard, at);
     }
 
-    /// A processor was called otherwise than with records.
+    /// A processor was called.
     pub fn call(&self, worker: &str, shard: &str, name: &'static str) {
         let mut books = self.books();
         let after = books.deliveries.len();
@@ -141,7 +152,7 @@ impl Ledger {
         self.books().calls.iter().filter(|call| call.name == name).count()
     }
 
-    /// The workers whose processors were called by this name.
+    /// Worker and shard of each call of processors by this name, in order.
     pub fn called(&self, name: &str) -> Vec<(String, String)> {
         let books = self.books();
         let calls = books.calls.iter().filter(|call| call.name == name);
@@ -209,6 +220,25 @@ impl Ledger {
             .iter()
             .find(|d| d.at >= since && accept(d))
             .cloned()
+    }
+
+    /// The shards from which not all records that were put there were delivered, or not in their order at first.
+    pub fn misdelivered(&self) -> BTreeSet<String> {
+        let books = self.books();
+        let (mut left, mut wrong) = (books.receipts.clone(), BTreeSet::new());
+        for d in &books.deliveries {
+            let (at, left) = (position(&d.sequence), left.get_mut(&d.shard));
+            let Some(left) = left.filter(|left| left.contains(&at)) else {
+                continue;
+            };
+            if left.first() != Some(&at) {
+                wrong.insert(d.shard.clone());
+            }
+            left.remove(&at);
+        }
+        left.retain(|_, left| !left.is_empty());
+        wrong.extend(left.into_keys());
+        wrong
     }
 
     /// Panics if a shard's records were delivered by a stale owner after its successor began.

@@ -25,7 +25,7 @@ mod world;
 pub use fencing::Fencing;
 pub use ledger::{Delivery, Ledger, Tally};
 pub use link::{Link, Weather};
-pub use processor::{Behaviour, Hook, LedgerProcessor};
+pub use processor::{Behaviour, Hook, Reaction};
 pub use producer::Producer;
 pub use servers::{Bundled, Remote, Servers};
 pub use world::{Running, World, WorldOptions, eventually};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,6 +16,19 @@ use crate::ledger::{Delivery, Ledger};
 /// Runs before a batch is written to the ledger: may wait, fail or panic.
 pub type Hook =
     Arc<dyn Fn(&str, &RecordBatch) -> BoxFuture<'static, Result<(), ProcessorError>> + Send + Sync>;
+
+/// What a processor does before it writes a batch to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    Process,
+    /// It fails with the words "not today".
+    Fail,
+    /// It panics with the words "on purpose".
+    Panic,
+    /// It works for so long.
+    Work(Duration),
+}
 
 /// What a processor does beside writing to the ledger.
 #[derive(Clone)]
@@ -41,6 +54,56 @@ impl Default for Behaviour {
     }
 }
 
+impl Behaviour {
+    /// Awaits this before each batch.
+    pub fn before_batch<F>(hook: impl Fn(&str, &RecordBatch) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), ProcessorError>> + Send + 'static,
+    {
+        Self {
+            before_batch: Arc::new(move |shard, batch| Box::pin(hook(shard, batch))),
+            ..Self::default()
+        }
+    }
+
+    /// Reacts to each batch as the script says, which is told the shard's id.
+    pub fn scripted(script: impl Fn(&str, &RecordBatch) -> Reaction + Send + Sync + 'static) -> Self {
+        Self::before_batch(move |shard, batch| {
+            let reaction = script(shard, batch);
+            async move {
+                match reaction {
+                    Reaction::Process => {}
+                    Reaction::Fail => return Err("not today".into()),
+                    // Like a panic, without its message on the screen.
+                    Reaction::Panic => std::panic::resume_unwind(Box::new("on purpose")),
+                    Reaction::Work(time) => sleep(time).await,
+                }
+                Ok(())
+            }
+        })
+    }
+
+    /// Reacts so to the first so many batches, those of all shards together.
+    pub fn at_first(times: u32, reaction: Reaction) -> Self {
+        let left = AtomicU32::new(times);
+        Self::scripted(move |_, _| {
+            let is_over = left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_err();
+            if is_over { Reaction::Process } else { reaction }
+        })
+    }
+
+    /// Reacts so for as long as this is set.
+    pub fn while_set(flag: &Arc<AtomicBool>, reaction: Reaction) -> Self {
+        let flag = Arc::clone(flag);
+        Self::scripted(move |_, _| match flag.load(Ordering::SeqCst) {
+            true => reaction,
+            false => Reaction::Process,
+        })
+    }
+}
+
 impl fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Behaviour")
@@ -51,7 +114,7 @@ impl fmt::Debug for Behaviour {
 
 /// Expects records whose data is the decimal counter of their partition key.
 #[derive(Debug)]
-pub struct LedgerProcessor {
+pub(crate) struct LedgerProcessor {
     ledger: Ledger,
     behaviour: Behaviour,
     worker: String,
@@ -61,7 +124,7 @@ pub struct LedgerProcessor {
 
 impl LedgerProcessor {
     /// A processor for one shard.
-    pub fn new(ledger: Ledger, behaviour: Behaviour, worker: &str, shard: &ShardContext) -> Self {
+    pub(crate) fn new(ledger: Ledger, behaviour: Behaviour, worker: &str, shard: &ShardContext) -> Self {
         let token = shard.fencing_token.get();
         Self {
             ledger,
@@ -94,6 +157,7 @@ impl RecordProcessor for LedgerProcessor {
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
+        self.note("process_records");
         (self.behaviour.before_batch)(&self.shard, batch).await?;
         for record in batch {
             let counter = std::str::from_utf8(record.data())?.parse()?;

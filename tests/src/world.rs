@@ -1,12 +1,15 @@
 //! Servers with one stream, and workers on it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
 use aws_types::SdkConfig;
-use kcl_core::{Environment, Error, Stopped, Worker, WorkerBuilder, WorkerHandle};
+use kcl_core::{
+    Error, RecordProcessor, ShardContext, Stopped, Worker, WorkerBuilder, WorkerHandle, WorkerStatus,
+};
 use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore, TableOptions};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -88,6 +91,17 @@ impl Running {
         self.task.await.expect("no panic")
     }
 
+    /// Waits until its status is so.
+    pub async fn until(&self, limit: Duration, is_so: impl Fn(&WorkerStatus) -> bool) {
+        let status = || self.handle.status();
+        eventually(
+            limit,
+            || is_so(&status()).then_some(()),
+            || format!("{:?}", status()),
+        )
+        .await;
+    }
+
     /// Shards that are being processed to their end or beyond, or otherwise held.
     pub fn leases(&self) -> usize {
         self.handle.status().leases_held
@@ -136,11 +150,23 @@ impl<S: Servers> World<S> {
             ledger: Ledger::default(),
             options,
         };
-        let creation = world.kinesis.create_stream().stream_name(world.options.stream);
-        let created = creation.shard_count(world.options.shards).send().await;
-        created.expect("created");
-        world.until_active().await;
+        world.create_stream(world.options.shards).await;
         world
+    }
+
+    /// The same servers and ledger, and a stream of this name that is there, or that [`World::create_stream`] makes. Only the
+    /// stream that the world was made with is in the policy.
+    pub fn on_stream(&self, stream: &'static str) -> Self {
+        let mut world = self.clone();
+        world.options.stream = stream;
+        world
+    }
+
+    /// Makes the stream, and waits until it is active.
+    pub async fn create_stream(&self, shards: i32) {
+        let creation = self.kinesis.create_stream().stream_name(self.options.stream);
+        creation.shard_count(shards).send().await.expect("created");
+        self.until_active().await;
     }
 
     /// Waits until the stream takes requests to change it.
@@ -164,27 +190,30 @@ impl<S: Servers> World<S> {
     /// A builder for a worker of this name on the stream.
     pub fn builder(&self, name: &str, behaviour: Behaviour) -> WorkerBuilder {
         let (ledger, worker) = (self.ledger.clone(), name.to_owned());
+        self.builder_of(name, move |shard| {
+            LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, shard)
+        })
+    }
+
+    /// A builder for a worker of this name on the stream, with processors of one's own.
+    pub fn builder_of<P, F>(&self, name: &str, factory: F) -> WorkerBuilder
+    where
+        P: RecordProcessor,
+        F: Fn(&ShardContext) -> P + Send + Sync + 'static,
+    {
         let seed = name
             .bytes()
             .fold(7, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
-        let (application, stream) = (self.options.application, self.options.stream);
-        Worker::builder(application, stream, move |shard: &kcl_core::ShardContext| {
-            LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, shard)
-        })
-        .aws_config(&self.servers.aws(name))
-        .worker_id(name)
-        .failover_time(self.options.failover_time)
-        .environment(self.servers.environment(seed))
+        Worker::builder(self.options.application, self.options.stream, factory)
+            .aws_config(&self.servers.aws(name))
+            .worker_id(name)
+            .failover_time(self.options.failover_time)
+            .environment(self.servers.environment(seed))
     }
 
     /// How a client of this name reaches the servers.
     pub fn aws(&self, client: &str) -> SdkConfig {
         self.servers.aws(client)
-    }
-
-    /// What a worker knows of time and chance.
-    pub fn environment(&self, seed: u64) -> Environment {
-        self.servers.environment(seed)
     }
 
     /// The workers' fail-over time.
@@ -233,15 +262,15 @@ impl<S: Servers> World<S> {
                     .stream_name(self.options.stream)
                     .set_records(Some(left.clone()));
                 let answer = request.send().await.expect("put");
-                let failed = answer
-                    .records()
-                    .iter()
-                    .map(|record| record.error_code().is_some());
-                left = left
-                    .into_iter()
-                    .zip(failed)
-                    .filter_map(|(entry, failed)| failed.then_some(entry))
-                    .collect();
+                let answered = left.into_iter().zip(answer.records());
+                let failed = answered.filter_map(|(entry, record)| {
+                    let Some((shard, sequence)) = record.shard_id().zip(record.sequence_number()) else {
+                        return Some(entry);
+                    };
+                    self.ledger.received(shard, sequence);
+                    None
+                });
+                left = failed.collect();
                 if !left.is_empty() {
                     sleep(Duration::from_millis(250)).await;
                 }
@@ -345,6 +374,14 @@ impl<S: Servers> World<S> {
         .await;
     }
 
+    /// Waits until processors were called by this name so often.
+    pub async fn until_called(&self, name: &str, times: usize, limit: Duration) {
+        let calls = || self.ledger.calls(name);
+        let describe = || format!("{} calls of {name}, not {times}", calls());
+        self.until(limit, || (calls() >= times).then_some(()), describe)
+            .await;
+    }
+
     /// As [`World::until_drained`], and until checkpoints cover all of it: whoever comes next repeats nothing.
     pub async fn until_checkpointed(&self, limit: Duration) {
         self.until_drained(limit).await;
@@ -375,13 +412,14 @@ impl<S: Servers> World<S> {
         start.elapsed()
     }
 
-    /// Panics unless every record was delivered, in order.
+    /// Panics unless every record was delivered, in the order of its key and from the shard where it was put, in its order.
     pub fn assert_nothing_lost(&self) {
         let tally = self.ledger.tally();
         assert!(
             tally.lost.is_empty() && tally.disorder.is_empty() && tally.rewinds.is_empty(),
             "{tally}"
         );
+        assert_eq!(self.ledger.misdelivered(), BTreeSet::new());
     }
 
     /// As [`World::assert_nothing_lost`], and none was delivered twice.
