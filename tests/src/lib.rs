@@ -20,6 +20,8 @@ mod producer;
 pub mod runner;
 pub mod scenarios;
 mod servers;
+#[cfg(test)]
+mod told;
 mod world;
 
 pub use fencing::Fencing;

@@ -10,7 +10,6 @@ mod fleets;
 mod measured;
 mod resharding;
 mod stops;
-mod told;
 mod world;
 
 use std::time::Duration;
