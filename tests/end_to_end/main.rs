@@ -1,9 +1,13 @@
 //! The real worker through the real SDK against the bundled backend, in virtual time unless a module says otherwise.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
 mod blocked;
+mod broken;
+mod checkpoints;
 mod failover_times;
 mod faults;
+mod measured;
 mod namesakes;
 mod other_stream;
 mod pace;
@@ -12,7 +16,9 @@ mod processors;
 mod reshard;
 mod resuming;
 mod retention;
+mod skipping;
 mod start;
+mod stops;
 mod table;
 mod takeover;
 mod tcp;

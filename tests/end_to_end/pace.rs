@@ -74,6 +74,19 @@ async fn a_backlog_is_read_at_two_megabytes_a_second_without_being_throttled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_that_arrive_later_are_delivered_within_the_idle_time() {
+    let world = World::with_shards(1).await;
+    let _worker = world.start("one");
+    world.until_called("initialize", 1, Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(30)).await;
+    for _ in 0..5 {
+        world.put(1, 1).await;
+        world.until_drained(Duration::from_secs(2)).await;
+        world.assert_exactly_once();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_is_shared_with_another_reader_without_a_word() {
     let world = filled(60, 1_000).await;
     let notes = Notes::default();

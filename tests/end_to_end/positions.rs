@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kcl_core::{Checkpoint, Environment, InitialPosition, PendingCheckpoint};
 use kcl_lease::{LeaseChange, LeaseKey, LeaseStore};
-use kcl_tests::{Behaviour, World};
+use kcl_tests::{Behaviour, Reaction, Running, World};
 use tokio::time::sleep;
 
 fn counters(world: &World) -> BTreeMap<String, u64> {
@@ -17,14 +17,16 @@ fn counters(world: &World) -> BTreeMap<String, u64> {
     least
 }
 
+fn start_at_latest(world: &World, name: &str, behaviour: Behaviour) -> Running {
+    let builder = world.builder(name, behaviour);
+    world.run(name, builder.initial_position(InitialPosition::Latest))
+}
+
 #[tokio::test(start_paused = true)]
 async fn latest_skips_what_was_put_before_and_nothing_after() {
     let world = World::with_shards(3).await;
     world.put(10, 100).await;
-    let builder = world
-        .builder("w1", Behaviour::default())
-        .initial_position(InitialPosition::Latest);
-    let worker = world.run("w1", builder);
+    let worker = start_at_latest(&world, "w1", Behaviour::default());
     world
         .until_processing(&[&worker], &[3], Duration::from_secs(5))
         .await;
@@ -38,13 +40,46 @@ async fn latest_skips_what_was_put_before_and_nothing_after() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_at_the_latest_record_is_a_fixed_place_for_all_successors() {
+    let world = World::with_shards(1).await;
+    world.put(1, 5).await;
+    sleep(Duration::from_secs(60)).await;
+    let one = start_at_latest(&world, "one", Behaviour::default());
+    world.until_called("initialize", 1, Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(60)).await;
+    one.stop().await;
+
+    // Between two workers, and before any checkpoint.
+    world.put(1, 5).await;
+    let two = start_at_latest(&world, "two", Behaviour::at_first(u32::MAX, Reaction::Fail));
+    world
+        .until_called("process_records", 1, Duration::from_secs(60))
+        .await;
+    two.kill().await;
+
+    let _three = start_at_latest(&world, "three", Behaviour::default());
+    let delivered = || (world.ledger.unique() == 5).then_some(());
+    world
+        .until(Duration::from_secs(60), delivered, || {
+            world.ledger.tally().to_string()
+        })
+        .await;
+    let deliveries = world.ledger.deliveries();
+    let counters: Vec<_> = deliveries.iter().map(|d| d.counter).collect();
+    assert_eq!(counters, [5, 6, 7, 8, 9]);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        world.leases().await[0].pending_checkpoint,
+        None,
+        "the first checkpoint clears the note"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn children_of_a_shard_read_from_latest_are_read_whole() {
     let world = World::with_shards(1).await;
     world.put(10, 100).await;
-    let builder = world
-        .builder("w1", Behaviour::default())
-        .initial_position(InitialPosition::Latest);
-    let worker = world.run("w1", builder);
+    let worker = start_at_latest(&world, "w1", Behaviour::default());
     world
         .until_processing(&[&worker], &[1], Duration::from_secs(5))
         .await;
@@ -107,10 +142,7 @@ async fn a_first_reader_whose_clock_is_a_day_ahead_does_not_keep_the_next_one_fr
         .await;
     first.kill().await;
     world.put(5, 50).await;
-    let builder = world
-        .builder("w2", Behaviour::default())
-        .initial_position(InitialPosition::Latest);
-    let second = world.run("w2", builder);
+    let second = start_at_latest(&world, "w2", Behaviour::default());
     world.until_drained(Duration::from_secs(30)).await;
     world.assert_nothing_lost();
     second.stop().await;
@@ -119,13 +151,7 @@ async fn a_first_reader_whose_clock_is_a_day_ahead_does_not_keep_the_next_one_fr
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_prepared_by_the_first_reader_does_not_hide_where_it_began() {
     let world = World::with_shards(1).await;
-    let start_reading = |name: &str| {
-        let builder = world
-            .builder(name, Behaviour::default())
-            .initial_position(InitialPosition::Latest);
-        world.run(name, builder)
-    };
-    let first = start_reading("w1");
+    let first = start_at_latest(&world, "w1", Behaviour::default());
     world
         .until_processing(&[&first], &[1], Duration::from_secs(5))
         .await;
@@ -139,7 +165,7 @@ async fn a_checkpoint_prepared_by_the_first_reader_does_not_hide_where_it_began(
         pending: Some(PendingCheckpoint::new(Checkpoint::TrimHorizon, None)),
     };
     store.write(&lease, &prepared).await.expect("written");
-    let second = start_reading("w2");
+    let second = start_at_latest(&world, "w2", Behaviour::default());
     world.until_drained(Duration::from_secs(30)).await;
     world.assert_nothing_lost();
     second.stop().await;

@@ -1,12 +1,13 @@
 //! Processors that fail, panic, block, or are slow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kcl_core::{Problem, ShardState, WorkerStatus};
+use kcl_core::{Checkpoint, Problem, ShardState, WorkerStatus};
 use kcl_tests::{Behaviour, Reaction, World, eventually};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() {
@@ -29,6 +30,57 @@ async fn a_failing_processor_gets_the_same_batch_again_and_the_status_says_so() 
         })
         .await;
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_batch_is_repeated_until_it_succeeds_and_nothing_is_skipped() {
+    for (reaction, text) in [
+        (Reaction::Fail, "not today"),
+        (Reaction::Panic, "the processor panicked: on purpose"),
+    ] {
+        let world = World::with_shards(1).await;
+        world.put(20, 20).await;
+        let fails = Arc::new(AtomicBool::new(true));
+        let builder = world.builder("w1", Behaviour::while_set(&fails, reaction));
+        let worker = world.run("w1", builder.prefetch_bytes_per_shard(1));
+        // Longer than the fail-over time and, as nothing is read ahead, than a shard iterator lives.
+        sleep(Duration::from_secs(900)).await;
+        world.put(20, 20).await;
+        let shard = worker.handle.status().shards.remove(0);
+        assert!(shard.attempts > 50, "{shard:?}");
+        let problem = shard.problem.expect("failing");
+        assert!(
+            problem.code == "processor-failing" && problem.since_ms > 890_000 && problem.text.contains(text),
+            "{problem:?}"
+        );
+        assert_eq!(
+            (shard.checkpoint.as_str(), world.ledger.unique()),
+            ("TRIM_HORIZON", 0)
+        );
+        assert_eq!(world.ledger.calls("initialize"), 1, "the lease stayed");
+        fails.store(false, Ordering::SeqCst);
+        world.until_drained(Duration::from_secs(60)).await;
+        world.assert_exactly_once();
+        assert_eq!(worker.handle.status().shards[0].problem, None);
+        worker.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_stops_at_once_while_a_processor_keeps_failing() {
+    let world = World::with_shards(1).await;
+    world.put(1, 1).await;
+    let worker = world.start_with("w1", Behaviour::at_first(u32::MAX, Reaction::Fail));
+    sleep(Duration::from_secs(120)).await;
+    timeout(Duration::from_secs(3), worker.stop())
+        .await
+        .expect("in time");
+    assert_eq!(
+        world.leases().await[0].checkpoint,
+        Checkpoint::TrimHorizon,
+        "the failed batch is not checkpointed"
+    );
+    assert_eq!(world.ledger.calls("shutdown_requested"), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +164,7 @@ async fn a_processor_that_blocks_for_ever_does_not_keep_the_worker_from_stopping
     world
         .until_processing(&[&worker], &[1], Duration::from_secs(5))
         .await;
-    tokio::time::timeout(Duration::from_secs(60), worker.stop())
+    timeout(Duration::from_secs(60), worker.stop())
         .await
         .expect("stops after the drain time-out");
     let lease = world.leases().await.remove(0);
@@ -121,6 +173,52 @@ async fn a_processor_that_blocks_for_ever_does_not_keep_the_worker_from_stopping
     world.until_drained(Duration::from_secs(5)).await;
     world.assert_exactly_once();
     next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_hangs_does_not_keep_its_shard_beyond_the_drain_time_out() {
+    let world = World::with_shards(1).await;
+    world.put(1, 1).await;
+    let hangs = Behaviour::scripted(|_, _| Reaction::Work(Duration::from_secs(3600)));
+    let builder = world.builder("w1", hangs);
+    let worker = world.run("w1", builder.drain_timeout(Duration::from_secs(7)));
+    world
+        .until_called("process_records", 1, Duration::from_secs(60))
+        .await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(worker.leases(), 1, "a hanging processor does not stop renewals");
+
+    let stopping = Instant::now();
+    let stopped = tokio::spawn(worker.stop());
+    let successor = world.start("w2");
+    world.until_drained(Duration::from_secs(20)).await;
+    world.assert_exactly_once();
+    assert!(
+        stopping.elapsed() > Duration::from_secs(7),
+        "not before the time-out"
+    );
+    stopped.await.expect("not panicked");
+    assert!(
+        stopping.elapsed() < Duration::from_secs(15),
+        "the worker does not wait for it either"
+    );
+    successor.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_succeeded_without_a_checkpoint_is_checkpointed_at_shutdown() {
+    let world = World::with_shards(1).await;
+    world.put(3, 3).await;
+    let careless = Behaviour {
+        checkpoints: false,
+        ..Behaviour::default()
+    };
+    let worker = world.start_with("w1", careless);
+    world.until_drained(Duration::from_secs(60)).await;
+    assert_eq!(world.leases().await[0].checkpoint, Checkpoint::TrimHorizon);
+    worker.stop().await;
+    world.assert_exactly_once();
+    assert!(matches!(world.leases().await[0].checkpoint, Checkpoint::At(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! Starting: one worker, many workers, and what keeps a worker from starting.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kcl_core::TableCreation;
+use kcl_core::{Checkpoint, Error, TableCreation, WorkerPhase, WorkerStatus};
 use kcl_local::faults::{Fault, Rule};
-use kcl_tests::{Behaviour, World, eventually, scenarios};
+use kcl_tests::{Behaviour, World, WorldOptions, eventually, scenarios};
+use tokio::time::timeout;
 
 #[tokio::test(start_paused = true)]
 async fn one_worker_processes_many_shards_exactly_once_and_in_order() {
@@ -23,6 +25,51 @@ async fn one_worker_processes_many_shards_exactly_once_and_in_order() {
         leases.iter().all(|lease| lease.owner.is_none()),
         "a stopped worker leaves nothing behind"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_reads_all_records_in_order_and_stops_in_good_order() {
+    let world = World::with_shards(4).await;
+    world.put(100, 400).await;
+    let worker = world.start("one");
+    let handle = worker.handle.clone();
+    assert_eq!(handle.status().phase, WorkerPhase::Starting);
+    let processed = |status: &WorkerStatus| {
+        let of_shards = status.shards.iter().map(|shard| shard.records_processed);
+        of_shards.sum::<u64>()
+    };
+    worker
+        .until(Duration::from_secs(5), |status| processed(status) >= 400)
+        .await;
+    world.assert_exactly_once();
+    let deliveries = world.ledger.deliveries();
+    let read: BTreeSet<_> = deliveries.iter().map(|d| &d.shard).collect();
+    assert_eq!(read.len(), 4, "records lie in all shards");
+
+    let status = handle.status();
+    assert_eq!(
+        (status.phase, status.is_leader, status.leases_held),
+        (WorkerPhase::Running, true, 4)
+    );
+    assert_eq!(processed(&status), 400);
+    assert!(status.shards.iter().all(|shard| shard.problem.is_none()));
+    let json = serde_json::to_value(&status).expect("serializable");
+    assert_eq!(json["shards"][0]["state"], "processing");
+
+    worker.stop().await;
+    assert_eq!(handle.status().phase, WorkerPhase::Stopped);
+    assert_eq!(world.ledger.calls("shutdown_requested"), 4);
+    assert_eq!(world.ledger.calls("lease_lost"), 0);
+    let leases = world.leases().await;
+    assert_eq!(leases.len(), 4);
+    for lease in leases {
+        assert_eq!(lease.owner, None, "{} was released", lease.key);
+        assert!(
+            matches!(lease.checkpoint, Checkpoint::At(_)),
+            "{} was checkpointed",
+            lease.key
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +175,54 @@ async fn a_missing_stream_is_an_error_that_names_it() {
         .unwrap();
     let error = world.start("w1").ended().await.expect_err("refused").to_string();
     assert!(error.contains("clicks"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_for_a_stream_that_does_not_exist_says_so() {
+    let world = World::new(WorldOptions {
+        shards: 1,
+        is_policed: false,
+        ..WorldOptions::default()
+    })
+    .await;
+    let ended = world.on_stream("ordres").start("one").ended().await;
+    let error = ended.expect_err("no such stream");
+    assert!(matches!(error, Error::Stream { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("ordres") && text.contains("check the name, region and account"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_configuration_is_refused_with_all_its_problems() {
+    let world = World::with_shards(1).await;
+    let worker = world
+        .on_stream("not a name")
+        .builder("one", Behaviour::default())
+        .failover_time(Duration::ZERO)
+        .max_records(0);
+    let text = worker.build().expect_err("wrong").to_string();
+    for part in [
+        "failover_time is 0ns; allowed are 1s to 3600s",
+        "max_records is 0",
+        "\"not a name\" names no stream",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_does_not_wait_for_a_worker_that_never_runs() {
+    let world = World::with_shards(1).await;
+    let worker = world.builder("one", Behaviour::default());
+    let worker = worker.build().expect("valid");
+    let handle = worker.handle();
+    drop(worker);
+    timeout(Duration::from_secs(1), handle.shutdown())
+        .await
+        .expect("at once");
 }
 
 #[tokio::test(start_paused = true)]

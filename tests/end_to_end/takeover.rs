@@ -72,6 +72,46 @@ async fn a_worker_that_joins_takes_its_share_without_a_duplicate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_joins_is_handed_its_share_without_duplicates() {
+    let world = World::with_shards(4).await;
+    world.put(100, 100).await;
+    let one = world.start("one");
+    world.until_drained(Duration::from_secs(60)).await;
+    let two = world.start("two");
+    world
+        .until_processing(&[&one, &two], &[2, 2], Duration::from_secs(60))
+        .await;
+    world.put(100, 100).await;
+    world.until_drained(Duration::from_secs(60)).await;
+    world.assert_exactly_once();
+    let handed_over = world.ledger.calls("shutdown_requested");
+    assert_eq!(handed_over, 2, "two shards were handed over");
+
+    // The first worker, by now the leader, leaves: its shards go straight to the other one.
+    one.stop().await;
+    world.put(100, 100).await;
+    world.until_drained(Duration::from_secs(60)).await;
+    world.assert_exactly_once();
+    assert_eq!(two.leases(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crashed_workers_shards_are_taken_over() {
+    let world = World::with_shards(4).await;
+    world.put(100, 100).await;
+    let first = world.start("one");
+    world.until_drained(Duration::from_secs(60)).await;
+    let _second = world.start("two");
+    sleep(Duration::from_secs(30)).await;
+    first.kill().await;
+    world.put(100, 100).await;
+    world.until_drained(Duration::from_secs(60)).await;
+    world.assert_nothing_lost();
+    let told = world.ledger.calls("lease_lost");
+    assert_eq!(told, 0, "the crashed worker was told nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_worker_s_shards_flow_again_within_the_fail_over_time_and_three_seconds() {
     for victim in [1, 0] {
         let world = World::with_shards(6).await;

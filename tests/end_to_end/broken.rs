@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kcl_core::{Error, LeaseKey, LeaseStore, StoreError, StoreErrorKind, WorkerId, async_trait};
+use kcl_core::{
+    Error, LeaseKey, LeaseStore, StoreError, StoreErrorKind, WorkerId, WorkerStatus, async_trait,
+};
 use kcl_lease::{
     ClientVersion, DynamoDbLeaseStore, LeaderLock, Lease, LeaseChange, ProcessId, StreamIdentity,
-    TableOptions, TableSnapshot, WorkerRow, WriteOutcome,
+    TableSnapshot, WorkerRow, WriteOutcome,
 };
+use kcl_tests::scenarios::shard;
+use kcl_tests::{Behaviour, Running, World};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::World;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What panics at present.
 #[derive(Debug, Default, Clone)]
@@ -31,14 +35,14 @@ struct Panicking {
     panics: Panics,
 }
 
-impl Panicking {
-    fn of(world: &World, panics: &Panics) -> Arc<dyn LeaseStore> {
-        let client = aws_sdk_dynamodb::Client::new(&world.backend.sdk_config());
-        Arc::new(Self {
-            inner: DynamoDbLeaseStore::new(client, TableOptions::new("billing")),
-            panics: panics.clone(),
-        })
-    }
+/// A worker whose lease store panics.
+fn start(world: &World, panics: &Panics) -> Running {
+    let store = Panicking {
+        inner: world.store(),
+        panics: panics.clone(),
+    };
+    let builder = world.builder("one", Behaviour::default());
+    world.run("one", builder.lease_store(Arc::new(store)))
 }
 
 fn at(panics: &AtomicBool) {
@@ -60,7 +64,7 @@ impl LeaseStore for Panicking {
     }
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
-        if key.as_str() == "shardId-000000000000" {
+        if key.as_str() == shard(0) {
             at(&self.panics.get);
         }
         self.inner.get(key).await
@@ -79,7 +83,7 @@ impl LeaseStore for Panicking {
         at(&self.panics.write);
         if *change == LeaseChange::Release && self.panics.release.load(Ordering::Relaxed) {
             let kind = StoreErrorKind::Unavailable;
-            return Err(StoreError::new(kind, "releasing", "billing", "no answer"));
+            return Err(StoreError::new(kind, "releasing", "app", "no answer"));
         }
         self.inner.write(seen, change).await
     }
@@ -153,53 +157,41 @@ impl LeaseStore for Panicking {
 async fn a_shard_whose_consumer_panics_while_the_table_does_not_answer_is_not_held_by_nobody() {
     let world = World::with_shards(1).await;
     let panics = Panics::default();
-    let worker = world.worker("one").lease_store(Panicking::of(&world, &panics));
-    let worker = worker.build().expect("valid");
-    let handle = worker.handle();
-    let running = tokio::spawn(worker.run());
-    world
-        .eventually("the shard is processed", 60, || world.calls("initialize") == 1)
-        .await;
-    world.put(5).await;
-    world
-        .eventually("its records are processed", 60, || world.delivered() == 5)
-        .await;
+    let worker = start(&world, &panics);
+    world.until_called("initialize", 1, MINUTE).await;
+    world.put(5, 5).await;
+    world.until_drained(MINUTE).await;
+    world.assert_exactly_once();
     // From here on the children's consumers panic when they look at their parent, and cannot give their leases up.
     panics.get.store(true, Ordering::Relaxed);
     panics.release.store(true, Ordering::Relaxed);
-    crate::resharding::split(&world, 0, crate::resharding::MIDDLE).await;
-    let told = || {
-        handle
-            .status()
-            .problems
-            .iter()
-            .any(|problem| problem.code == "consumer-panicked")
+    world.split(&shard(0)).await;
+    let is_told = |status: &WorkerStatus| {
+        let mut problems = status.problems.iter();
+        problems.any(|problem| problem.code == "consumer-panicked")
     };
-    world.eventually("the panic is told", 60, told).await;
-    sleep(Duration::from_secs(60)).await;
+    worker.until(MINUTE, is_told).await;
+    sleep(MINUTE).await;
     panics.get.store(false, Ordering::Relaxed);
-    world.put(40).await;
-    world
-        .eventually("the children are processed", 30, || world.is_complete())
-        .await;
+    world.put(40, 40).await;
+    world.until_drained(Duration::from_secs(30)).await;
+    world.assert_nothing_lost();
     sleep(Duration::from_secs(70)).await;
-    assert!(!told(), "{:?}", handle.status().problems);
-    handle.shutdown().await;
-    running.await.expect("not panicked").expect("stopped");
+    let status = worker.handle.status();
+    assert!(!is_told(&status), "{status:?}");
+    worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_a_loop_that_panicked_leaves_and_fails() {
     for broken in ["assigned_to", "scan", "write"] {
         let world = World::with_shards(2).await;
-        world.put(10).await;
+        world.put(10, 10).await;
         let panics = Panics::default();
-        let worker = world.worker("one").lease_store(Panicking::of(&world, &panics));
-        let running = tokio::spawn(worker.build().expect("valid").run());
-        world
-            .eventually("all records are processed", 60, || world.delivered() == 10)
-            .await;
-        let two = tokio::spawn(world.worker("two").build().expect("valid").run());
+        let one = start(&world, &panics);
+        world.until_drained(MINUTE).await;
+        world.assert_exactly_once();
+        let two = world.start("two");
         sleep(Duration::from_secs(5)).await;
         let which = match broken {
             "assigned_to" => &panics.assigned_to,
@@ -208,18 +200,14 @@ async fn a_worker_with_a_loop_that_panicked_leaves_and_fails() {
         };
         which.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        let ended = timeout(Duration::from_secs(60), running).await.expect("in time");
-        let error = ended.expect("no panic of the task").expect_err(broken);
+        let ended = timeout(MINUTE, one.ended()).await.expect("in time");
+        let error = ended.expect_err(broken);
         assert!(matches!(error, Error::Broken(_)), "{error}");
         assert!(error.to_string().contains("the store panics"), "{error}");
-        let before = world.delivered();
-        world.put(20).await;
-        world
-            .eventually("another worker processes its shards", 30, || {
-                world.is_complete() && world.delivered() >= before + 20
-            })
-            .await;
+        world.put(20, 20).await;
+        world.until_drained(Duration::from_secs(30)).await;
+        world.assert_nothing_lost();
         assert!(began.elapsed() < Duration::from_secs(90));
-        two.abort();
+        two.kill().await;
     }
 }

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use kcl_core::{
     Checkpoint, CheckpointError, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch,
-    RecordProcessor, ShardContext, Worker, WorkerHandle, async_trait,
+    RecordProcessor, ShardContext, async_trait,
 };
-use kcl_local::Backend;
-use kcl_local::faults::{Fault, FaultScript, Loss, Rule};
+use kcl_local::faults::{Fault, Loss, Rule};
+use kcl_tests::{Running, World};
 use tokio::time::{Instant, sleep};
-
-use crate::world::{STREAM, World};
 
 /// Hands its checkpointer and its first batch to the test, and never checkpoints by itself.
 #[derive(Clone, Default)]
@@ -40,34 +38,30 @@ impl RecordProcessor for Lent {
     }
 }
 
-/// A worker that reads a shard of ten records, as far as its first batch.
-async fn first_batch(world: &World, id: &str) -> (Lent, RecordBatch, Checkpointer, WorkerHandle) {
-    let lent = Lent::default();
-    let (processor, clock) = (lent.clone(), world.backend.clock().clone());
-    let worker = Worker::builder("billing", STREAM, move |_| processor.clone())
-        .aws_config(&world.backend.sdk_config())
-        .environment(kcl_core::Environment::seeded(5, move || clock.now()))
-        .worker_id(id)
-        .initial_position(kcl_core::InitialPosition::TrimHorizon)
-        .build()
-        .expect("valid");
-    let handle = worker.handle();
-    tokio::spawn(worker.run());
+/// A stream of one shard with ten records.
+async fn ten_records() -> World {
+    let world = World::with_shards(1).await;
+    world.put(1, 10).await;
     world
-        .eventually("a batch arrived", 60, || {
-            lent.given.lock().expect("unpoisoned").is_some()
-        })
+}
+
+/// A worker that reads them, as far as its first batch.
+async fn first_batch(world: &World, id: &str) -> (Lent, RecordBatch, Checkpointer, Running) {
+    let lent = Lent::default();
+    let processor = lent.clone();
+    let worker = world.run(id, world.builder_of(id, move |_| processor.clone()));
+    let given = || lent.given.lock().expect("unpoisoned").clone();
+    let (batch, checkpointer) = world
+        .until(Duration::from_secs(60), given, || "no batch arrived".to_owned())
         .await;
     // Until it counts as processed.
     sleep(Duration::from_millis(1)).await;
-    let (batch, checkpointer) = lent.given.lock().expect("unpoisoned").clone().expect("arrived");
-    (lent, batch, checkpointer, handle)
+    (lent, batch, checkpointer, worker)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_lies_between_the_last_one_and_the_last_delivered_record() {
-    let world = World::with_shards(1).await;
-    world.put(10).await;
+    let world = ten_records().await;
     let (_, batch, checkpointer, _) = first_batch(&world, "one").await;
     let at = |index: usize| Checkpoint::At(batch.records()[index].position().clone());
 
@@ -109,10 +103,9 @@ async fn a_checkpoint_lies_between_the_last_one_and_the_last_delivered_record() 
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_that_the_table_does_not_take_at_once_is_repeated() {
-    let faults = FaultScript::new();
-    let world = World::new(1, Backend::builder().faults(faults.clone()).build()).await;
-    world.put(10).await;
-    let (_, batch, checkpointer, handle) = first_batch(&world, "one").await;
+    let world = ten_records().await;
+    let faults = &world.servers.faults;
+    let (_, batch, checkpointer, worker) = first_batch(&world, "one").await;
     // Each call is repeated three times by the SDK, too.
     for fault in [
         Fault::throttled(),
@@ -129,7 +122,7 @@ async fn a_checkpoint_that_the_table_does_not_take_at_once_is_repeated() {
     }
     // While it is repeated, renewals keep the lease; when those are refused as well, it is lost.
     let rule = faults.add(Rule::on("UpdateItem").fault(Fault::throttled()));
-    world.put(10).await;
+    world.put(1, 10).await;
     let began = Instant::now();
     let error = checkpointer.prepare(None).await.map(drop);
     assert!(error.is_ok(), "there is nothing to write");
@@ -148,19 +141,18 @@ async fn a_checkpoint_that_the_table_does_not_take_at_once_is_repeated() {
         "{took:?}"
     );
     faults.remove(rule);
-    handle.shutdown().await;
+    worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn once_the_lease_is_gone_every_checkpoint_says_so() {
-    let world = World::with_shards(1).await;
-    world.put(10).await;
-    let (_, batch, checkpointer, handle) = first_batch(&world, "one").await;
+    let world = ten_records().await;
+    let (_, batch, checkpointer, worker) = first_batch(&world, "one").await;
     let prepared = checkpointer
         .prepare_at(&batch.records()[4], None)
         .await
         .expect("delivered");
-    handle.shutdown().await;
+    worker.stop().await;
     assert!(!checkpointer.is_lease_valid());
     for result in [
         checkpointer.checkpoint().await,
@@ -181,24 +173,8 @@ async fn once_the_lease_is_gone_every_checkpoint_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_leaves_the_prepared_checkpoint_for_the_successor_who_starts_at_the_last_real_one() {
-    let world = World::with_shards(1).await;
-    world.put(10).await;
-    let lent = Lent::default();
-    let processor = lent.clone();
-    let crashing = world.backend.sdk_config();
-    let worker = Worker::builder("billing", STREAM, move |_| processor.clone())
-        .aws_config(&crashing)
-        .worker_id("one")
-        .initial_position(kcl_core::InitialPosition::TrimHorizon)
-        .build()
-        .expect("valid");
-    let running = tokio::spawn(worker.run());
-    world
-        .eventually("a batch arrived", 60, || {
-            lent.given.lock().expect("unpoisoned").is_some()
-        })
-        .await;
-    let (batch, checkpointer) = lent.given.lock().expect("unpoisoned").clone().expect("arrived");
+    let world = ten_records().await;
+    let (_, batch, checkpointer, crashing) = first_batch(&world, "one").await;
     checkpointer
         .checkpoint_at(&batch.records()[1])
         .await
@@ -207,7 +183,7 @@ async fn a_crash_leaves_the_prepared_checkpoint_for_the_successor_who_starts_at_
         .prepare_at(&batch.records()[4], Some("state".into()))
         .await
         .expect("delivered");
-    running.abort();
+    crashing.kill().await;
 
     let (next, redelivered, its_checkpointer, _) = first_batch(&world, "two").await;
     let context = next

@@ -5,12 +5,12 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_types::SdkConfig;
-use kcl_core::{Error, Worker, WorkerBuilder, WorkerStatus};
-use kcl_local::Backend;
-use kcl_local::faults::{Fault, FaultScript, Outcome, Rule, RuleId};
+use kcl_core::{Error, WorkerBuilder};
+use kcl_local::faults::{Fault, Outcome, Rule};
+use kcl_tests::{Behaviour, World};
 use tokio::time::{sleep, timeout};
 
-use crate::world::World;
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn refused(builder: WorkerBuilder) -> String {
     builder.build().map(drop).expect_err("refused").to_string()
@@ -19,19 +19,20 @@ fn refused(builder: WorkerBuilder) -> String {
 #[tokio::test(start_paused = true)]
 async fn what_no_retry_can_mend_is_refused_at_once_with_what_to_do() {
     let world = World::with_shards(1).await;
-    let whole = world.backend.sdk_config();
+    let whole = world.aws("one");
+    let configured =
+        |config: &SdkConfig| refused(world.builder("one", Behaviour::default()).aws_config(config));
     let with = |change: &dyn Fn(&mut aws_types::sdk_config::Builder)| {
         let mut builder = whole.to_builder();
         change(&mut builder);
-        refused(world.worker("one").aws_config(&builder.build()))
+        configured(&builder.build())
     };
     let no_version = SdkConfig::builder()
         .region(whole.region().cloned())
         .credentials_provider(whole.credentials_provider().expect("given"))
         .build();
-    let no_version = refused(world.worker("one").aws_config(&no_version));
     for (told, wanted) in [
-        (no_version, "behavior_version"),
+        (configured(&no_version), "behavior_version"),
         (with(&|config| _ = config.set_region(None)), "AWS_REGION"),
         (
             with(&|config| _ = config.set_credentials_provider(None)),
@@ -40,8 +41,9 @@ async fn what_no_retry_can_mend_is_refused_at_once_with_what_to_do() {
     ] {
         assert!(told.contains(wanted) && told.len() < 400, "{told}");
     }
-    let elsewhere = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
-    let told = refused(world.worker_for("one", elsewhere));
+    let elsewhere = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
+    let elsewhere = world.on_stream(elsewhere);
+    let told = refused(elsewhere.builder("one", Behaviour::default()));
     assert!(
         told.contains("is in region eu-west-1, but the Kinesis client calls us-east-1"),
         "{told}"
@@ -67,15 +69,13 @@ async fn without_credentials_the_start_ends_with_a_sentence() {
     let world = World::with_shards(1).await;
     let provider = aws_credential_types::provider::SharedCredentialsProvider::new(Nothing);
     let config = world
-        .backend
-        .sdk_config()
+        .aws("one")
         .to_builder()
         .credentials_provider(provider)
         .build();
-    let worker = world.worker("one").aws_config(&config).build().expect("valid");
-    let ended = timeout(Duration::from_secs(60), worker.run())
-        .await
-        .expect("in time");
+    let worker = world.builder("one", Behaviour::default()).aws_config(&config);
+    let ended = timeout(MINUTE, world.run("one", worker).ended());
+    let ended = ended.await.expect("in time");
     let error: Error = ended.expect_err("no credentials");
     let told = format!("{error:?}");
     assert!(
@@ -83,29 +83,6 @@ async fn without_credentials_the_start_ends_with_a_sentence() {
         "{told}"
     );
     assert!(told.len() < 600 && !told.contains('{'), "{told}");
-}
-
-/// A worker at work, and what makes all its calls fail.
-async fn at_work(answer: Outcome) -> (World, WorkerStatus, Box<dyn Fn() -> WorkerStatus>) {
-    let faults = FaultScript::new();
-    let world = World::new(1, Backend::builder().faults(faults.clone()).build()).await;
-    world.put(5).await;
-    let worker: Worker = world.worker("one").build().expect("valid");
-    let handle = worker.handle();
-    tokio::spawn(worker.run());
-    world
-        .eventually("all records are processed", 60, || world.delivered() == 5)
-        .await;
-    let rule: RuleId = faults.add(Rule::any().by("one").fault(Fault::new(answer)));
-    sleep(Duration::from_secs(60)).await;
-    let during = handle.status();
-    faults.remove(rule);
-    world.put(5).await;
-    world
-        .eventually("it goes on by itself", 60, || world.is_complete())
-        .await;
-    sleep(Duration::from_secs(60)).await;
-    (world, during, Box::new(move || handle.status()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +112,19 @@ async fn credentials_that_expire_and_a_clock_that_is_off_are_told_as_what_they_a
             "clock-wrong",
         ),
     ] {
-        let (_world, during, after) = at_work(answer).await;
+        let world = World::with_shards(1).await;
+        world.put(5, 5).await;
+        let worker = world.start("one");
+        world.until_drained(MINUTE).await;
+        let rule = Rule::any().by("one").fault(Fault::new(answer));
+        let rule = world.servers.faults.add(rule);
+        sleep(MINUTE).await;
+        let during = worker.handle.status();
+        world.servers.faults.remove(rule);
+        world.put(5, 5).await;
+        world.until_drained(MINUTE).await;
+        world.assert_nothing_lost();
+        sleep(MINUTE).await;
         let problem = during.problems.iter().find(|problem| problem.code == code);
         let problem = problem.unwrap_or_else(|| panic!("{code}: {during:?}"));
         assert!(problem.since_ms > 40_000, "{problem:?}");
@@ -143,11 +132,12 @@ async fn credentials_that_expire_and_a_clock_that_is_off_are_told_as_what_they_a
             during.problems.iter().all(|problem| problem.text.len() < 700),
             "{during:?}"
         );
-        let after = after();
+        let after = worker.handle.status();
         assert_eq!(after.problems, [], "all is well again");
         assert!(
             after.shards.iter().all(|shard| shard.problem.is_none()),
             "{after:?}"
         );
+        worker.kill().await;
     }
 }
