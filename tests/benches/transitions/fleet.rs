@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
-use kcl_core::{Environment, Error, Stopped, Worker, WorkerHandle};
 use kcl_local::faults::{Fault, Rule};
 use kcl_local::transport::tcp::Server;
-use kcl_tests::{World, WorldOptions, eventually};
-use tokio::task::{JoinHandle, JoinSet};
+use kcl_tests::{Running, Servers, World, WorldOptions, eventually};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::flow::{Flow, Noting};
@@ -42,30 +41,10 @@ impl Setting {
     }
 }
 
-pub(crate) struct Member {
-    pub(crate) name: String,
-    pub(crate) handle: WorkerHandle,
-    task: JoinHandle<Result<Stopped, Error>>,
-}
-
-impl Member {
-    pub(crate) fn kill(self) {
-        self.task.abort();
-    }
-
-    /// Tells it to stop, and lets it.
-    pub(crate) fn stop(self) -> JoinHandle<()> {
-        tokio::spawn(async move {
-            self.handle.shutdown().await;
-            self.task.await.expect("no panic").expect("a clean stop");
-        })
-    }
-}
-
 pub(crate) struct Fleet {
     pub(crate) world: World,
     pub(crate) flow: Flow,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<Running>,
     server: Option<Server>,
     started: u64,
     setting: Setting,
@@ -77,6 +56,7 @@ impl Fleet {
         let is_virtual = setting.place == Place::InProcess;
         let world = World::new(WorldOptions {
             shards,
+            failover_time: setting.failover,
             machine_time: !is_virtual,
             ..WorldOptions::default()
         })
@@ -123,41 +103,28 @@ impl Fleet {
     pub(crate) fn start(&mut self) {
         self.started += 1;
         let name = format!("w{}", self.started);
-        let (flow, worker, clock) = (
-            self.flow.clone(),
-            name.clone(),
-            self.world.servers.backend.clock().clone(),
-        );
-        let mut aws = self.world.servers.backend.sdk_config_named(name.as_str());
+        let (flow, worker) = (self.flow.clone(), name.clone());
+        let mut aws = self.world.aws(&name);
         if let Some(server) = &self.server {
             let builder = aws.into_builder().endpoint_url(server.endpoint_url());
             aws = builder
                 .http_client(aws_smithy_http_client::Builder::new().build_http())
                 .build();
         }
-        let worker = Worker::builder("app", "clicks", move |shard: &kcl_core::ShardContext| Noting {
+        let builder = self.world.builder_of(&name, move |shard| Noting {
             flow: flow.clone(),
             worker: worker.clone(),
             shard: shard.shard_id.to_string(),
-        })
-        .aws_config(&aws)
-        .worker_id(name.as_str())
-        .failover_time(self.setting.failover)
-        .environment(Environment::seeded(
-            self.setting.run * 1_000 + self.started,
-            move || clock.now(),
-        ))
-        .build()
-        .expect("a valid configuration");
-        self.members.push(Member {
-            name,
-            handle: worker.handle(),
-            task: tokio::spawn(worker.run()),
         });
+        let seed = self.setting.run * 1_000 + self.started;
+        let builder = builder
+            .aws_config(&aws)
+            .environment(self.world.servers.environment(seed));
+        self.members.push(self.world.run(&name, builder));
     }
 
     /// Takes out the one that leads, or one that does not.
-    pub(crate) fn take(&mut self, is_leader: bool) -> Member {
+    pub(crate) fn take(&mut self, is_leader: bool) -> Running {
         let found = self
             .members
             .iter()

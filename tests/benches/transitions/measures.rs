@@ -111,7 +111,7 @@ async fn restart(setting: Setting) -> Took {
     for stopping in fleet
         .members
         .drain(..)
-        .map(crate::fleet::Member::stop)
+        .map(|member| tokio::spawn(member.stop()))
         .collect::<Vec<_>>()
     {
         stopping.await.expect("no panic");
@@ -129,7 +129,7 @@ async fn kill(setting: Setting, leader: bool, to_the_last: bool) -> Took {
     let killed = fleet.take(leader);
     let (name, since) = (killed.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
-    killed.kill();
+    killed.kill().await;
     let (first, last) = fleet.until_taken(&shards, &name, since).await;
     took(&fleet, if to_the_last { last } else { first })
 }
@@ -139,7 +139,7 @@ async fn replace(setting: Setting) -> Took {
     let killed = fleet.take(true);
     let (name, since) = (killed.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
-    killed.kill();
+    killed.kill().await;
     fleet.start();
     let (_, last) = fleet.until_taken(&shards, &name, since).await;
     took(&fleet, last)
@@ -150,7 +150,7 @@ async fn stop(setting: Setting, leader: bool) -> Took {
     let stopped = fleet.take(leader);
     let (name, since) = (stopped.name.clone(), Instant::now());
     let shards = fleet.shards_of(&name).await;
-    let stopping = stopped.stop();
+    let stopping = tokio::spawn(stopped.stop());
     let (_, last) = fleet.until_taken(&shards, &name, since).await;
     stopping.await.expect("no panic");
     took(&fleet, last)

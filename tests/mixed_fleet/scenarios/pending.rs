@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use kcl_core::{
-    Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch, RecordProcessor, ShardContext, Worker,
-    async_trait,
+    Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
 };
 
-use crate::fleet::{CURRENT, FAILOVER, MixedFleet, PATIENCE};
+use crate::fleet::{CURRENT, MixedFleet, PATIENCE};
 
 /// What a processor of ours found and left.
 #[derive(Debug, Default)]
@@ -59,15 +58,10 @@ pub(crate) async fn prepared_checkpoints_cross_over(scenario: &'static str) {
 
     let notes = Arc::new(Mutex::new(Notes::default()));
     let shared = Arc::clone(&notes);
-    let worker = Worker::builder("app", "clicks", move |_: &ShardContext| {
-        Preparer(Arc::clone(&shared))
-    })
-    .aws_config(&fleet.aws("rust1"))
-    .worker_id("rust1")
-    .failover_time(FAILOVER)
-    .build()
-    .expect("a valid configuration");
-    let running = tokio::spawn(worker.run());
+    let builder = fleet
+        .world
+        .builder_of("rust1", move |_| Preparer(Arc::clone(&shared)));
+    let running = fleet.world.run("rust1", builder.aws_config(&fleet.aws("rust1")));
     let ours = fleet
         .until(PATIENCE, "rust1 prepared", async || {
             notes.lock().unwrap().prepared.clone()
@@ -79,8 +73,7 @@ pub(crate) async fn prepared_checkpoints_cross_over(scenario: &'static str) {
         "{prepared}, {found:?}"
     );
     assert_eq!(found.state.as_deref(), Some(b"java1".as_slice()));
-    running.abort();
-    let _ = running.await;
+    running.kill().await;
 
     let java = fleet.java("java2");
     let pending = fleet
