@@ -77,7 +77,7 @@ pub use kcl_lease::{
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
     FailurePolicy, InitialPosition, InvalidStream, LeaseOptions, OtherStream, ProcessingOptions,
-    RetrievalOptions, ShardId, SkipRule, Stream, WorkerConfig,
+    ReadEncoding, RetrievalOptions, ShardId, SkipRule, Stream, WorkerConfig,
 };
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};

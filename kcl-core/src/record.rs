@@ -36,9 +36,11 @@ const OVERHEAD: u64 = 192;
 /// The payload and the keys of a user record are slices of the record that it came in, which stays in memory as long as any of
 /// them is held.
 ///
-/// Whoever holds a record or a clone of it holds some of the memory that the worker has for records
-/// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for long should be
-/// [detached](Self::detach). A payload that is kept without its record does not count.
+/// A payload is a slice of the answer that it came in, up to 10 MiB and more, unless reads are made in JSON
+/// ([`read_encoding`](crate::WorkerBuilder::read_encoding)). Whoever holds a record or a clone of it holds all of that, and it counts as
+/// long in the memory that the worker has for records
+/// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)): what is kept for longer than a call should be
+/// [detached](Self::detach). A payload that is kept without its record takes as much, and does not count.
 ///
 /// ```
 /// let record = kcl_core::testing::record("payload").partition_key("customer-7").build();
@@ -125,30 +127,45 @@ impl Record {
         }
     }
 
-    /// Takes over a record of the SDK without copying its payload.
-    pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
-        let sequence = SequenceNumber::parse(record.sequence_number)?;
-        Ok(Self {
-            position: ExtendedSequenceNumber {
-                sequence,
-                sub_sequence: 0,
-            },
-            // Boxed: a vector with spare capacity would cost another allocation.
-            data: Bytes::from(record.data.into_inner().into_boxed_slice()),
-            partition_key: record.partition_key.unwrap_or_default().into(),
+    /// A record as Kinesis has it.
+    pub(crate) fn of_kinesis(
+        sequence: SequenceNumber,
+        data: Bytes,
+        partition_key: ByteString,
+        approximate_arrival: Option<SystemTime>,
+        encryption: Option<Encryption>,
+    ) -> Self {
+        Self {
+            position: ExtendedSequenceNumber::new(sequence, 0),
+            data,
+            partition_key,
             explicit_hash_key: None,
-            approximate_arrival: record
-                .approximate_arrival_timestamp
-                .and_then(|at| SystemTime::try_from(at).ok()),
-            encryption: record.encryption_type.and_then(|kind| match kind {
-                sdk::EncryptionType::None => Some(Encryption::None),
-                sdk::EncryptionType::Kms => Some(Encryption::Kms),
-                _ => None,
-            }),
+            approximate_arrival,
+            encryption,
             is_user_record: false,
             inside: None,
             holding: None,
-        })
+        }
+    }
+
+    /// Takes over a record of the SDK without copying its payload.
+    pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
+        let sequence = SequenceNumber::parse(record.sequence_number)?;
+        // Boxed: a vector with spare capacity would cost another allocation.
+        let data = Bytes::from(record.data.into_inner().into_boxed_slice());
+        let arrival = record.approximate_arrival_timestamp;
+        let encryption = record.encryption_type.and_then(|kind| match kind {
+            sdk::EncryptionType::None => Some(Encryption::None),
+            sdk::EncryptionType::Kms => Some(Encryption::Kms),
+            _ => None,
+        });
+        Ok(Self::of_kinesis(
+            sequence,
+            data,
+            record.partition_key.unwrap_or_default().into(),
+            arrival.and_then(|at| SystemTime::try_from(at).ok()),
+            encryption,
+        ))
     }
 
     /// Whether it may be kept beside the bytes that are counted, one for each shard.
@@ -159,12 +176,6 @@ impl Record {
     /// What the record costs in memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
         self.size() + OVERHEAD + self.inside.as_ref().map_or(0, |inside| inside.overhead())
-    }
-
-    /// The same of a record that was not taken over yet.
-    pub(crate) fn weight_of_sdk(record: &sdk::Record) -> u64 {
-        let bytes = record.data.as_ref().len() + record.partition_key.as_ref().map_or(0, String::len);
-        bytes as u64 + OVERHEAD
     }
 
     /// What the service's limits count: payload and partition key, in bytes.
@@ -208,6 +219,8 @@ pub struct RecordBatch {
     gap: Option<Gap>,
     /// The record in front of these, if it was read with them.
     front: Option<Record>,
+    /// The bytes of which all records are slices, if they are.
+    block: Option<u64>,
 }
 
 /// Records may be missing between two places of a shard: Kinesis trimmed them, as the stream's retention period says,
@@ -248,6 +261,7 @@ impl RecordBatch {
             received_at,
             gap: None,
             front: None,
+            block: None,
         }
     }
 
@@ -255,6 +269,24 @@ impl RecordBatch {
     pub(crate) fn after(mut self, front: Option<Record>) -> Self {
         self.front = front.filter(Record::is_small);
         self
+    }
+
+    /// The same, of records that are slices of one block of so many bytes.
+    pub(crate) fn of_block(mut self, block: Option<u64>) -> Self {
+        self.block = block.filter(|_| !self.records.is_empty());
+        self
+    }
+
+    pub(crate) fn is_block(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// What the batch takes in memory, in bytes.
+    pub(crate) fn footprint(&self) -> u64 {
+        match self.block {
+            Some(block) => block + size_of_val(self.records.as_slice()) as u64,
+            None => self.weight,
+        }
     }
 
     /// The records hold the share of the memory that was claimed for them, each its part.

@@ -33,20 +33,17 @@ impl SequenceNumber {
     ///
     /// # Errors
     /// Anything but one or more ASCII digits.
-    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidSequenceNumber> {
-        let mut text = text.into();
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidSequenceNumber> {
+        let text = text.as_ref();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(InvalidSequenceNumber(text));
+            return Err(InvalidSequenceNumber(text.to_owned()));
         }
-        let zeros = text
-            .bytes()
-            .take(text.len() - 1)
-            .take_while(|b| *b == b'0')
-            .count();
-        if zeros > 0 {
-            text.drain(..zeros);
-        }
-        Ok(Self(text.into()))
+        let digits = text.trim_start_matches('0');
+        Ok(Self(if digits.is_empty() {
+            "0".into()
+        } else {
+            digits.into()
+        }))
     }
 
     /// The decimal digits.

@@ -5,6 +5,7 @@ mod accounts;
 mod blocked;
 mod broken;
 mod checkpoints;
+mod encodings;
 mod failover_times;
 mod faults;
 mod measured;

@@ -4,6 +4,7 @@ mod initial_position;
 mod limits;
 mod other_stream;
 mod policy;
+mod read_encoding;
 mod stream;
 mod worker_config;
 
@@ -11,5 +12,6 @@ pub use self::initial_position::InitialPosition;
 pub use self::other_stream::OtherStream;
 pub(crate) use self::policy::{FailedCall, Failure, Piece, Reaction};
 pub use self::policy::{FailurePolicy, SkipRule};
+pub use self::read_encoding::ReadEncoding;
 pub use self::stream::{InvalidStream, ShardId, Stream};
 pub use self::worker_config::{LeaseOptions, ProcessingOptions, RetrievalOptions, WorkerConfig};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_lease::{FleetOptions, TableOptions, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{FailurePolicy, InitialPosition, OtherStream};
+use super::{FailurePolicy, InitialPosition, OtherStream, ReadEncoding};
 
 /// Everything that can be set on a worker, in groups: what the setters of [`WorkerBuilder`](crate::WorkerBuilder) set, and
 /// document.
@@ -113,6 +113,8 @@ pub struct RetrievalOptions {
     pub prefetch_bytes_per_worker: u64,
     /// See [`WorkerBuilder::empty_batches`](crate::WorkerBuilder::empty_batches).
     pub empty_batches: bool,
+    /// See [`WorkerBuilder::read_encoding`](crate::WorkerBuilder::read_encoding).
+    pub read_encoding: ReadEncoding,
     /// See [`WorkerBuilder::deaggregate`](crate::WorkerBuilder::deaggregate).
     pub deaggregate: bool,
 }
@@ -127,6 +129,7 @@ impl Default for RetrievalOptions {
             prefetch_bytes_per_shard: 8 << 20,
             prefetch_bytes_per_worker: 256 << 20,
             empty_batches: false,
+            read_encoding: ReadEncoding::default(),
             deaggregate: true,
         }
     }

@@ -71,6 +71,8 @@ pub(crate) struct Share {
     total: AtomicU64,
     /// What the records take that are left.
     left: AtomicU64,
+    /// The records are slices of one block, which stays as long as any of them.
+    is_block: bool,
     claim: Mutex<Claim>,
 }
 
@@ -78,13 +80,14 @@ impl Share {
     /// All shards that wait are looked at whenever something is given back, so it is given back in so many parts.
     const PARTS: u64 = 8;
 
-    /// The share of a batch whose records take as much as was claimed.
-    pub(crate) fn new(shard: Arc<ShardMemory>, claim: Claim) -> Arc<Self> {
-        let total = claim.bytes();
+    /// The share of a batch. What was claimed is given back together with the records, which weigh `total`; if they are slices
+    /// of one block, with the last of them.
+    pub(crate) fn new(shard: Arc<ShardMemory>, claim: Claim, total: u64, is_block: bool) -> Arc<Self> {
         Arc::new(Self {
             shard,
             total: AtomicU64::new(total),
             left: AtomicU64::new(total),
+            is_block,
             claim: Mutex::new(claim),
         })
     }
@@ -102,6 +105,9 @@ impl Share {
 
     fn release(&self, weight: u64) {
         let before = self.left.fetch_sub(weight, Ordering::AcqRel);
+        if self.is_block && before > weight {
+            return;
+        }
         let total = self.total.load(Ordering::Acquire);
         let part = |left: u64| left.min(total).saturating_mul(Self::PARTS).div_ceil(total.max(1));
         if part(before) == part(before.saturating_sub(weight)) {

@@ -78,10 +78,10 @@ impl Inlet {
 
     /// Hands a batch over; false if nobody reads any more.
     pub(crate) fn send(&mut self, mut batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
-        let bytes = batch.weight();
+        let bytes = batch.footprint();
         claim.settle(bytes);
         self.memory.add(bytes);
-        let share = Share::new(self.memory.clone(), claim);
+        let share = Share::new(self.memory.clone(), claim, batch.weight(), batch.is_block());
         batch.hold(&share);
         let delivery = Delivery {
             batch,

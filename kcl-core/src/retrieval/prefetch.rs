@@ -154,6 +154,7 @@ impl Prefetch {
             let next = (started + pause.after_asking).max(Instant::now() + pause.after_answer);
             if is_last || !reading.records.is_empty() || self.wants_empty_batches {
                 let batch = RecordBatch::new(reading.records, behind, is_last, self.env.now())
+                    .of_block(reading.block)
                     .behind(reading.gap)
                     .after(self.reader.take_front());
                 if !self.inlet.send(batch, reading.end.unwrap_or_default(), claim) {

@@ -34,6 +34,8 @@ pub(super) struct Reading {
     /// At the end of the shard: the shards that follow.
     pub(super) end: Option<Vec<Child>>,
     pub(super) gap: Option<Gap>,
+    /// The bytes of which the records are slices, if they are.
+    pub(super) block: Option<u64>,
     /// When to read again.
     pub(super) pause: Pause,
 }
@@ -129,6 +131,7 @@ impl ShardReader {
             mut records,
             millis_behind_latest,
             end,
+            block,
             pause,
         } = page;
         let end = match end {
@@ -162,6 +165,7 @@ impl ShardReader {
             millis_behind_latest,
             end,
             gap,
+            block,
             pause,
         })
     }
@@ -180,6 +184,7 @@ impl ShardReader {
             millis_behind_latest: None,
             end: Some(heirs),
             gap: Some(Gap { after }),
+            block: None,
             pause: Pause::default(),
         })
     }

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::buffer::{Inlet, Outlet, buffer};
 use crate::memory::Budget;
 use crate::record::tests::batch_of;
-use crate::source::appetite::{Answer, Appetite};
+use crate::source::appetite::{Appetite, Volume};
 
 const MIB: u64 = 1 << 20;
 const BOUND: u64 = 256 * MIB;
@@ -48,7 +48,7 @@ async fn read(mut inlet: Inlet, gauge: Arc<Gauge>, record: u64) {
         let batch = batch_of(next..next + records, usize::try_from(record).expect("small"));
         gauge.add(batch.weight());
         gauge.sub(records * record * 4 / 3);
-        let answer = Answer {
+        let answer = Volume {
             records,
             bytes: batch.weight(),
             is_behind: left > records,
@@ -129,7 +129,7 @@ async fn shards_whose_processors_are_stuck_do_not_starve_the_others() {
 async fn three_hundred_shards_that_never_had_a_record_are_read_side_by_side() {
     let budget = Budget::new(BOUND);
     let mut appetite = Appetite::new(10_000);
-    let nothing = Answer {
+    let nothing = Volume {
         records: 0,
         bytes: 0,
         is_behind: false,

@@ -50,6 +50,8 @@ pub(crate) struct Page {
     pub(crate) millis_behind_latest: Option<u64>,
     /// At the end of the shard: the shards that follow, as far as the source names them.
     pub(crate) end: Option<Vec<Child>>,
+    /// The bytes of which all records are slices, if they are: whoever holds one of them holds all of it.
+    pub(crate) block: Option<u64>,
     /// When the next page may be asked for.
     pub(crate) pause: Pause,
 }

@@ -6,18 +6,17 @@ mod pace;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use kcl_lease::SequenceNumber;
 use tokio::time::{Instant, sleep};
 
-use self::appetite::{Answer, Appetite};
+use self::appetite::{Appetite, Volume};
 use self::pace::{Found, Pace};
 use super::feed::{Feed, Page, Room};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{RetrievalOptions, ShardId};
 use crate::memory::Wish;
 use crate::record::Record;
-use crate::stream::{Child, StartingPosition, StreamClient};
+use crate::stream::{Answer, StartingPosition, StreamClient};
 
 /// How many answers without records are looked at for the oldest record of a shard.
 const LOOKS_FOR_OLDEST: usize = 20;
@@ -44,14 +43,14 @@ impl Polling {
     }
 
     /// Makes the call, and learns from it how large the next one should be.
-    async fn ask(&mut self, iterator: &str, limit: u32) -> Result<GetRecordsOutput, CallError> {
+    async fn ask(&mut self, iterator: &str, limit: u32) -> Result<Answer, CallError> {
         let (asked, bound) = (Instant::now(), self.appetite.bound());
         let result = self.stream.records(iterator, limit, bound).await;
         let took = asked.elapsed();
         match &result {
             Ok(answer) => {
-                let weights = answer.records.iter().map(Record::weight_of_sdk);
-                let found = Answer {
+                let weights = answer.records.iter().map(Record::weight);
+                let found = Volume {
                     records: answer.records.len() as u64,
                     bytes: weights.sum(),
                     is_behind: answer.millis_behind_latest.is_some_and(|millis| millis > 0),
@@ -106,25 +105,15 @@ impl Feed for Polling {
         };
         let limit = self.appetite.limit(room);
         let answer = self.ask(&iterator, limit).await?;
-        let millis_behind_latest = answer
-            .millis_behind_latest
-            .and_then(|millis| u64::try_from(millis).ok());
-        let records = answer
-            .records
-            .into_iter()
-            .map(Record::from_sdk)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| CallError::new(ErrorClass::Other, "GetRecords", error.to_string()))?;
-        let named = || {
-            answer
-                .child_shards
-                .iter()
-                .flatten()
-                .map(Child::from_sdk)
-                .collect()
-        };
-        let end = answer.next_shard_iterator.is_none().then(named);
-        self.iterator = answer.next_shard_iterator;
+        let Answer {
+            records,
+            next_iterator,
+            millis_behind_latest,
+            children,
+            block,
+        } = answer;
+        let end = next_iterator.is_none().then_some(children);
+        self.iterator = next_iterator;
         let pause = self.pace.after(Found {
             records: records.len(),
             bytes: records.iter().map(Record::size).sum(),
@@ -134,6 +123,7 @@ impl Feed for Polling {
             records,
             millis_behind_latest,
             end,
+            block,
             pause,
         })
     }
@@ -160,9 +150,9 @@ impl Feed for Polling {
             sleep(Duration::from_millis(200)).await;
             let answer = self.stream.records(&iterator, 1, self.appetite.bound()).await?;
             if let Some(record) = answer.records.first() {
-                return Ok(SequenceNumber::parse(record.sequence_number()).ok());
+                return Ok(Some(record.sequence_number().clone()));
             }
-            match answer.next_shard_iterator {
+            match answer.next_iterator {
                 Some(next) if answer.millis_behind_latest != Some(0) => iterator = next,
                 _ => break,
             }

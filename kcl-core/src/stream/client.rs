@@ -14,10 +14,11 @@ use kcl_lease::HashRange;
 
 use super::children::Child;
 use super::graph::{Shard, ShardGraph};
+use super::reads::{Answer, CborReads, Spoken};
 use super::service_time::ServiceTime;
 use super::starting_position::StartingPosition;
 use crate::aws::{CallError, ErrorClass};
-use crate::config::{InitialPosition, ShardId, Stream};
+use crate::config::{InitialPosition, ReadEncoding, ShardId, Stream};
 
 /// For so long any call but a read is waited for, whatever the client's own time-outs are.
 const BOUND: Duration = Duration::from_secs(20);
@@ -29,11 +30,22 @@ const BOUND: Duration = Duration::from_secs(20);
 pub(crate) struct StreamClient {
     client: Client,
     stream: Stream,
+    spoken: Spoken,
 }
 
 impl StreamClient {
     pub(crate) fn new(client: Client, stream: Stream) -> Self {
-        Self { client, stream }
+        Self {
+            client,
+            stream,
+            spoken: Spoken::new(ReadEncoding::default()),
+        }
+    }
+
+    /// The same, with reads in this encoding.
+    pub(crate) fn reading_in(mut self, encoding: ReadEncoding) -> Self {
+        self.spoken = Spoken::new(encoding);
+        self
     }
 
     pub(crate) fn stream(&self) -> &Stream {
@@ -145,6 +157,65 @@ impl StreamClient {
         iterator: &str,
         limit: u32,
         bound: Duration,
+    ) -> Result<Answer, CallError> {
+        if self.spoken.is_json() {
+            return self.records_in_json(iterator, limit, bound).await;
+        }
+        match self.records_in_cbor(iterator, limit, bound).await {
+            Ok(answer) => Ok(answer),
+            Err(error) if self.spoken.may_be_a_misunderstanding(&error) => {
+                // If that fails as well, it is not the encoding.
+                let answer = self
+                    .records_in_json(iterator, limit, bound)
+                    .await
+                    .map_err(|_| error)?;
+                self.spoken.only_json_is_understood();
+                Ok(answer)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn records_in_json(
+        &self,
+        iterator: &str,
+        limit: u32,
+        bound: Duration,
+    ) -> Result<Answer, CallError> {
+        Answer::from_sdk(self.get_records(iterator, limit, bound, None).await?)
+    }
+
+    async fn records_in_cbor(
+        &self,
+        iterator: &str,
+        limit: u32,
+        bound: Duration,
+    ) -> Result<Answer, CallError> {
+        let arn = self.stream.request_arn();
+        let reads = CborReads::new(iterator, limit, arn.as_deref());
+        let result = self
+            .get_records(iterator, limit, bound, Some(reads.clone()))
+            .await;
+        match (result, reads.take()) {
+            (Ok(_), Some(answer)) => {
+                self.spoken.cbor_is_understood();
+                Ok(answer)
+            }
+            (Ok(output), None) => Answer::from_sdk(output),
+            (Err(_), _) if reads.is_foreign() => {
+                let answer = self.records_in_json(iterator, limit, bound).await;
+                answer.inspect(|_| self.spoken.only_json_is_understood())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn get_records(
+        &self,
+        iterator: &str,
+        limit: u32,
+        bound: Duration,
+        reads: Option<CborReads>,
     ) -> Result<GetRecordsOutput, CallError> {
         let timeouts = TimeoutConfig::builder()
             .operation_timeout(bound)
@@ -161,9 +232,12 @@ impl StreamClient {
             .set_stream_arn(self.stream.request_arn())
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .customize()
-            .config_override(config)
-            .send();
-        ended("GetRecords", bound, call).await
+            .config_override(config);
+        let call = match reads {
+            Some(reads) => call.interceptor(reads),
+            None => call,
+        };
+        ended("GetRecords", bound, call.send()).await
     }
 }
 

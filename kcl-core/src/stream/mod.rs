@@ -11,6 +11,7 @@ mod identity;
 mod key;
 mod listed;
 mod missing;
+mod reads;
 mod service_time;
 mod shard_problems;
 mod starting_position;
@@ -25,5 +26,6 @@ pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
 pub(crate) use self::identity::{LeasesOfAnother, Recognition};
+pub(crate) use self::reads::Answer;
 pub(crate) use self::shard_problems::ShardProblems;
 pub(crate) use self::starting_position::StartingPosition;

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use kcl_core::{
-    Environment, Error, InitialPosition, OtherStream, Stopped, Worker, WorkerHandle, WorkerPhase,
+    Environment, Error, InitialPosition, OtherStream, ReadEncoding, Stopped, Worker, WorkerHandle,
+    WorkerPhase,
 };
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
@@ -52,6 +53,14 @@ impl Member {
     /// Moves its wall clock.
     pub fn skew(&self, by: i64) {
         self.skew.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// A third of the workers read in JSON.
+fn encoding_of(who: &Name) -> ReadEncoding {
+    match who.bytes().map(u32::from).sum::<u32>() % 3 {
+        0 => ReadEncoding::Json,
+        _ => ReadEncoding::Cbor,
     }
 }
 
@@ -266,6 +275,7 @@ impl Fleet {
         .hand_off_timeout(self.times.drain)
         .audit_interval(Duration::from_secs(15))
         .cleanup_interval(Duration::from_secs(20))
+        .read_encoding(encoding_of(&who))
         .environment(environment);
         if let Some(dice) = &mut self.state().refusals {
             // Whoever is started again has been told to go on.

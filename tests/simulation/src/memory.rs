@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::Response;
 use kcl_core::SequenceNumber;
 use kcl_local::faults::{Call, Fault, FaultInjector};
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 
 use crate::faults::Network;
 use crate::history::{History, Name, What};
@@ -55,13 +56,39 @@ struct Answer {
 struct Record {
     sequence_number: String,
     partition_key: String,
-    /// In base 64.
-    data: String,
+    data: Payload,
+}
+
+/// The size of a payload, in bytes.
+struct Payload(u64);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Sizes)
+    }
+}
+
+struct Sizes;
+
+impl Visitor<'_> for Sizes {
+    type Value = Payload;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes, or text in base 64")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Payload, E> {
+        Ok(Payload(text.len() as u64 / 4 * 3))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Payload, E> {
+        Ok(Payload(bytes.len() as u64))
+    }
 }
 
 impl Record {
     fn size(&self) -> u64 {
-        (self.partition_key.len() + self.data.len() / 4 * 3) as u64
+        self.partition_key.len() as u64 + self.data.0
     }
 }
 
@@ -90,7 +117,10 @@ impl FaultInjector for Answers {
         if client.is_empty() || !answer.status().is_success() {
             return;
         }
-        let answer: Answer = serde_json::from_slice(answer.body()).expect("records");
+        let answer: Answer = match answer.body().first() {
+            Some(b'{') => serde_json::from_slice(answer.body()).expect("records"),
+            _ => ciborium::from_reader(answer.body().as_ref()).expect("records"),
+        };
         let records = answer.records.iter().map(|record| {
             let number = SequenceNumber::parse(record.sequence_number.as_str()).expect("a number");
             (number, record.size())

@@ -80,6 +80,7 @@ fn page(records: Vec<Record>) -> Result<Page, ErrorClass> {
         records,
         millis_behind_latest: Some(0),
         end: None,
+        block: None,
         pause: Pause::default(),
     })
 }

@@ -29,7 +29,7 @@ fn under_way(bytes: u64) -> u64 {
 
 /// What came of one read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answer {
+pub(crate) struct Volume {
     pub(crate) records: u64,
     /// What they take, in all.
     pub(crate) bytes: u64,
@@ -121,8 +121,8 @@ impl Appetite {
     }
 
     /// A read that asked for `limit` records was answered after `took`.
-    pub(crate) fn answered(&mut self, limit: u32, answer: Answer, took: Duration) {
-        let Answer {
+    pub(crate) fn answered(&mut self, limit: u32, answer: Volume, took: Duration) {
+        let Volume {
             records,
             bytes,
             is_behind,
@@ -175,7 +175,7 @@ mod tests {
     fn answer(appetite: &mut Appetite, records: u64, bytes: u64) {
         let limit = limit(appetite);
         let records = records.min(u64::from(limit));
-        let answer = Answer {
+        let answer = Volume {
             records,
             bytes,
             is_behind: records == u64::from(limit),
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_shard_that_gave_no_record_but_has_some_may_give_any() {
         let mut appetite = Appetite::new(10_000);
-        let page = Answer {
+        let page = Volume {
             records: 0,
             bytes: 0,
             is_behind: true,
@@ -309,7 +309,7 @@ mod tests {
     fn an_answer_that_took_most_of_its_time_does_not_make_the_next_one_larger() {
         let mut appetite = Appetite::new(10_000);
         appetite.timed_out(10_000);
-        let answer = Answer {
+        let answer = Volume {
             records: 1_250,
             bytes: MIB,
             is_behind: true,
