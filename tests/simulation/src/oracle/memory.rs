@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kcl_core::SequenceNumber;
+use kcl_core::{Checkpoint, SequenceNumber};
 
 use super::Rule;
 use crate::history::{Event, Name, What};
@@ -14,7 +14,7 @@ pub(super) const TOO_MUCH: &str = "what a worker has read and not processed stay
 struct Progress {
     /// The last record that it was given.
     given: Option<SequenceNumber>,
-    /// The last record of the batches that succeeded: it may be read again, and is left out.
+    /// The last record of the batches that succeeded, or that the lease says is done: it may be read again, and is left out.
     done: Option<SequenceNumber>,
 }
 
@@ -25,6 +25,8 @@ pub(super) struct Memory {
     bounds: BTreeMap<Name, u64>,
     /// Where records are. Some are read before it is known that they were put.
     shards: BTreeMap<SequenceNumber, Name>,
+    /// By shard: what its lease said last of how far it is processed, if that is a whole record.
+    checkpoints: BTreeMap<Name, SequenceNumber>,
     /// By life and shard, from the beginning of an ownership to its end.
     owned: BTreeMap<(Name, Name), Progress>,
     /// By life: records that it read and has not processed, with their bytes.
@@ -46,6 +48,17 @@ impl Memory {
             .map(|(_, bytes)| bytes)
             .sum();
         (held > bound).then(|| format!("{who} holds {held} bytes; it may hold {bound}"))
+    }
+
+    fn note_checkpoint(&mut self, shard: &Name, checkpoint: &Checkpoint) {
+        match checkpoint {
+            Checkpoint::At(at) if at.sub_sequence == 0 => {
+                self.checkpoints.insert(shard.clone(), at.sequence.clone());
+            }
+            _ => {
+                self.checkpoints.remove(shard);
+            }
+        }
     }
 
     /// Forgets what a worker read of a shard, up to a record or all of it.
@@ -76,10 +89,21 @@ impl Rule for Memory {
                 read.extend(records.iter().cloned());
                 return self.judge(who).map(|seen| (TOO_MUCH, seen));
             }
+            What::Row { shard, row } | What::RowEditedByHand { shard, row, .. } => {
+                self.note_checkpoint(shard, &row.checkpoint);
+            }
+            What::Checkpointed { of, to } => self.note_checkpoint(&of.shard, to),
+            What::RowGone { shard } | What::RowDeletedByHand { shard } => {
+                self.checkpoints.remove(shard);
+            }
             What::Initialized { of } => {
                 self.release(who, &of.shard, None);
                 let begun = (who.clone(), of.shard.clone());
-                self.owned.insert(begun, Progress::default());
+                let progress = Progress {
+                    given: None,
+                    done: self.checkpoints.get(&of.shard).cloned(),
+                };
+                self.owned.insert(begun, progress);
             }
             What::Delivered { of, sequence, .. } => {
                 if let Some(progress) = self.owned.get_mut(&(who.clone(), of.shard.clone())) {
@@ -88,7 +112,7 @@ impl Rule for Memory {
             }
             What::BatchEnded { of, is_ok: true, .. } => {
                 let progress = self.owned.get_mut(&(who.clone(), of.shard.clone()))?;
-                progress.done = progress.given.clone();
+                progress.done = progress.given.clone().or(progress.done.take());
                 let done = progress.done.clone()?;
                 self.release(who, &of.shard, Some(&done));
             }

@@ -47,3 +47,29 @@ fn what_is_processed_or_somebody_elses_is_not_held() {
     assert_eq!(reads_a_third(vec![What::LeaseLost { of: of(0, 2) }]), [""; 0]);
     assert_eq!(reads_a_third(vec![initialized(0, 4)]), [""; 0]);
 }
+
+#[test]
+fn what_the_lease_says_is_done_is_read_once_more_and_not_held() {
+    let begins_behind = |checkpoint| {
+        let mut rules = broken(vec![
+            (0, "a", What::Bounded { bytes: 250 }),
+            (1, "world", put(0, 0)),
+            (1, "world", put(0, 1)),
+            (1, "world", put(0, 2)),
+            (2, "world", row(0, "a", None, 1, checkpoint)),
+            (2, "a", initialized(0, 2)),
+            (3, "a", read(&[0])),
+            (4, "a", read(&[1, 2])),
+        ]);
+        // Nobody processed what is done.
+        rules.retain(|rule| *rule == memory::TOO_MUCH);
+        rules
+    };
+    assert_eq!(begins_behind(at(0)), [""; 0]);
+    assert_eq!(begins_behind(Checkpoint::TrimHorizon), [memory::TOO_MUCH]);
+    let inside = Checkpoint::At(ExtendedSequenceNumber {
+        sequence: sequence(0),
+        sub_sequence: 1,
+    });
+    assert_eq!(begins_behind(inside), [memory::TOO_MUCH], "a part of it is new");
+}
