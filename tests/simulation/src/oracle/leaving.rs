@@ -20,10 +20,12 @@ pub(super) struct Leaving {
     /// When an operator last mended a shard's row, so that it names somebody again.
     mended: BTreeMap<Name, Duration>,
     stop: Duration,
-    /// A process learns within this time that another one has its name.
+    /// A process that is well learns within this time that another one has its name.
     learns: Duration,
     /// Since when workers are told to stop.
     stopping: BTreeMap<Name, Duration>,
+    /// Until when those know then what another process with their name did.
+    known: BTreeMap<Name, Duration>,
     lives: Lives,
 }
 
@@ -35,6 +37,7 @@ impl Leaving {
             stop: times.stop,
             learns: times.failover,
             stopping: BTreeMap::new(),
+            known: BTreeMap::new(),
             lives: Lives::default(),
         }
     }
@@ -46,10 +49,11 @@ impl Leaving {
     }
 
     /// Whether what bears the name of a worker that stopped may be another process's: also of one that was killed so shortly
-    /// before that this one did not know of it.
+    /// before, or while this one was in trouble, that this one did not know of it.
     fn had_namesake(&self, event: &Event, id: &str) -> bool {
-        let since = self.stopping.get(&event.who).copied().unwrap_or(event.at);
-        self.lives.is_alive(id) || self.lives.was_shared_since(id, since.saturating_sub(self.learns))
+        let known = self.known.get(&event.who).copied();
+        let known = known.unwrap_or(event.at.saturating_sub(self.learns));
+        self.lives.is_alive(id) || self.lives.was_shared_since(id, known)
     }
 
     /// Whether a lease was given to this worker only after it had gone: then that was another one's doing.
@@ -93,6 +97,8 @@ impl Rule for Leaving {
             }
             What::Stopping { .. } => {
                 self.stopping.insert(event.who.clone(), event.at);
+                let known = self.lives.has_learnt_until(&event.who, self.learns, event.at);
+                self.known.insert(event.who.clone(), known);
                 None
             }
             What::Stopped { .. } if self.took(event) > self.stop => {

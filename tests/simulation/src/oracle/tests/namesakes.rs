@@ -102,4 +102,13 @@ fn what_a_namesake_has_was_not_left_behind_and_who_bears_the_name_is_not_gone() 
     };
     assert_eq!(stopped(killed(29)), [targets::DEAD]);
     assert_eq!(stopped(killed(19)), [leaving::LEFT, targets::DEAD]);
+    let killed_while_the_first_was_in_trouble = |until| {
+        let mut events = killed(15);
+        events.insert(0, (1, "a", What::Impaired));
+        events.push((until, "a", What::Recovered));
+        stopped(events)
+    };
+    assert_eq!(killed_while_the_first_was_in_trouble(21), [targets::DEAD]);
+    let in_time = killed_while_the_first_was_in_trouble(20);
+    assert_eq!(in_time, [leaving::LEFT, targets::DEAD]);
 }
