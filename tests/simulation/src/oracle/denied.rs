@@ -13,6 +13,9 @@ pub(super) const GIVEN: &str =
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// A worker that could not read is tried so often, in fail-over times.
+const TRIED: u32 = 6;
+
 #[derive(Debug)]
 struct Life {
     id: String,
@@ -23,6 +26,10 @@ struct Life {
     is_denied: bool,
     /// When a lease left it for that reason.
     gave_up_at: Option<Duration>,
+    /// One did, and it has not been allowed to read since: whether it can again is only tried now and then.
+    is_to_be_tried: bool,
+    /// When it has been tried at the latest since it was allowed to read again.
+    tried_at: Duration,
 }
 
 impl Life {
@@ -69,7 +76,7 @@ impl Denied {
 
     fn is_another_well_since(&self, id: &str, time: Duration) -> bool {
         let mut others = self.lives.values().filter(|life| life.id != id);
-        others.any(|life| life.is_well() && life.since <= time)
+        others.any(|life| life.is_well() && life.since.max(life.tried_at) <= time)
     }
 
     fn kept(&self, at: Duration) -> Option<String> {
@@ -97,6 +104,7 @@ impl Denied {
         let lives = self.lives.values_mut().filter(|life| life.is_only_denied());
         for life in lives.filter(|life| life.id == before && at - life.since > patience) {
             life.gave_up_at.get_or_insert(at);
+            life.is_to_be_tried = true;
         }
         let owner = owner.filter(|_| !self.leaving.contains(&before))?;
         let (who, _) = self.lives.iter().find(|(_, life)| {
@@ -119,6 +127,8 @@ impl Rule for Denied {
                     since: event.at,
                     is_denied: false,
                     gave_up_at: None,
+                    is_to_be_tried: false,
+                    tried_at: Duration::ZERO,
                 };
                 self.lives.insert(event.who.clone(), life);
             }
@@ -132,7 +142,15 @@ impl Rule for Denied {
             What::Impaired => self.changes(event, |life| life.troubles += 1),
             What::Recovered => self.changes(event, |life| life.troubles = life.troubles.saturating_sub(1)),
             What::Denied => self.changes(event, |life| life.is_denied = true),
-            What::Allowed => self.changes(event, |life| life.is_denied = false),
+            What::Allowed => {
+                let tried_at = event.at + self.failover * TRIED;
+                self.changes(event, |life| {
+                    life.is_denied = false;
+                    if std::mem::take(&mut life.is_to_be_tried) {
+                        life.tried_at = tried_at;
+                    }
+                });
+            }
             What::Healed => self.lives.clear(),
             What::RowGone { shard } | What::RowDeletedByHand { shard } => {
                 self.owners.remove(shard);

@@ -55,3 +55,24 @@ fn a_lease_given_to_a_worker_that_gave_leases_up_is_found() {
         "a guess"
     );
 }
+
+#[test]
+fn who_gave_leases_up_is_well_once_it_has_been_tried() {
+    let owned = |at, shard, owner| (at, "world", row(shard, owner, None, at, Checkpoint::TrimHorizon));
+    let allowed = |allowed| {
+        let then = vec![
+            (20, "c", starts("c")),
+            (30, "b", What::Impaired),
+            (30, "b", What::Denied),
+            owned(40, 0, "c"),
+            (54, "c", What::Impaired),
+            owned(55, 1, "c"),
+            (allowed, "b", What::Allowed),
+            (allowed, "b", What::Recovered),
+            owned(150, 1, "a"),
+        ];
+        denied(151, 0, then)
+    };
+    assert_eq!(allowed(70), [denied::GIVEN]);
+    assert_eq!(allowed(71), [""; 0], "it may not have been tried yet");
+}
