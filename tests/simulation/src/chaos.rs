@@ -159,7 +159,6 @@ impl Chaos {
             Deed::DeleteRow => self.watcher.delete_some_row(),
             Deed::EditRow => self.watcher.edit_some_row(),
             Deed::DeleteTable => {
-                self.note(&self.world, "the lease table is deleted".to_owned());
                 self.watcher.delete_table();
                 self.later(schedule, 20_000, |chaos| async move { chaos.fleet.start() });
             }

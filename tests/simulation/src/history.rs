@@ -201,6 +201,8 @@ pub enum What {
         /// The shard.
         shard: Name,
     },
+    /// An operator deleted the whole table, and what workers said of themselves with it.
+    TableDeleted,
     /// The operator changed a row.
     RowEditedByHand {
         /// The shard.

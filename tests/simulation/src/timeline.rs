@@ -152,6 +152,7 @@ fn sentence(what: &What) -> String {
             "another process is started as {id}, which holds {}",
             shards.join(", ")
         ),
+        What::TableDeleted => "the lease table is deleted".to_owned(),
         What::RowDeletedByHand { shard } => format!("row {shard}: deleted by hand"),
         What::RowEditedByHand { shard, edit, row } => format!("row {shard}: {edit} by hand; {}", lease(row)),
         What::RowDamaged { shard, damage } => format!("row {shard} cannot be read any more: {damage}"),

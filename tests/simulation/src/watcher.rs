@@ -91,6 +91,7 @@ impl Watcher {
     /// Deletes the whole table.
     pub fn delete_table(&self) {
         self.look();
+        self.note(What::TableDeleted);
         let gone = self.leases().delete_table();
         for shard in gone {
             let shard = self.stage.streams.name_of_row(&shard);

@@ -24,6 +24,8 @@ pub(super) struct Namesakes {
     gone: Vec<(Name, Life, Duration)>,
     /// By id: the process that was started last.
     newest: BTreeMap<String, Name>,
+    /// When the table was deleted last: who was there announces itself anew, whichever comes first.
+    table_deleted_at: Option<Duration>,
     /// How many troubles a process has, and when that changed last.
     troubles: BTreeMap<Name, (u32, Duration)>,
 }
@@ -36,6 +38,7 @@ impl Namesakes {
             lives: Lives::default(),
             gone: Vec::new(),
             newest: BTreeMap::new(),
+            table_deleted_at: None,
             troubles: BTreeMap::new(),
         }
     }
@@ -75,20 +78,25 @@ impl Rule for Namesakes {
                 let (troubles, since) = self.troubles.entry(event.who.clone()).or_default();
                 (*troubles, *since) = (troubles.saturating_sub(1), at);
             }
+            What::TableDeleted => self.table_deleted_at = Some(at),
             What::Started { id, .. } => {
                 self.newest.insert(id.clone(), event.who.clone());
             }
             What::GaveWay { id } if self.newest.get(id) == Some(&event.who) => {
                 let mine = self.lives.of(&event.who)?.started_at;
                 let is_last = {
+                    // Whoever was there then may have announced itself last in the next table.
+                    let deleted_at = self.table_deleted_at.filter(|deleted| *deleted >= mine);
                     let since = at.saturating_sub(self.failover + JOINING);
                     let gone = self.gone.iter().filter(|(_, _, gone)| *gone >= since);
-                    let others = self.lives.all().chain(gone.map(|(who, life, _)| (who, life)));
-                    let mut others = others.filter(|(who, life)| life.id == *id && **who != event.who);
-                    // One that was in trouble while it joined may have announced itself later.
-                    others.all(|(who, other)| {
+                    let alive = self.lives.all().map(|(who, life)| (who, life, at));
+                    let others = alive.chain(gone.map(|(who, life, gone)| (who, life, *gone)));
+                    let mut others = others.filter(|(who, life, _)| life.id == *id && **who != event.who);
+                    others.all(|(who, other, until)| {
+                        // One that was in trouble while it joined may have announced itself later.
                         let joins = self.well_since(who).map(|well| well.max(other.started_at));
-                        joins.is_some_and(|joins| joins + JOINING < mine)
+                        let is_anew = deleted_at.is_some_and(|deleted| deleted <= until);
+                        !is_anew && joins.is_some_and(|joins| joins + JOINING < mine)
                     })
                 };
                 let is_well = self.well_since(&event.who) == Some(Duration::ZERO);

@@ -221,7 +221,6 @@ impl Director {
 
     /// Deletes the whole lease table.
     pub fn delete_table(&self) {
-        self.note(What::Disturbed("the lease table is deleted".to_owned()));
         self.watcher.delete_table();
     }
 

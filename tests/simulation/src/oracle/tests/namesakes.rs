@@ -70,6 +70,28 @@ fn the_newest_one_that_gives_way_is_found() {
 }
 
 #[test]
+fn who_announces_itself_last_in_a_new_table_is_not_known() {
+    let deleted = |deleted, killed| {
+        let mut events = vec![
+            (0, "a", starts("a")),
+            (100, "a'", starts("a")),
+            (deleted, "world", What::TableDeleted),
+            (killed, "a", What::Killed { id: "a".to_owned() }),
+            (110, "a'", gives_way("a")),
+        ];
+        events.sort_by_key(|(at, ..)| *at);
+        broken(events)
+    };
+    assert_eq!(deleted(102, 109), [""; 0]);
+    assert_eq!(
+        deleted(99, 109),
+        [namesakes::NEWEST],
+        "it joined the new one last"
+    );
+    assert_eq!(deleted(108, 105), [namesakes::NEWEST], "the other was gone");
+}
+
+#[test]
 fn what_a_namesake_has_was_not_left_behind_and_who_bears_the_name_is_not_gone() {
     let stopped = |namesake: Vec<(u64, &'static str, What)>| {
         let mut events = vec![(0, "a", starts("a"))];
