@@ -37,7 +37,7 @@ impl Times {
     }
 }
 
-/// A call that nobody answers lasts long, and the next may work at once: one failure shows nothing of a shard.
+/// A call that nobody answers lasts long, and the next may work at once: one failure shows nothing of a shard, nor of a worker.
 const TWICE: u32 = 2;
 
 /// Why a worker cannot work.
@@ -253,8 +253,10 @@ impl Judge {
         let lasts = self.lasted(first.since, now);
         let is_general =
             together.len() * 2 >= active().count() - alone.len() && lasts >= self.times.suspicion(work);
+        // The second call may be under way, and have no answer yet.
+        let attempts: u32 = together.iter().map(|(_, failure)| failure.attempts).sum();
         is_general.then(|| Failing {
-            is_proved: lasts >= self.times.patience(work),
+            is_proved: attempts >= TWICE && lasts >= self.times.patience(work),
             cause: Cause::Failing(work, (*key).clone(), first.error.clone()),
         })
     }
@@ -408,7 +410,7 @@ impl Judge {
 }
 
 struct Failing {
-    /// It has lasted long enough.
+    /// It has lasted long enough, and is no single failure.
     is_proved: bool,
     cause: Cause,
 }

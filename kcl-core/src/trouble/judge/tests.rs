@@ -317,6 +317,16 @@ fn one_call_that_nobody_answered_shows_nothing_of_a_shard() {
 }
 
 #[test]
+fn one_failure_shows_nothing_of_a_worker_with_one_shard() {
+    let mut play = Play::of(&["1"]);
+    play.pass(1, &["r 1"]);
+    // The next read has no answer yet.
+    play.pass(1, &["R 1"]);
+    assert_eq!(play.pass(28, &[]), [(Ailing, 7)]);
+    assert_eq!(play.pass(1, &["R 1"]), [(Unfit, 31)]);
+}
+
+#[test]
 fn what_failed_only_while_the_worker_ailed_does_not_fail_by_itself() {
     let mut play = Play::of(&["1", "2", "3"]);
     play.pass(1, &["r 1 2 3"]);
