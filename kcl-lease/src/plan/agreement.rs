@@ -75,6 +75,7 @@ mod tests {
             id: name(id),
             eligible: !id.starts_with('('),
             overdue: false,
+            is_unheard: false,
             metrics: BTreeMap::new(),
             is_unmeasured: false,
             trouble: Default::default(),

@@ -26,6 +26,8 @@ pub(super) struct Assignment {
     pub(super) counts: BTreeMap<WorkerId, usize>,
     /// Workers that are given nothing at present.
     overdue: BTreeSet<WorkerId>,
+    /// There may be workers that have had no time yet to show that they live.
+    awaits_others: bool,
     /// What workers say of their work, if it is not well.
     troubles: BTreeMap<WorkerId, Trouble>,
     max_leases: usize,
@@ -49,6 +51,7 @@ impl Assignment {
         Self {
             counts,
             overdue: overdue.map(|worker| worker.id.clone()).collect(),
+            awaits_others: view.workers.iter().any(|worker| worker.is_unheard),
             troubles: troubled
                 .map(|worker| (worker.id.clone(), worker.trouble.clone()))
                 .collect(),
@@ -136,11 +139,11 @@ impl Assignment {
         able.next()
     }
 
-    /// Whoever is best off; a worker in trouble only if there is nobody else.
+    /// Whoever is best off; a worker in trouble only if there is nobody else, which a new leader does not know at first.
     fn least_loaded(&self, except: Option<&WorkerId>) -> Option<WorkerId> {
         let candidates = self.open().filter(|(id, _)| Some(*id) != except);
-        let least = candidates.min_by(|(_, a), (_, b)| a.compare(b));
-        least.map(|(id, _)| id.clone())
+        let (least, burden) = candidates.min_by(|(_, a), (_, b)| a.compare(b))?;
+        (burden.reluctance == 0 || !self.awaits_others).then(|| least.clone())
     }
 
     fn open(&self) -> impl Iterator<Item = (&WorkerId, Burden)> {

@@ -55,6 +55,7 @@ mod tests {
             id: name(word).as_str().into(),
             eligible: !word.starts_with('('),
             overdue: word.starts_with('['),
+            is_unheard: false,
             metrics: BTreeMap::new(),
             is_unmeasured: false,
             trouble: Trouble {

@@ -57,6 +57,7 @@ mod tests {
                 id: "w".into(),
                 eligible,
                 overdue: false,
+                is_unheard: false,
                 metrics: BTreeMap::new(),
                 is_unmeasured: false,
                 trouble: Default::default(),

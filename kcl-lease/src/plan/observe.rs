@@ -428,7 +428,8 @@ impl Observer {
     }
 
     fn judge_worker(&self, row: &WorkerRow, leases: &[LeaseView], now: Instant) -> WorkerView {
-        let alive_at = self.workers.get(&row.id).and_then(|history| history.alive_at);
+        let history = self.workers.get(&row.id);
+        let alive_at = history.and_then(|history| history.alive_at);
         let silent_for = alive_at.map(|at| now.saturating_duration_since(at));
         let limit = match row.report_period {
             None if lost_all_leases(&row.id, leases) => Duration::ZERO,
@@ -441,10 +442,12 @@ impl Observer {
         let is_alive = is_me || silent_for.is_some_and(|silence| silence < limit);
         let patience = Timers::of(self.failover_time_of(Some(&row.id))).overdue();
         let is_late = row.report_period.is_some() && silent_for.is_none_or(|silence| silence >= patience);
+        let is_watched = history.is_some_and(|it| now.saturating_duration_since(it.seen_at) >= patience);
         WorkerView {
             id: row.id.clone(),
             eligible: is_alive && !self.unresponsive.contains_key(&row.id),
             overdue: is_late && !is_me,
+            is_unheard: is_late && !is_me && !is_watched,
             metrics: row.metrics.clone(),
             is_unmeasured: is_unmeasured(row),
             trouble: row.trouble.clone(),

@@ -76,6 +76,8 @@ pub(crate) struct WorkerView {
     /// Eligible, but silent for longer than a healthy worker is: keeps what it has and is given nothing more until it
     /// is heard of.
     pub(crate) overdue: bool,
+    /// It has shown no life, but has not been watched for as long as that takes a living one.
+    pub(crate) is_unheard: bool,
     /// How busy it says it is.
     pub(crate) metrics: BTreeMap<String, WorkerMetric>,
     /// It has only just joined, and has not measured for long enough how busy it is.

@@ -11,7 +11,7 @@ use crate::trouble::{Condition, Trouble};
 
 /// `"a: 1 2 | b: | -: 3 | dead: 4!"`: owners with their leases; `-` is nobody, `!` marks an expired lease,
 /// `?` one that its owner has not begun with, `~` one of which that is not known, `'` one that its owner got from another a second
-/// ago, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible, one in square brackets is overdue. Behind the name `#` marks an unfit one, `%` an ailing one, `^` one on trial, and
+/// ago, `5>b` one in hand-off to b, `5>>b` an overdue one. An owner in brackets is not eligible, one in square brackets is overdue, and one in angle brackets is not heard of yet. Behind the name `#` marks an unfit one, `%` an ailing one, `^` one on trial, and
 /// `/1,2` leases with which it fails.
 fn fleet(sketch: &str) -> FleetView {
     let mut view = FleetView::default();
@@ -19,7 +19,7 @@ fn fleet(sketch: &str) -> FleetView {
         let (owner, leases) = part.split_once(':').unwrap();
         let owner = owner.trim();
         let (owner, failing) = owner.split_once('/').unwrap_or((owner, ""));
-        let name = owner.trim_matches(['(', ')', '[', ']', '#', '%', '^']);
+        let name = owner.trim_matches(['(', ')', '[', ']', '<', '>', '#', '%', '^']);
         let condition = match owner.chars().last() {
             Some('#') => Condition::Unfit,
             Some('%') => Condition::Ailing,
@@ -29,8 +29,9 @@ fn fleet(sketch: &str) -> FleetView {
         if name != "-" {
             view.workers.push(WorkerView {
                 id: name.into(),
-                eligible: !owner.starts_with('('),
-                overdue: owner.starts_with('['),
+                eligible: !owner.starts_with(['(', '<']),
+                overdue: owner.starts_with(['[', '<']),
+                is_unheard: owner.starts_with('<'),
                 metrics: BTreeMap::new(),
                 is_unmeasured: false,
                 trouble: Trouble {
@@ -128,6 +129,23 @@ fn a_worker_that_is_overdue_keeps_its_leases_and_is_given_nothing() {
     assert_eq!(plan("[a]: 1 2 3 | b:"), "3>b");
     assert_eq!(plan("[a]: 1>b | (b): | c:"), "", "it is about to expire");
     assert_eq!(plan("[a]: 1>>b | (b): | c:"), "1=c");
+}
+
+#[test]
+fn while_somebody_is_not_heard_of_yet_nothing_is_given_to_whoever_is_in_trouble() {
+    let table = [
+        ("a#: | <b>: 1 | -: 2", ""),
+        ("a%: | <b>: 1 2!", ""),
+        ("a#: | (b): 1 | -: 2", "2=a"),
+        ("a#: | [b]: 1 | -: 2", "2=a"),
+        ("a: | <b>: 1 | -: 2", "2=a"),
+        ("a^: | <b>: 1 | -: 2 3", "2=a"),
+        ("a#: | b: | <c>: | -: 1", "1=b"),
+        ("a#: | <b>: 1>>c | (c):", ""),
+    ];
+    for (sketch, expected) in table {
+        assert_eq!(plan(sketch), expected, "{sketch}");
+    }
 }
 
 #[test]

@@ -144,6 +144,7 @@ impl Model {
             id: name(id).as_str().into(),
             eligible: true,
             overdue: false,
+            is_unheard: false,
             metrics: BTreeMap::from([(
                 WorkerMetric::CPU.to_owned(),
                 WorkerMetric {

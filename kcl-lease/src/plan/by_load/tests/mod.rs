@@ -23,6 +23,7 @@ fn fleet(sketch: &str) -> FleetView {
                 id: id.into(),
                 eligible: !name.starts_with('('),
                 overdue: name.starts_with('['),
+                is_unheard: false,
                 metrics: words.filter(|word| *word != "new").map(metric).collect(),
                 is_unmeasured: worker.ends_with(" new") || worker.contains(" new "),
                 trouble: Default::default(),

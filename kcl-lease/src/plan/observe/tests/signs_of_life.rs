@@ -17,6 +17,22 @@ fn a_worker_that_misses_two_signs_of_life_is_overdue_until_it_is_heard_of() {
 }
 
 #[test]
+fn a_worker_is_unheard_until_it_shows_life_or_would_have_done_so() {
+    let is_unheard = |view: &FleetView| view.workers[0].is_unheard;
+    let busy = |counter| table(&[lease("s", "a", counter)], &[worker("a", EPOCH - 20)]);
+    assert!(is_unheard(&after(&[(0, busy(1))])));
+    assert!(is_unheard(&after(&[(0, busy(1)), (6, busy(1))])));
+    assert!(!is_unheard(&after(&[(0, busy(1)), (7, busy(1))])), "dead");
+    assert!(!is_unheard(&after(&[(0, busy(1)), (3, busy(2))])));
+    let fell_silent = [(0, busy(1)), (3, busy(2)), (12, busy(2))];
+    assert!(!is_unheard(&after(&fell_silent)), "it is overdue");
+    let idle = || table(&[], &[worker("a", EPOCH)]);
+    assert!(!is_unheard(&after(&[(0, idle())])), "it reported just now");
+    let own = || table(&[], &[worker("me", EPOCH - 20)]);
+    assert!(!is_unheard(&after(&[(0, own())])));
+}
+
+#[test]
 fn a_worker_that_reports_or_renews_is_eligible_and_one_that_falls_silent_is_not() {
     let idle = |at| table(&[], &[worker("a", at)]);
     assert!(is_eligible(&after(&[(0, idle(EPOCH)), (9, idle(EPOCH))]), "a"));
