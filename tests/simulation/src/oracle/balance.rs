@@ -45,6 +45,8 @@ const INTERVAL: u64 = REPORT_INTERVAL.as_secs() * 1_000;
 #[derive(Debug, Default)]
 struct Lease {
     owner: Option<String>,
+    /// Since when it has that owner, if it was seen to get it.
+    owned_since: Option<Duration>,
     has_ended: bool,
     moved_at: Option<Duration>,
     /// Workers that it was moved from, and when.
@@ -57,7 +59,7 @@ impl Lease {
     /// Whether a worker has had it for longer than reports take to tell of it.
     fn is_settled_with(&self, worker: &str, at: Duration) -> bool {
         let is_its = !self.has_ended && self.owner.as_deref() == Some(worker);
-        is_its && self.moved_at.is_none_or(|moved| at - moved > REPORTED)
+        is_its && self.owned_since.is_none_or(|since| at - since > REPORTED)
     }
 }
 
@@ -301,6 +303,9 @@ impl Rule for Balance {
                 let lease = self.leases.entry(shard.clone()).or_default();
                 lease.has_ended = row.checkpoint.is_shard_end();
                 let owner = row.actual_owner().map(ToOwned::to_owned);
+                if lease.owner != owner {
+                    lease.owned_since = Some(event.at);
+                }
                 let before = std::mem::replace(&mut lease.owner, owner.clone());
                 if let (Some(from), Some(to)) = (before, owner)
                     && from != to
@@ -315,6 +320,7 @@ impl Rule for Balance {
                 let lease = self.leases.entry(shard.clone()).or_default();
                 lease.owner = row.actual_owner().map(ToOwned::to_owned);
                 lease.moved_at = Some(event.at);
+                lease.owned_since = Some(event.at);
             }
             What::Calm {
                 machines,

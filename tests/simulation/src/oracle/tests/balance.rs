@@ -78,6 +78,38 @@ fn a_lease_that_moved_stays_for_a_while_and_does_not_return_for_long() {
 }
 
 #[test]
+fn what_a_worker_without_any_lease_is_given_may_return() {
+    // `b` is given a second lease of `a`, which returns; it had one for long, or got that one from nobody just before.
+    let moves = |given_at| {
+        let free = What::Row {
+            shard: shard(2),
+            row: Row {
+                owner: None,
+                checkpoint_owner: None,
+                counter: 2,
+                checkpoint: Checkpoint::Latest,
+            },
+        };
+        let row = |number, owner, counter| row(number, owner, None, counter, Checkpoint::Latest);
+        let mut events = vec![
+            (0, "world", row(0, "a", 1)),
+            (0, "world", row(1, "a", 1)),
+            (0, "world", row(3, "a", 1)),
+            (0, "world", row(2, "c", 1)),
+            (1, "world", free),
+            (given_at, "world", row(2, "b", 3)),
+            (20, "world", calm(&THREE)),
+            (21, "world", row(0, "b", 2)),
+            (60, "world", row(0, "a", 3)),
+        ];
+        events.sort_by_key(|(at, ..)| *at);
+        broken_from(Start::Latest, events)
+    };
+    assert_eq!(moves(19), [""; 0]);
+    assert_eq!(moves(5), [RESTLESS]);
+}
+
+#[test]
 fn nothing_goes_to_a_worker_that_cannot_tell_how_busy_it_is_unless_nobody_can() {
     let fleet = |voice| [("a", says(voice)), ("b", says(Voice::Lost))];
     let held = [("a", 1), ("a", 1)];
