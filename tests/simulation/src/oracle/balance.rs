@@ -1,6 +1,6 @@
 //! Who has how much to do, where workers tell of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Rule;
@@ -243,7 +243,8 @@ impl Balance {
     fn moves(&mut self, shard: &Name, from: &str, to: &str, at: Duration) -> Option<(&'static str, String)> {
         // A worker that has nothing is given its share of whatever there is.
         let mut others = self.leases.iter().filter(|(other, _)| *other != shard);
-        let is_new = !others.any(|(_, lease)| lease.is_settled_with(to, at));
+        let is_new =
+            !others.any(|(_, lease)| lease.is_settled_with(to, at)) && !self.has_its_share(to, shard, from);
         let lease = self.leases.entry(shard.clone()).or_default();
         let moved_at = lease.moved_at.replace(at).filter(|_| !is_new);
         let returned = lease.left.get(to).copied();
@@ -276,6 +277,20 @@ impl Balance {
         }
         let is_taker = calm.takers().any(|(id, _)| id == to);
         (!is_taker).then(|| (MUTE, format!("{shard} moves from {from} to {to}")))
+    }
+
+    /// Whether a worker had its share by number before it got this lease, as far as is known who is there.
+    fn has_its_share(&self, id: &str, shard: &Name, from: &str) -> bool {
+        let open = self.leases.iter().filter(|(_, lease)| !lease.has_ended);
+        let owned: Vec<_> = open
+            .filter_map(|(other, lease)| Some((other, lease.owner.as_deref()?)))
+            .collect();
+        let owners: BTreeSet<_> = owned.iter().map(|(_, owner)| *owner).chain([from]).collect();
+        let share = owned.len() / owners.len().max(1);
+        let its = owned
+            .iter()
+            .filter(|(other, owner)| *other != shard && *owner == id);
+        its.count() >= share.max(1)
     }
 
     fn weigh(&mut self, at: Duration) -> Option<(&'static str, String)> {

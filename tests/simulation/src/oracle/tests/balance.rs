@@ -110,6 +110,30 @@ fn what_a_worker_without_any_lease_is_given_may_return() {
 }
 
 #[test]
+fn what_a_worker_is_given_beyond_its_share_may_not_return() {
+    // `b` gets half of all just before it gets the one that would fit `a`, or less than that.
+    let given = |second| {
+        let row = |number, owner, counter| row(number, owner, None, counter, Checkpoint::Latest);
+        let mut events = vec![
+            (0, "world", row(0, "a", 1)),
+            (0, "world", row(1, "a", 1)),
+            (0, "world", row(2, "a", 1)),
+            (0, "world", row(3, "a", 1)),
+            (5, "world", row(0, "b", 2)),
+            (5, "world", row(1, second, 2)),
+            (6, "world", row(2, "b", 2)),
+            (10, "world", calm(&PAIR)),
+        ];
+        events.extend((0..800).map(|counter| (109, "world", put(0, counter))));
+        events.extend((0..100).map(|counter| (109, "world", put(2, counter))));
+        events.push((110, "world", What::Weighed));
+        broken_from(Start::Latest, events)
+    };
+    assert_eq!(given("b"), [""; 0]);
+    assert_eq!(given("a"), [UNEVEN]);
+}
+
+#[test]
 fn nothing_goes_to_a_worker_that_cannot_tell_how_busy_it_is_unless_nobody_can() {
     let fleet = |voice| [("a", says(voice)), ("b", says(Voice::Lost))];
     let held = [("a", 1), ("a", 1)];
