@@ -18,6 +18,10 @@ pub(super) struct Tampered {
     rows: BTreeMap<Name, Duration>,
     /// Those that are there still.
     edited: BTreeSet<Name>,
+    /// Whom rows name as the ones that process.
+    owners: BTreeMap<Name, String>,
+    /// When the row of one of two processes with one name was left to nobody.
+    given_back: BTreeMap<Name, Duration>,
     lives: Lives,
 }
 
@@ -27,6 +31,8 @@ impl Tampered {
             failover: times.failover,
             rows: BTreeMap::new(),
             edited: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            given_back: BTreeMap::new(),
             lives: Lives::default(),
         }
     }
@@ -43,6 +49,18 @@ impl Tampered {
             {
                 self.rows.insert(of.shard.clone(), event.at);
                 self.edited.insert(of.shard.clone());
+            }
+            // So it is with what one of them gives back when it leaves.
+            What::Row { shard, row } if row.actual_owner().is_none() => {
+                let before = self.owners.remove(shard);
+                let since = event.at.saturating_sub(SLACK);
+                if before.is_some_and(|before| self.lives.was_shared_since(&before, since)) {
+                    self.given_back.insert(shard.clone(), event.at);
+                }
+            }
+            What::Row { shard, row } => {
+                let owner = row.actual_owner().map(ToOwned::to_owned);
+                self.owners.extend(owner.map(|owner| (shard.clone(), owner)));
             }
             What::RowDeletedByHand { shard } => {
                 self.rows.insert(shard.clone(), event.at);
@@ -64,12 +82,16 @@ impl Tampered {
 
     /// Whether everybody knows by now who owns the lease: the row was there to say so.
     pub(super) fn is_known(&self, shard: &Name, at: Duration) -> bool {
-        self.edited.contains(shard) && !self.is_recent(shard, at)
+        self.edited.contains(shard) && !self.is_recent(shard, at) && !self.trusts(&self.given_back, shard, at)
     }
 
     /// Whether somebody may still trust a lease of this shard that is not the one in the table any more.
     pub(super) fn is_recent(&self, shard: &Name, at: Duration) -> bool {
-        let done_at = self.rows.get(shard);
+        self.trusts(&self.rows, shard, at)
+    }
+
+    fn trusts(&self, done: &BTreeMap<Name, Duration>, shard: &Name, at: Duration) -> bool {
+        let done_at = done.get(shard);
         done_at.is_some_and(|done_at| at <= *done_at + self.failover + SLACK)
     }
 }

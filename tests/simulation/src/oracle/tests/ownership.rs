@@ -45,6 +45,51 @@ fn a_batch_without_a_lease_and_two_valid_leases_are_found() {
 }
 
 #[test]
+fn what_one_of_two_processes_gives_back_the_other_may_trust_until_it_would_have_expired() {
+    let given_back = |at, shared| {
+        let free = What::Row {
+            shard: shard(0),
+            row: Row {
+                owner: None,
+                checkpoint_owner: None,
+                counter: 3,
+                checkpoint: Checkpoint::TrimHorizon,
+            },
+        };
+        let taken = What::NameTaken {
+            id: "a".to_owned(),
+            shards: vec![shard(0)],
+        };
+        let mut events = vec![
+            (0, "a", starts("a")),
+            (1, "world", row(0, "a", None, 2, Checkpoint::TrimHorizon)),
+            (1, "a", initialized(0, 2)),
+            (2, "world", taken),
+            (2, "a'", starts(shared)),
+            (
+                9,
+                "a'",
+                What::Stopping {
+                    id: shared.to_owned(),
+                },
+            ),
+            (9, "world", free),
+        ];
+        let mistaken = What::Mistaken {
+            shard: shard(0),
+            owner: None,
+        };
+        events.push((at, "a", mistaken));
+        let mut rules = broken(events);
+        rules.retain(|rule| *rule == ownership::MISTAKEN);
+        rules
+    };
+    assert_eq!(given_back(20, "a"), [""; 0]);
+    assert_eq!(given_back(21, "a"), [ownership::MISTAKEN]);
+    assert_eq!(given_back(20, "b"), [ownership::MISTAKEN], "nobody has its name");
+}
+
+#[test]
 fn a_processor_that_takes_another_one_s_shard_for_its_own_is_found() {
     let owner = Some("b".to_owned());
     let what = What::Mistaken {
