@@ -1,6 +1,7 @@
-//! How fast a worker drains a stream, beside a bare loop over the SDK: `cargo bench -p kcl-tests --bench drain`.
+//! How fast a worker drains a stream, in both encodings, beside a bare loop over the SDK: `cargo bench -p kcl-tests --bench drain`.
 //!
-//! In real time. Prints medians (and the range) of several rounds; ratios are measured side by side in one run.
+//! In real time, with the backend in the same process, and then in one of its own, over TCP. Prints medians of several rounds, in each
+//! of which all are measured one after the other. CPU and memory are those of this process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,14 +9,19 @@
     reason = "a bench program"
 )]
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
-use kcl_core::{Checkpointer, ProcessorError, RecordBatch, RecordProcessor, Worker, async_trait};
-use kcl_tests::World;
+use kcl_core::{
+    Checkpointer, ProcessorError, ReadEncoding, RecordBatch, RecordProcessor, Worker, async_trait,
+};
+use kcl_local::Backend;
+use kcl_tests::{Remote, Servers, World, WorldOptions};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -24,11 +30,80 @@ const SHARDS: usize = 4;
 const RECORDS_PER_SHARD: usize = 100_000;
 const RECORD_BYTES: usize = 1024;
 
+/// This program serves a backend, and prints its port, when it is called with it.
+const SERVE: &str = "--serve";
+
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` runs bench programs too; it wants no measurement.
-    if std::env::args().any(|argument| argument == "--bench") {
-        drain().await;
+    let asked = |what| std::env::args().any(|argument| argument == what);
+    if asked(SERVE) {
+        serve().await;
+    } else if asked("--bench") {
+        // `cargo test --benches` runs bench programs too; it wants no measurement.
+        println!(
+            "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes, {ROUNDS} rounds"
+        );
+        let world = World::with_shards(i32::try_from(SHARDS).unwrap()).await;
+        drain(&world, "in process, backend included").await;
+        drop(world);
+        let backend = OtherProcess::start();
+        let world = World::on(backend.servers(), options()).await;
+        drain(&world, "over TCP, backend in a process of its own").await;
+    }
+}
+
+fn options() -> WorldOptions {
+    WorldOptions {
+        shards: i32::try_from(SHARDS).unwrap(),
+        ..WorldOptions::default()
+    }
+}
+
+/// Serves until the standard input ends.
+async fn serve() {
+    let server = Backend::start().listen("127.0.0.1:0").await.unwrap();
+    println!("{}", server.local_addr().port());
+    let mut nothing = String::new();
+    tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut nothing))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+/// A backend in another process.
+struct OtherProcess {
+    child: Child,
+    endpoint: String,
+}
+
+impl OtherProcess {
+    fn start() -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child = Command::new(program)
+            .arg(SERVE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        let endpoint = format!("http://127.0.0.1:{}", port.trim());
+        Self { child, endpoint }
+    }
+
+    fn servers(&self) -> Remote {
+        Remote {
+            kinesis: self.endpoint.clone(),
+            dynamodb: self.endpoint.clone(),
+        }
+    }
+}
+
+impl Drop for OtherProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -55,50 +130,86 @@ impl RecordProcessor for Counter {
     }
 }
 
-async fn drain() {
-    let world = World::with_shards(i32::try_from(SHARDS).unwrap()).await;
-    fill(&world).await;
-    let total = (SHARDS * RECORDS_PER_SHARD) as f64;
-    println!(
-        "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes in process, {ROUNDS} rounds"
-    );
-    println!("  resident before: {} MB", resident("VmRSS"));
-    let (mut bare, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut bare_cpu, mut worker_cpu) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let before = cpu_seconds();
-        let bare_seconds = drain_bare(&world).await;
-        let between = cpu_seconds();
-        let worker_seconds = drain_worker(&world, round).await;
-        bare_cpu.push((between - before) / total * 1e6);
-        worker_cpu.push((cpu_seconds() - between) / total * 1e6);
-        bare.push(total / bare_seconds);
-        worker.push(total / worker_seconds);
-        ratios.push(bare_seconds / worker_seconds);
-    }
-    let report = |what: &str, rates: &mut [f64], cpu: &mut [f64]| {
-        println!(
-            "  {what:<24} {:>10.0} records/s {:>8.2} CPU-s per million",
-            median(rates),
-            median(cpu)
-        );
-    };
-    report("bare SDK GetRecords loop", &mut bare, &mut bare_cpu);
-    report("worker", &mut worker, &mut worker_cpu);
-    let ratio = median(&mut ratios);
-    println!(
-        "  worker / bare            {ratio:>10.2} ({:.2}..{:.2})",
-        ratios[0],
-        ratios[ratios.len() - 1]
-    );
-    let stream = (total as usize * RECORD_BYTES) >> 20;
-    println!(
-        "  resident at most: {} MB, of which the stream is {stream} MB",
-        resident("VmHWM")
-    );
+/// Who drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Bare,
+    Worker(ReadEncoding),
 }
 
-/// User and system time of this process so far; both sides include the backend's part. Linux counts 100 ticks a second.
+impl Way {
+    const ALL: [Self; 3] = [
+        Self::Bare,
+        Self::Worker(ReadEncoding::Json),
+        Self::Worker(ReadEncoding::Cbor),
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare loop over the SDK",
+            Self::Worker(ReadEncoding::Json) => "worker, JSON",
+            Self::Worker(_) => "worker, CBOR",
+        }
+    }
+}
+
+/// What one way took, round by round.
+#[derive(Debug, Default)]
+struct Taken {
+    rates: Vec<f64>,
+    cpu: Vec<f64>,
+    /// What was resident at most, beyond what was resident before, in MB.
+    memory: Vec<f64>,
+}
+
+async fn drain<S: Servers>(world: &World<S>, place: &str) {
+    fill(world).await;
+    let total = (SHARDS * RECORDS_PER_SHARD) as f64;
+    let mut taken = Way::ALL.map(|_| Taken::default());
+    for round in 0..ROUNDS {
+        for (way, taken) in Way::ALL.into_iter().zip(&mut taken) {
+            forget_the_peak();
+            let (cpu, resident_before) = (cpu_seconds(), resident("VmRSS"));
+            let seconds = match way {
+                Way::Bare => drain_bare(world).await,
+                Way::Worker(encoding) => drain_worker(world, round, encoding).await,
+            };
+            taken.rates.push(total / seconds);
+            taken.cpu.push((cpu_seconds() - cpu) / total * 1e6);
+            let peak = resident("VmHWM").saturating_sub(resident_before);
+            taken.memory.push(peak as f64);
+        }
+    }
+    println!("\n{place}");
+    println!(
+        "  {:<24} {:>10} {:>16} {:>12} {:>10}",
+        "", "records/s", "CPU-s/million", "MB at most", "x bare"
+    );
+    let bare = taken[0].rates.clone();
+    for (way, mut taken) in Way::ALL.into_iter().zip(taken) {
+        let mut ratios: Vec<_> = taken
+            .rates
+            .iter()
+            .zip(&bare)
+            .map(|(rate, bare)| rate / bare)
+            .collect();
+        println!(
+            "  {:<24} {:>10.0} {:>16.2} {:>12.0} {:>10.2}",
+            way.name(),
+            median(&mut taken.rates),
+            median(&mut taken.cpu),
+            median(&mut taken.memory),
+            median(&mut ratios)
+        );
+    }
+}
+
+/// The most that was resident is measured anew from here.
+fn forget_the_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// User and system time of this process so far. Linux counts 100 ticks a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -111,7 +222,7 @@ fn cpu_seconds() -> f64 {
 }
 
 /// Every shard gets its records by explicit hash key.
-async fn fill(world: &World) {
+async fn fill<S: Servers>(world: &World<S>) {
     let shards = world.shards().await;
     let data = Blob::new(vec![b'x'; RECORD_BYTES]);
     for shard in &shards {
@@ -133,12 +244,12 @@ async fn fill(world: &World) {
     }
 }
 
-async fn drain_bare(world: &World) -> f64 {
+async fn drain_bare<S: Servers>(world: &World<S>) -> f64 {
     let shards = world.shards().await;
     let start = Instant::now();
     let mut loops = JoinSet::new();
     for shard in shards {
-        let client = aws_sdk_kinesis::Client::new(&world.servers.backend.sdk_config());
+        let client = aws_sdk_kinesis::Client::new(&world.aws(""));
         loops.spawn(async move {
             let iterator = client
                 .get_shard_iterator()
@@ -168,16 +279,17 @@ async fn drain_bare(world: &World) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-async fn drain_worker(world: &World, round: usize) -> f64 {
+async fn drain_worker<S: Servers>(world: &World<S>, round: usize, encoding: ReadEncoding) -> f64 {
     let count = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&count);
     let worker = Worker::builder(
-        format!("drain-{round}"),
+        format!("drain-{round}-{encoding:?}"),
         "clicks",
         move |_: &kcl_core::ShardContext| Counter(Arc::clone(&counter)),
     )
-    .aws_config(&world.servers.backend.sdk_config())
+    .aws_config(&world.aws(""))
     .min_read_interval(Duration::ZERO)
+    .read_encoding(encoding)
     .build()
     .unwrap();
     let handle = worker.handle();
