@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod batches;
 mod blocked;
 mod broken;
 mod checkpoints;

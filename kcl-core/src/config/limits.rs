@@ -55,6 +55,18 @@ impl WorkerConfig {
             longest,
         );
         problems.check("max_records", retrieval.max_records, 1, 10_000);
+        if let Some(records) = self.processing.max_batch_records {
+            problems.check("max_batch_records", records, 1, 10_000_000);
+        }
+        if let Some(bytes) = self.processing.max_batch_bytes {
+            problems.check("max_batch_bytes", bytes, 1, 1 << 40);
+        }
+        problems.check(
+            "batch_window",
+            self.processing.batch_window,
+            Duration::ZERO,
+            Duration::from_secs(300),
+        );
         problems.check(
             "prefetch_bytes_per_shard",
             retrieval.prefetch_bytes_per_shard,

@@ -142,6 +142,13 @@ impl Default for RetrievalOptions {
 pub struct ProcessingOptions {
     /// See [`WorkerBuilder::failure_policy`](crate::WorkerBuilder::failure_policy).
     pub failure_policy: FailurePolicy,
+    /// See [`WorkerBuilder::max_batch_records`](crate::WorkerBuilder::max_batch_records).
+    pub max_batch_records: Option<u32>,
+    /// See [`WorkerBuilder::max_batch_bytes`](crate::WorkerBuilder::max_batch_bytes).
+    pub max_batch_bytes: Option<u64>,
+    /// See [`WorkerBuilder::batch_window`](crate::WorkerBuilder::batch_window).
+    #[serde(with = "humantime_serde")]
+    pub batch_window: Duration,
     /// See [`WorkerBuilder::drain_timeout`](crate::WorkerBuilder::drain_timeout). Default: the hand-off time-out.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Option<Duration>,
@@ -154,6 +161,9 @@ impl Default for ProcessingOptions {
     fn default() -> Self {
         Self {
             failure_policy: FailurePolicy::default(),
+            max_batch_records: None,
+            max_batch_bytes: None,
+            batch_window: Duration::ZERO,
             drain_timeout: None,
             stop_timeout: Duration::from_secs(20),
         }

@@ -1,11 +1,11 @@
 //! The memory that a batch's records take, for as long as anybody holds one of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::budget::Claim;
+use super::budget::{Claim, signed};
 
 /// What the batches of one shard hold.
 #[derive(Debug, Default)]
@@ -70,7 +70,8 @@ pub(crate) struct Share {
     shard: Arc<ShardMemory>,
     total: AtomicU64,
     /// What the records take that are left.
-    left: AtomicU64,
+    /// For a moment less than nothing: it grows only after user records were taken out.
+    left: AtomicI64,
     /// The records are slices of one block, which stays as long as any of them.
     is_block: bool,
     claim: Mutex<Claim>,
@@ -86,7 +87,7 @@ impl Share {
         Arc::new(Self {
             shard,
             total: AtomicU64::new(total),
-            left: AtomicU64::new(total),
+            left: AtomicI64::new(signed(total)),
             is_block,
             claim: Mutex::new(claim),
         })
@@ -100,21 +101,26 @@ impl Share {
         drop(claim);
         self.shard.lock().bytes += bytes;
         self.total.fetch_add(bytes, Ordering::AcqRel);
-        self.left.fetch_add(bytes, Ordering::AcqRel);
+        self.left.fetch_add(signed(bytes), Ordering::AcqRel);
     }
 
     fn release(&self, weight: u64) {
-        let before = self.left.fetch_sub(weight, Ordering::AcqRel);
-        if self.is_block && before > weight {
+        let before = self.left.fetch_sub(signed(weight), Ordering::AcqRel);
+        let after = before - signed(weight);
+        if self.is_block && after > 0 {
             return;
         }
         let total = self.total.load(Ordering::Acquire);
-        let part = |left: u64| left.min(total).saturating_mul(Self::PARTS).div_ceil(total.max(1));
-        if part(before) == part(before.saturating_sub(weight)) {
+        let part = |left: i64| {
+            let left = u64::try_from(left).unwrap_or(0).min(total);
+            left.saturating_mul(Self::PARTS).div_ceil(total.max(1))
+        };
+        if part(before) == part(after) {
             return;
         }
         let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        let (held, left) = (claim.bytes(), self.left.load(Ordering::Acquire));
+        let left = self.left.load(Ordering::Acquire);
+        let (held, left) = (claim.bytes(), u64::try_from(left).unwrap_or(0));
         if left < held {
             claim.settle(left);
             drop(claim);
@@ -155,7 +161,7 @@ impl Holding {
 
 impl Clone for Holding {
     fn clone(&self) -> Self {
-        self.share.left.fetch_add(self.weight, Ordering::AcqRel);
+        self.share.left.fetch_add(signed(self.weight), Ordering::AcqRel);
         Self::of(&self.share, self.weight)
     }
 }

@@ -1,10 +1,13 @@
 //! Records in which a producer put many user records.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kcl_aggregation::{Aggregate, UserRecord};
 use kcl_lease::ExtendedSequenceNumber;
 
 use super::{OVERHEAD, Record};
+use crate::memory::Share;
 
 /// What is in an aggregate, and what of it was taken out.
 #[derive(Debug, Clone)]
@@ -32,13 +35,20 @@ impl Inside {
 
 /// Counts what user records that were taken out take beside the record that they came in.
 pub(crate) fn count_overhead(user_records: &[Record]) {
-    let mut held = user_records
-        .iter()
-        .filter(|record| record.is_user_record)
-        .filter_map(|record| record.holding.as_ref());
-    if let Some(first) = held.next() {
-        let others = held.count() as u64;
-        first.share().grow((1 + others) * OVERHEAD);
+    let mut counted: Option<(&Arc<Share>, u64)> = None;
+    let held = user_records.iter().filter(|record| record.is_user_record);
+    for share in held.filter_map(|record| Some(record.holding.as_ref()?.share())) {
+        counted = match counted {
+            Some((of, count)) if Arc::ptr_eq(of, share) => Some((of, count + 1)),
+            Some((of, count)) => {
+                of.grow(count * OVERHEAD);
+                Some((share, 1))
+            }
+            None => Some((share, 1)),
+        };
+    }
+    if let Some((of, count)) = counted {
+        of.grow(count * OVERHEAD);
     }
 }
 

@@ -3,6 +3,7 @@
 mod batches;
 mod buffer;
 mod cursor;
+mod filling;
 mod gap;
 mod inquiry;
 mod prefetch;
@@ -14,6 +15,7 @@ mod unpacking;
 pub(crate) use self::batches::Batches;
 pub(crate) use self::buffer::Delivery;
 pub(crate) use self::cursor::Cursor;
+pub(crate) use self::filling::BatchLimits;
 pub(crate) use self::prefetch::{Prefetch, ReaderParts};
 pub(crate) use self::reader::Start;
 

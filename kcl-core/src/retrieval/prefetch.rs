@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batches::Batches;
 use super::buffer::{Inlet, buffer};
+use super::filling::BatchLimits;
 use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
@@ -28,6 +29,7 @@ pub(crate) struct ReaderParts {
     pub(crate) stream: StreamClient,
     pub(crate) env: Environment,
     pub(crate) options: RetrievalOptions,
+    pub(crate) limits: BatchLimits,
     pub(crate) budget: Budget,
     /// What they fail at for reasons that no retry mends.
     pub(crate) problems: ShardProblems,
@@ -88,8 +90,8 @@ impl Prefetch {
             env: parts.env.clone(),
             hash_range: start.hash_range,
         };
-        let unpacking = Unpacking::new(parts.options.max_records, start.hash_range);
-        let batches = Batches::new(shard.clone(), outlet, unpacking, monitor.clone());
+        let unpacking = Unpacking::new(start.hash_range);
+        let batches = Batches::new(shard.clone(), outlet, unpacking, parts.limits, monitor.clone());
         let prefetch = Self {
             shard,
             reader: ShardReader::new(Box::new(feed), inquiry, start, parts.options.deaggregate),

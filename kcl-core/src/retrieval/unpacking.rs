@@ -1,4 +1,4 @@
-//! Takes aggregates apart on their way to the processor, a batch at a time: a Kinesis record may hold a million user records.
+//! Takes the records of a page out, one after the other, and user records out of aggregates. Pure.
 
 use std::collections::VecDeque;
 
@@ -6,52 +6,42 @@ use bytestring::ByteString;
 use kcl_aggregation::UserRecord;
 use kcl_lease::HashRange;
 
-use crate::record::{Record, RecordBatch, count_overhead};
+use crate::record::{Record, RecordBatch};
 
-/// Makes batches of user records.
+/// What is left of a page that was read.
 #[derive(Debug)]
-pub(super) struct Unpacking {
-    max_records: usize,
-    judge: Judge,
-}
-
-/// What is left of a batch that is taken apart.
-#[derive(Debug)]
-pub(super) struct Packed {
+pub(super) struct Opened {
     /// Without its records.
-    batch: RecordBatch,
+    page: RecordBatch,
     records: VecDeque<Record>,
-    /// The user record in front of those that are left, if it is at hand.
-    front: Option<Record>,
-    is_first: bool,
+    /// The next record, taken out already.
+    ahead: Option<Record>,
+    /// User records that were left out and not counted yet.
+    left_out: u64,
 }
 
-/// The next batch of user records, and what there was beside.
-#[derive(Debug)]
-pub(super) struct Unpacked {
-    pub(super) batch: RecordBatch,
-    /// How many user records were left out that belong to other shards.
-    pub(super) left_out: u64,
-    pub(super) rest: Option<Packed>,
-}
+impl Opened {
+    /// The page, without its records.
+    pub(super) fn page(&self) -> &RecordBatch {
+        &self.page
+    }
 
-impl Packed {
-    pub(super) fn new(mut batch: RecordBatch) -> Self {
-        let (records, front) = batch.take_records();
-        Self {
-            batch,
-            records: records.into(),
-            front,
-            is_first: true,
-        }
+    /// How many user records were left out since this was asked last.
+    pub(super) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 }
 
+/// Knows which user records belong to the shard.
+#[derive(Debug)]
+pub(super) struct Unpacking {
+    judge: Judge,
+}
+
 impl Unpacking {
-    /// For a shard with this range of hash keys, as far as it is known: batches of so many user records.
-    pub(super) fn new(max_records: u32, hash_range: Option<HashRange>) -> Self {
+    /// For a shard with this range of hash keys, as far as it is known.
+    pub(super) fn new(hash_range: Option<HashRange>) -> Self {
         Self {
-            max_records: usize::try_from(max_records).unwrap_or(usize::MAX).max(1),
             judge: Judge {
                 range: hash_range.filter(|range| *range != HashRange::FULL),
                 last: None,
@@ -59,55 +49,55 @@ impl Unpacking {
         }
     }
 
-    /// Takes out as many user records as a batch may have.
-    pub(super) fn next(&mut self, mut packed: Packed) -> Unpacked {
-        let (mut records, mut left_out) = (Vec::new(), 0);
-        if packed.is_first {
-            packed.front = packed.front.take().and_then(|front| self.last_inside(front));
-        }
-        while records.len() < self.max_records
-            && let Some(record) = packed.records.front_mut()
-        {
-            if let Some(next) = record.look_at_next() {
-                let belongs = self.judge.belongs(&next);
-                left_out += u64::from(!belongs);
-                records.extend(record.take_next(next, belongs));
-            } else {
-                let whole = packed.records.pop_front();
-                records.extend(whole.filter(|record| !record.is_packed()));
+    /// Opens a page; and the record in front of it, if that is at hand.
+    pub(super) fn open(&mut self, mut page: RecordBatch) -> (Opened, Option<Record>) {
+        let (records, front) = page.take_records();
+        let front = front.and_then(|front| self.last_inside(front));
+        let mut opened = Opened {
+            page,
+            records: records.into(),
+            ahead: None,
+            left_out: 0,
+        };
+        self.look_ahead(&mut opened);
+        (opened, front)
+    }
+
+    /// The next record, if there is one and it is wanted.
+    pub(super) fn next_if(
+        &mut self,
+        opened: &mut Opened,
+        is_wanted: impl FnOnce(&Record) -> bool,
+    ) -> Option<Record> {
+        let next = opened.ahead.take_if(|next| is_wanted(next))?;
+        self.look_ahead(opened);
+        Some(next)
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_exhausted(opened: &Opened) -> bool {
+        opened.ahead.is_none()
+    }
+
+    fn look_ahead(&mut self, opened: &mut Opened) {
+        while let Some(record) = opened.records.front_mut() {
+            if !record.is_packed() {
+                opened.ahead = opened.records.pop_front();
+                return;
             }
+            let Some(next) = record.look_at_next() else {
+                opened.records.pop_front();
+                continue;
+            };
+            let belongs = self.judge.belongs(&next);
+            opened.ahead = record.take_next(next, belongs);
+            if opened.ahead.is_some() {
+                return;
+            }
+            opened.left_out += 1;
         }
-        count_overhead(&records);
-        while packed
-            .records
-            .front()
-            .is_some_and(|record| record.is_packed() && record.look_at_next().is_none())
-        {
-            packed.records.pop_front();
-        }
-        let is_done = packed.records.is_empty();
-        let is_last = is_done && packed.batch.is_last();
-        let gap = packed.batch.gap().filter(|_| packed.is_first).cloned();
-        let last = records
-            .last()
-            .filter(|record| !is_done && record.is_small())
-            .map(Record::detach);
-        let batch = packed
-            .batch
-            .with(records, is_last)
-            .behind(gap)
-            .after(packed.front.take());
-        if is_done {
-            // It is a slice of what was read, and would keep that in memory.
-            self.judge.last = None;
-        }
-        packed.front = last;
-        packed.is_first = false;
-        Unpacked {
-            batch,
-            left_out,
-            rest: (!is_done).then_some(packed),
-        }
+        // It is a slice of what was read, and would keep that in memory.
+        self.judge.last = None;
     }
 
     /// The last user record that belongs here of an aggregate, up to its position.
@@ -139,16 +129,17 @@ impl Judge {
         let Some(range) = self.range else {
             return true;
         };
+        // A hash key that is none chose no shard.
+        let judge = || record.hash_key().is_none_or(|key| range.contains(key));
         if record.explicit_hash_key.is_some() {
-            // A key that is none chose no shard.
-            return record.hash_key().is_none_or(|key| range.contains(key));
+            return judge();
         }
         if let Some((key, belongs)) = &self.last
             && *key == record.partition_key
         {
             return *belongs;
         }
-        let belongs = record.hash_key().is_none_or(|key| range.contains(key));
+        let belongs = judge();
         self.last = Some((record.partition_key.clone(), belongs));
         belongs
     }

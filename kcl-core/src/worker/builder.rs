@@ -327,6 +327,27 @@ impl WorkerBuilder {
         self
     }
 
+    /// The most records that a batch has. Default: what a read brought, or [`max_records`](Self::max_records) where aggregates
+    /// hold more user records than that. What a read brought beyond it comes with the next batch.
+    pub fn max_batch_records(mut self, records: u32) -> Self {
+        self.config.processing.max_batch_records = Some(records);
+        self
+    }
+
+    /// The most bytes that the payloads and partition keys of a batch have. Default: what a read brought. A record that is larger
+    /// comes alone.
+    pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
+        self.config.processing.max_batch_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a batch that has records waits for more, until it is as large as it may be, the shard ends, or it holds half of
+    /// [`prefetch_bytes_per_shard`](Self::prefetch_bytes_per_shard). At most 5 minutes. Default: it does not wait.
+    pub fn batch_window(mut self, window: Duration) -> Self {
+        self.config.processing.batch_window = window;
+        self
+    }
+
     /// What to do when a processor keeps failing. Default: repeat the batch forever; nothing is skipped.
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.config.processing.failure_policy = policy;

@@ -26,7 +26,7 @@ use crate::consumer::{ConsumerParts, consume};
 use crate::error::Error;
 use crate::leading::Leading;
 use crate::memory::Budget;
-use crate::retrieval::ReaderParts;
+use crate::retrieval::{BatchLimits, ReaderParts};
 use crate::retry::Retry;
 use crate::status::{ShardMonitor, Vitals, WorkerPhase};
 use crate::stream::{LeaseCreation, LeasesOfAnother};
@@ -409,6 +409,7 @@ impl Consumers {
                 stream: worker.stream.clone(),
                 env: worker.env.clone(),
                 options: worker.config.retrieval.clone(),
+                limits: BatchLimits::new(&worker.config.retrieval, &worker.config.processing),
                 budget: Budget::new(worker.config.retrieval.prefetch_bytes_per_worker),
                 problems: worker.shard_problems.clone(),
                 doubt: worker.doubt.clone(),

@@ -5,7 +5,7 @@ use kcl_lease::{Checkpoint, Health, Metrics};
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::InitialPosition;
+use crate::config::{InitialPosition, ProcessingOptions};
 use crate::retrieval::Cursor;
 
 const RECORD: usize = 64 << 10;
@@ -33,6 +33,7 @@ async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Batches) {
         stream: filled_stream().await,
         env: Environment::system(),
         options: RetrievalOptions::default(),
+        limits: BatchLimits::new(&RetrievalOptions::default(), &ProcessingOptions::default()),
         budget: Budget::new(memory),
         problems: ShardProblems::new(Health::default()),
         doubt: Doubt::new(),
