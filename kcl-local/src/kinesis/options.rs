@@ -18,6 +18,8 @@ pub struct KinesisOptions {
     /// How long a stream is `UPDATING` after a split, a merge, a change of its shard count or its retention. New
     /// shards open at the end of it.
     pub update_delay: Duration,
+    /// How long a new consumer is `CREATING`, and one that was deregistered `DELETING`.
+    pub consumer_delay: Duration,
     /// Whether shards refuse what exceeds their rates: 1,000 records and 1 MiB per second in, five reads and
     /// 2 MiB per second out.
     pub enforce_limits: bool,
@@ -33,6 +35,7 @@ impl Default for KinesisOptions {
             create_delay: Duration::ZERO,
             delete_delay: Duration::ZERO,
             update_delay: Duration::ZERO,
+            consumer_delay: Duration::ZERO,
             enforce_limits: false,
             shard_limit: 20_000,
         }

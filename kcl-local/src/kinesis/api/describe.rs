@@ -154,6 +154,8 @@ impl Kinesis {
         let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         self.with_engine(|engine, now| {
             let stream = engine.stream(name, now)?;
+            let consumers = stream.consumers.at(now).len();
+            let consumer_count = u32::try_from(consumers).unwrap_or(u32::MAX);
             let warm_throughput = stream.spec.warm_throughput_mibps;
             let stream_description_summary = StreamDescriptionSummary {
                 stream_name: name.to_owned(),
@@ -165,7 +167,7 @@ impl Kinesis {
                 enhanced_monitoring: Default::default(),
                 encryption_type: "NONE",
                 open_shard_count: stream.open_shard_count(),
-                consumer_count: 0,
+                consumer_count,
                 warm_throughput: warm_throughput.map(|mibps| WarmThroughput {
                     target_mibps: mibps,
                     current_mibps: mibps,

@@ -6,8 +6,13 @@ use crate::kinesis::engine::EngineError;
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let code = match error {
-            EngineError::StreamNotFound(_) | EngineError::ShardNotFound { .. } => "ResourceNotFoundException",
-            EngineError::StreamExists(_) | EngineError::NotActive { .. } => "ResourceInUseException",
+            EngineError::StreamNotFound(_)
+            | EngineError::ShardNotFound { .. }
+            | EngineError::ConsumerNotFound { .. } => "ResourceNotFoundException",
+            EngineError::StreamExists(_)
+            | EngineError::NotActive { .. }
+            | EngineError::ConsumerExists { .. }
+            | EngineError::HasConsumers(_) => "ResourceInUseException",
             EngineError::OnDemand(_) => "ValidationException",
             EngineError::InvalidArgument(_) => "InvalidArgumentException",
             EngineError::LimitExceeded(_) => "LimitExceededException",

@@ -5,6 +5,7 @@
 
 mod blob;
 mod check;
+mod consumers;
 mod describe;
 mod errors;
 mod get;

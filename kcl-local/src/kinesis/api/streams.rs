@@ -43,6 +43,7 @@ pub(crate) struct DeleteStreamRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    enforce_consumer_deletion: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,10 +145,16 @@ impl Kinesis {
         Ok(())
     }
 
-    /// Deletes a stream with its records.
+    /// Deletes a stream with its records, and with its consumers if that is said.
     pub(crate) fn delete_stream(&self, request: DeleteStreamRequest) -> Result<(), ApiError> {
         let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        self.with_engine(|engine, now| engine.delete(name, now))?;
+        let enforced = request.enforce_consumer_deletion.unwrap_or(false);
+        self.with_engine(|engine, now| {
+            if !enforced && !engine.stream(name, now)?.consumers.at(now).is_empty() {
+                return Err(EngineError::HasConsumers(name.to_owned()));
+            }
+            engine.delete(name, now)
+        })?;
         Ok(())
     }
 

@@ -17,6 +17,15 @@ pub(crate) enum EngineError {
     #[error("Stream {0} already exists.")]
     StreamExists(String),
 
+    #[error("Consumer {consumer} of stream {stream} already exists.")]
+    ConsumerExists { stream: String, consumer: String },
+
+    #[error("Consumer {consumer} of stream {stream} not found.")]
+    ConsumerNotFound { stream: String, consumer: String },
+
+    #[error("Stream {0} has consumers; EnforceConsumerDeletion deletes it with them.")]
+    HasConsumers(String),
+
     #[error("Stream {stream} is {status}; this needs it to be ACTIVE.")]
     NotActive { stream: String, status: StreamStatus },
 

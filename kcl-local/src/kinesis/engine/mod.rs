@@ -6,6 +6,7 @@
 //! - A record is stored once; whoever reads it shares its memory.
 //! - Nothing here is random, and every collection that can be observed is ordered.
 
+mod consumer;
 mod error;
 mod hash;
 mod iterator;
@@ -24,6 +25,7 @@ mod token;
 
 use std::collections::BTreeMap;
 
+pub(crate) use consumer::Consumer;
 pub(crate) use error::EngineError;
 pub(crate) use hash::HashKey;
 pub(crate) use iterator::ShardIterator;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::consumer::Consumers;
 use super::error::EngineError;
 use super::hash::{HashKey, HashRange};
 use super::sequence::SequenceNumber;
@@ -88,6 +89,8 @@ pub(crate) struct Stream {
     /// Where each open shard's range begins, in order.
     pub(super) open: Vec<(HashKey, ShardId)>,
     pub(super) next_shard: ShardId,
+    /// Those that may subscribe.
+    pub(crate) consumers: Consumers,
 }
 
 impl Stream {
@@ -114,6 +117,7 @@ impl Stream {
             shards: BTreeMap::new(),
             open: Vec::new(),
             next_shard: ShardId::new(0),
+            consumers: Consumers::default(),
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) enum TokenKind {
     Shards = 2,
     /// A listing of streams.
     Streams = 3,
+    /// A listing of a stream's consumers.
+    Consumers = 4,
 }
 
 /// Builds a token.

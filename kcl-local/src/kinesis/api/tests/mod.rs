@@ -1,5 +1,6 @@
 //! Scenarios through [`Kinesis::call`], as a client sees them, in virtual time.
 
+mod consumers;
 mod formats;
 mod listings;
 mod puts;
