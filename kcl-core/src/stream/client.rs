@@ -169,7 +169,7 @@ impl StreamClient {
                     .records_in_json(iterator, limit, bound)
                     .await
                     .map_err(|_| error)?;
-                self.spoken.only_json_is_understood();
+                self.spoken.json_is_understood();
                 Ok(answer)
             }
             Err(error) => Err(error),
@@ -204,7 +204,12 @@ impl StreamClient {
             (Ok(output), None) => Answer::from_sdk(output),
             (Err(_), _) if reads.is_foreign() => {
                 let answer = self.records_in_json(iterator, limit, bound).await;
-                answer.inspect(|_| self.spoken.only_json_is_understood())
+                answer.inspect(|_| self.spoken.json_is_spoken())
+            }
+            (Err(error), _) if reads.is_malformed() => {
+                tracing::debug!(%error, "reading once more, in JSON");
+                let answer = self.records_in_json(iterator, limit, bound).await;
+                answer.inspect(|_| self.spoken.cbor_was_malformed())
             }
             (Err(error), _) => Err(error),
         }

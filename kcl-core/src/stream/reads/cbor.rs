@@ -203,8 +203,16 @@ impl<'b> Reader<'b> {
         ByteString::try_from(bytes).map_err(|_| self.malformed("a text is no UTF-8"))
     }
 
-    /// Bytes, which are a slice of the answer unless they come in pieces.
+    /// Bytes, which are a slice of the answer unless they come in pieces. Some servers (kinesis-local) write them as in JSON, as text
+    /// in base 64.
     fn bytes(&mut self) -> Result<Bytes, Malformed> {
+        if let Header::Text(_) = self.peek()? {
+            let text = self.text()?;
+            let bytes = aws_smithy_types::base64::decode(&*text);
+            return bytes
+                .map(Bytes::from)
+                .map_err(|_| self.malformed("text for bytes is not in base 64"));
+        }
         match self.header()? {
             Header::Bytes(Some(length)) => Ok(self.body.slice_ref(self.take(length)?)),
             Header::Bytes(None) => self.pieces(|header| match header {

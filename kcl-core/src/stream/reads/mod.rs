@@ -53,28 +53,43 @@ impl Answer {
 
 /// Which encoding the server speaks, as far as it is known. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Spoken(Arc<AtomicU8>);
+pub(super) struct Spoken(Arc<Known>);
 
-const UNKNOWN: u8 = 0;
-const CBOR: u8 = 1;
-const JSON: u8 = 2;
+#[derive(Debug, Default)]
+struct Known {
+    state: AtomicU8,
+    /// How many answers were CBOR that cannot be read.
+    malformed: AtomicU8,
+}
+
+/// Below this: how many reads failed in CBOR and succeeded in JSON, and none succeeded in CBOR.
+const PROVEN: u8 = 3;
+const CBOR: u8 = 10;
+const JSON: u8 = 11;
 
 impl Spoken {
     pub(super) fn new(wanted: ReadEncoding) -> Self {
         let first = match wanted {
-            ReadEncoding::Cbor => UNKNOWN,
+            ReadEncoding::Cbor => 0,
             ReadEncoding::Json => JSON,
         };
-        Self(Arc::new(AtomicU8::new(first)))
+        Self(Arc::new(Known {
+            state: AtomicU8::new(first),
+            malformed: AtomicU8::new(0),
+        }))
+    }
+
+    fn known(&self) -> u8 {
+        self.0.state.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_json(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == JSON
+        self.known() == JSON
     }
 
     /// A read in CBOR was answered.
     pub(super) fn cbor_is_understood(&self) {
-        self.0.store(CBOR, Ordering::Relaxed);
+        self.0.state.store(CBOR, Ordering::Relaxed);
     }
 
     /// Whether this failure of a read in CBOR may mean that the server does not speak it: nothing that it understood was said yet.
@@ -88,15 +103,99 @@ impl Spoken {
             | ErrorClass::AccessDenied
             | ErrorClass::NotSigned(_) => false,
         };
-        may_be && self.0.load(Ordering::Relaxed) == UNKNOWN
+        may_be && self.known() < PROVEN
     }
 
-    /// The same read succeeded in JSON.
-    pub(super) fn only_json_is_understood(&self) {
-        if self.0.swap(JSON, Ordering::Relaxed) != JSON {
-            tracing::info!(
-                "the server does not answer GetRecords in CBOR; reading in JSON, which costs more"
-            );
+    /// The same read succeeded in JSON. It may be chance, if the other one was merely lost; not several times.
+    pub(super) fn json_is_understood(&self) {
+        let proven = self
+            .0
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |known| {
+                let known = (known < PROVEN).then_some(known + 1)?;
+                Some(if known == PROVEN { JSON } else { known })
+            });
+        if proven.is_ok() && self.is_json() {
+            tell();
+        }
+    }
+
+    /// An answer in CBOR could not be read, and the same read succeeded in JSON: the server has an idea of its own of CBOR.
+    pub(super) fn cbor_was_malformed(&self) {
+        let before = self.0.malformed.fetch_add(1, Ordering::Relaxed);
+        if before + 1 >= PROVEN {
+            self.json_is_spoken();
+        }
+    }
+
+    /// What was asked in CBOR was answered in JSON.
+    pub(super) fn json_is_spoken(&self) {
+        if self.0.state.swap(JSON, Ordering::Relaxed) != JSON {
+            tell();
+        }
+    }
+}
+
+fn tell() {
+    tracing::info!("the server does not answer GetRecords in CBOR; reading in JSON, which costs more");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(class: ErrorClass) -> CallError {
+        CallError::new(class, "GetRecords", "for a test")
+    }
+
+    #[test]
+    fn one_read_that_was_lost_does_not_make_all_others_cost_more() {
+        let spoken = Spoken::new(ReadEncoding::Cbor);
+        let lost = failed(ErrorClass::Transient);
+        for _ in 0..2 {
+            assert!(spoken.may_be_a_misunderstanding(&lost));
+            spoken.json_is_understood();
+            assert!(!spoken.is_json());
+        }
+        spoken.cbor_is_understood();
+        assert!(!spoken.may_be_a_misunderstanding(&lost));
+        spoken.json_is_understood();
+        assert!(!spoken.is_json());
+    }
+
+    #[test]
+    fn a_server_that_never_understands_is_not_asked_for_ever() {
+        let spoken = Spoken::new(ReadEncoding::Cbor);
+        for _ in 0..PROVEN {
+            assert!(!spoken.is_json());
+            assert!(spoken.may_be_a_misunderstanding(&failed(ErrorClass::InvalidArgument)));
+            spoken.json_is_understood();
+        }
+        assert!(spoken.is_json());
+    }
+
+    #[test]
+    fn a_server_whose_cbor_cannot_be_read_is_asked_in_json_soon() {
+        let spoken = Spoken::new(ReadEncoding::Cbor);
+        for _ in 0..PROVEN {
+            // Pages without records can be read.
+            spoken.cbor_is_understood();
+            assert!(!spoken.is_json());
+            spoken.cbor_was_malformed();
+        }
+        assert!(spoken.is_json());
+    }
+
+    #[test]
+    fn who_has_read_the_request_understands_it() {
+        let spoken = Spoken::new(ReadEncoding::Cbor);
+        for class in [
+            ErrorClass::Throttled,
+            ErrorClass::Expired,
+            ErrorClass::NotFound,
+            ErrorClass::AccessDenied,
+        ] {
+            assert!(!spoken.may_be_a_misunderstanding(&failed(class)), "{class:?}");
         }
     }
 }

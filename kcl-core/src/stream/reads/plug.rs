@@ -31,7 +31,10 @@ pub(in crate::stream) struct CborReads {
 #[derive(Debug, Default)]
 struct Kept {
     answer: Option<Answer>,
+    /// It was answered, but not in CBOR.
     is_foreign: bool,
+    /// It was answered in CBOR that cannot be read.
+    is_malformed: bool,
 }
 
 impl CborReads {
@@ -50,6 +53,11 @@ impl CborReads {
     /// Whether it was answered, but not in CBOR.
     pub(in crate::stream) fn is_foreign(&self) -> bool {
         self.kept().is_foreign
+    }
+
+    /// Whether it was answered in CBOR that cannot be read.
+    pub(in crate::stream) fn is_malformed(&self) -> bool {
+        self.kept().is_malformed
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -105,7 +113,9 @@ impl DeserializeResponse for CborReads {
             let text = format!("GetRecords was asked in CBOR and answered in {content_type:?}");
             return Err(OrchestratorError::other(text));
         }
-        self.kept().answer = Some(cbor::answer(&body).map_err(OrchestratorError::other)?);
+        let answer = cbor::answer(&body);
+        self.kept().is_malformed = answer.is_err();
+        self.kept().answer = Some(answer.map_err(OrchestratorError::other)?);
         let empty = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
         empty.map(Output::erase).map_err(OrchestratorError::other)
     }

@@ -123,6 +123,17 @@ fn what_is_of_unknown_length_or_in_pieces_is_read_too() {
 }
 
 #[test]
+fn payloads_may_be_text_in_base_64_as_some_servers_write_them() {
+    let with_data = |data: &str| {
+        let record = map(vec![("Data", text(data)), ("SequenceNumber", text("7"))]);
+        body(&map(vec![("Records", Value::Array(vec![record]))]))
+    };
+    let read = answer(&with_data("cGF5bG9hZA==")).expect("well formed");
+    assert_eq!(read.records[0].data().as_ref(), b"payload");
+    assert!(answer(&with_data("no base 64")).is_err());
+}
+
+#[test]
 fn times_are_milliseconds_or_seconds_whatever_the_server_counts() {
     let at = |millis| Some(UNIX_EPOCH + Duration::from_millis(millis));
     for (number, expected) in [
@@ -161,7 +172,7 @@ fn what_is_malformed_is_an_error() {
             records(b"\x81\xa1\x64Data\x5b\xff\xff\xff\xff\xff\xff\xff\xff"),
             "2^64 bytes",
         ),
-        (records(b"\x81\xa1\x64Data\x61x"), "text for bytes"),
+        (records(b"\x81\xa1\x64Data\x61x"), "text that is not in base 64"),
         (
             body(&map(vec![("NextShardIterator", Value::Bytes(vec![0]))])),
             "bytes for a text",
