@@ -295,6 +295,9 @@ impl Fleet {
                 .failure_policy(Sink::policy())
                 .stop_timeout(self.times.stop);
         }
+        if let Some(batch) = self.stage.batch {
+            builder = builder.max_records(batch);
+        }
         if let Some(memory) = &self.stage.memory {
             builder = builder.prefetch_bytes_per_worker(memory.bound);
             let bytes = memory.bound;

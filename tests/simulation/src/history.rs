@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_core::{Checkpoint, SequenceNumber};
+use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 use tokio::time::Instant;
 
 use crate::damage::Damage;
@@ -66,7 +66,7 @@ pub enum What {
         /// The shards that it came from.
         parents: Vec<Name>,
     },
-    /// A record was put, and acknowledged.
+    /// A record was put, and acknowledged: one of Kinesis, or a user record of an aggregate that went to the user record's shard.
     Put {
         /// Its partition key.
         key: Name,
@@ -75,9 +75,9 @@ pub enum What {
         /// Where it was stored.
         shard: Name,
         /// Its place in the shard.
-        sequence: SequenceNumber,
+        position: ExtendedSequenceNumber,
     },
-    /// Records have arrived at a worker, with their bytes.
+    /// Records of Kinesis have arrived at a worker, with their bytes.
     Read {
         /// Their numbers.
         records: Vec<(SequenceNumber, u64)>,
@@ -119,7 +119,7 @@ pub enum What {
         /// The key's counter.
         counter: u64,
         /// Its place in the shard.
-        sequence: SequenceNumber,
+        position: ExtendedSequenceNumber,
     },
     /// `process_records` returned, panicked or was cut short by the death of the worker.
     BatchEnded {

@@ -6,6 +6,7 @@
     reason = "a test program: its own mistakes end it"
 )]
 
+pub mod aggregates;
 pub mod chaos;
 pub mod crew;
 pub mod damage;

@@ -32,10 +32,10 @@ impl Memory {
         (seed % 25 == 12).then_some(Self { bound, record })
     }
 
-    /// A record that holds this text, and as much more as it takes.
+    /// A record that holds this text, and as much more as it takes; one of so many that take it together.
     #[must_use]
-    pub fn filled(&self, text: &str) -> String {
-        format!("{text:0>width$}", width = self.record)
+    pub fn filled(&self, text: &str, parts: usize) -> String {
+        format!("{text:0>width$}", width = self.record / parts)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Stage {
     pub sink: Option<Sink>,
     /// What they have for records, where that is little.
     pub memory: Option<Memory>,
+    /// The most records of a batch, where batches are small.
+    pub batch: Option<u32>,
     shared: Arc<Shared>,
 }
 
@@ -142,6 +144,7 @@ impl Stage {
             processed: Processed::default(),
             sink: None,
             memory: None,
+            batch: None,
             shared: Arc::new(shared),
         }
     }
@@ -333,11 +336,16 @@ impl Actor {
     }
 
     fn deliver(&self, record: &Record) -> Result<(), ProcessorError> {
+        let mut position = record.position().clone();
+        if !record.is_aggregated() {
+            // Where a checkpoint names a part of a record that has none, the library raises this, for the record to follow it.
+            position.sub_sequence = 0;
+        }
         self.note(What::Delivered {
             of: self.of.clone(),
             key: record.partition_key().into(),
             counter: std::str::from_utf8(record.data())?.parse()?,
-            sequence: record.sequence_number().clone(),
+            position,
         });
         Ok(())
     }

@@ -80,8 +80,8 @@ fn sentence(what: &What) -> String {
             key,
             counter,
             shard,
-            sequence,
-        } => format!("{key}:{counter} put to {shard} at {sequence}"),
+            position,
+        } => format!("{key}:{counter} put to {shard} at {position}"),
         What::PutUnreadable { key, counter } => {
             format!("{key}:{counter} is put, which no processor can take")
         }
@@ -99,8 +99,8 @@ fn sentence(what: &What) -> String {
             of,
             key,
             counter,
-            sequence,
-        } => format!("took {key}:{counter} at {sequence} of {}", owner(of)),
+            position,
+        } => format!("took {key}:{counter} at {position} of {}", owner(of)),
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))

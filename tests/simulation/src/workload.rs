@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, StreamStatus};
-use kcl_core::SequenceNumber;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Shard, StreamStatus};
+use kcl_aggregation::{Aggregator, UserRecord};
+use kcl_core::{ExtendedSequenceNumber, SequenceNumber};
 use tokio::time::{Instant, sleep};
 
+use crate::aggregates::Aggregates;
 use crate::history::{History, Name, What};
 use crate::load::Machines;
 use crate::memory::Memory;
@@ -42,6 +44,8 @@ pub struct Workload {
     memory: Option<Memory>,
     /// Where there are records that no processor can take: their dice.
     unreadable: Option<Dice>,
+    /// Where records are put together: how.
+    aggregates: Option<Aggregates>,
     spoiled: u64,
     /// How many keys had their turn, if they have turns.
     turns: Option<u64>,
@@ -52,6 +56,32 @@ pub struct Workload {
     known: usize,
     /// As many open shards are not split any further.
     most_shards: usize,
+}
+
+/// A record that is to be put.
+#[derive(Debug)]
+struct Drawn {
+    key: Name,
+    counter: u64,
+    /// The explicit hash key.
+    hash_key: Option<u128>,
+    is_unreadable: bool,
+}
+
+impl Drawn {
+    fn user_record(&self, data: String) -> UserRecord {
+        let record = UserRecord::new(&*self.key, data);
+        match self.hash_key {
+            Some(hash_key) => record.explicit_hash_key(hash_key.to_string()),
+            None => record,
+        }
+    }
+
+    fn belongs_to(&self, shard: &Shard) -> bool {
+        let (start, end) = range(shard);
+        let hash_key = self.user_record(String::new()).hash_key();
+        (start..=end).contains(&hash_key.expect("a hash key"))
+    }
 }
 
 impl Workload {
@@ -79,6 +109,7 @@ impl Workload {
             counters: BTreeMap::new(),
             memory: None,
             unreadable: None,
+            aggregates: None,
             spoiled: 0,
             turns: None,
             rests: false,
@@ -96,6 +127,11 @@ impl Workload {
     /// Some records are such as no processor can take.
     pub fn spoil(&mut self, dice: Dice) {
         self.unreadable = Some(dice);
+    }
+
+    /// Some records are put together.
+    pub fn put_together(&mut self, aggregates: Aggregates) {
+        self.aggregates = Some(aggregates);
     }
 
     /// Every shard gets records all the time.
@@ -138,12 +174,41 @@ impl Workload {
         if self.rests {
             return;
         }
-        let mut entries = Vec::new();
-        let mut names = Vec::new();
+        let is_together = self.aggregates.as_mut().is_some_and(Aggregates::are_next);
+        let records = self.draw(is_together);
+        if records.is_empty() {
+            return;
+        }
+        if is_together {
+            self.put_each_shards(records).await;
+            return;
+        }
+        let entries = records.iter().map(|record| {
+            let entry = PutRecordsRequestEntry::builder()
+                .partition_key(&*record.key)
+                .set_explicit_hash_key(record.hash_key.map(|hash| hash.to_string()))
+                .data(Blob::new(self.data(record, 1)));
+            entry.build().expect("complete")
+        });
+        let stored = self.store(entries.collect()).await;
+        for (record, stored) in records.into_iter().zip(stored) {
+            self.acknowledged(record, &stored, 0);
+        }
+    }
+
+    /// What is put next.
+    fn draw(&mut self, is_together: bool) -> Vec<Drawn> {
+        let mut records: Vec<Drawn> = Vec::new();
         let mut last = None;
         for _ in 0..self.dice.between(1, 8) {
             let repeats = |dice: &mut Dice| dice.happens(Sink::IN_ROW);
+            let is_in_row = |aggregates: &mut Aggregates| is_together && aggregates.repeats();
             let (key, hash) = if let Some(last) = last
+                && self.turns.is_none()
+                && self.aggregates.as_mut().is_some_and(is_in_row)
+            {
+                (last, None)
+            } else if let Some(last) = last
                 && self.unreadable.as_mut().is_some_and(repeats)
             {
                 (last, None)
@@ -151,13 +216,15 @@ impl Workload {
                 let Some((key, hash)) = self.turn() else {
                     continue;
                 };
-                (key, Some(hash.to_string()))
+                (key, Some(hash))
             } else if self.dice.happens(self.hot) {
                 (0, None)
             } else {
                 (self.dice.roll(self.keys), None)
             };
             last = Some(key);
+            let of_key = || self.aggregates.as_ref().and_then(|_| Aggregates::hash_key(key));
+            let hash_key = hash.or_else(of_key);
             let counter = self.counters.entry(key).or_default();
             let name = match self.streams.count() {
                 0 | 1 => format!("user-{key}"),
@@ -165,49 +232,108 @@ impl Workload {
                 count => format!("user-{key} of stream {count}"),
             };
             let name: Name = name.into();
-            let mut data = counter.to_string();
-            if let Some(memory) = &self.memory {
-                data = memory.filled(&data);
-            }
             let spoils = |dice: &mut Dice| dice.happens(Sink::BAD);
             // Directly behind one that is put in the same breath: the first record of a shard has none in front of it.
-            let is_behind = names.last().is_some_and(|(last, _)| *last == name);
-            if is_behind && self.spoiled < Sink::MOST_BAD && self.unreadable.as_mut().is_some_and(spoils) {
+            let is_behind = records.last().is_some_and(|last| last.key == name);
+            let is_unreadable =
+                is_behind && self.spoiled < Sink::MOST_BAD && self.unreadable.as_mut().is_some_and(spoils);
+            if is_unreadable {
                 self.spoiled += 1;
-                data = Sink::unreadable(*counter);
                 let (key, counter) = (name.clone(), *counter);
                 self.history
                     .record(&self.world, What::PutUnreadable { key, counter });
             }
-            let entry = PutRecordsRequestEntry::builder()
-                .partition_key(&*name)
-                .set_explicit_hash_key(hash)
-                .data(Blob::new(data));
-            entries.push(entry.build().expect("complete"));
-            names.push((name, *counter));
+            records.push(Drawn {
+                key: name,
+                counter: *counter,
+                hash_key,
+                is_unreadable,
+            });
             *counter += 1;
         }
-        if entries.is_empty() {
-            return;
+        records
+    }
+
+    /// What a record holds, if it is one of so many in a record of Kinesis.
+    fn data(&self, record: &Drawn, parts: usize) -> String {
+        let data = record.counter.to_string();
+        match &self.memory {
+            _ if record.is_unreadable => Sink::unreadable(record.counter),
+            Some(memory) => memory.filled(&data, parts),
+            None => data,
         }
+    }
+
+    async fn store(&self, entries: Vec<PutRecordsRequestEntry>) -> Vec<PutRecordsResultEntry> {
         let request = self.kinesis.put_records().stream_name(STREAM);
         let answer = request.set_records(Some(entries)).send().await.expect("put");
-        for ((key, counter), stored) in names.into_iter().zip(answer.records()) {
-            let sequence = stored.sequence_number().expect("nothing is throttled");
-            let shard = self.streams.name(stored.shard_id().expect("stored"));
-            if let Some(machines) = &self.machines {
-                machines.put(&shard);
-            }
-            self.history.record(
-                &self.world,
-                What::Put {
-                    key,
-                    counter,
-                    shard,
-                    sequence: SequenceNumber::parse(sequence).expect("a number"),
-                },
-            );
+        answer.records
+    }
+
+    fn acknowledged(&self, record: Drawn, stored: &PutRecordsResultEntry, sub_sequence: u64) {
+        let sequence = stored.sequence_number().expect("nothing is throttled");
+        let sequence = SequenceNumber::parse(sequence).expect("a number");
+        let shard = self.streams.name(stored.shard_id().expect("stored"));
+        if let Some(machines) = &self.machines {
+            machines.put(&shard);
         }
+        let what = What::Put {
+            key: record.key,
+            counter: record.counter,
+            shard,
+            position: ExtendedSequenceNumber::new(sequence, sub_sequence),
+        };
+        self.history.record(&self.world, what);
+    }
+
+    /// Puts records together for each shard, as far as it is known which one they belong to. As the Kinesis Producer Library does,
+    /// puts those once more of which the answer says that they went to another one.
+    async fn put_each_shards(&mut self, mut left: Vec<Drawn>) {
+        let open = self.open_shards().await;
+        let mut mixes = self.aggregates.as_mut().and_then(Aggregates::mixes);
+        while !left.is_empty() {
+            // All records of a key are in one of them, so they stay in order.
+            let mut groups: BTreeMap<usize, Vec<Drawn>> = BTreeMap::new();
+            for record in left.drain(..) {
+                let place = open.iter().position(|shard| record.belongs_to(shard));
+                let place = place.expect("a shard for every hash key");
+                let group = mixes.map_or(place, |odd| (place + odd) / 2);
+                groups.entry(group).or_default().push(record);
+            }
+            let entries = groups.values().map(|group| self.together(group)).collect();
+            let stored = self.store(entries).await;
+            for (group, stored) in groups.into_values().zip(stored) {
+                let shard = open
+                    .iter()
+                    .find(|shard| stored.shard_id() == Some(shard.shard_id()));
+                let shard = shard.expect("an open shard");
+                for (index, record) in (0..).zip(group) {
+                    if record.belongs_to(shard) {
+                        self.acknowledged(record, &stored, index);
+                    } else {
+                        self.aggregates.iter().for_each(Aggregates::count_misplaced);
+                        left.push(record);
+                    }
+                }
+            }
+            mixes = None;
+        }
+    }
+
+    /// Records as one record of Kinesis.
+    fn together(&self, group: &[Drawn]) -> PutRecordsRequestEntry {
+        let mut aggregator = Aggregator::default();
+        for record in group {
+            let full = aggregator.push(record.user_record(self.data(record, group.len())));
+            assert_eq!(full, Ok(None), "there is room for all");
+        }
+        self.aggregates.iter().for_each(|it| it.count(group.len()));
+        let entry = aggregator.finish().expect("something was pushed");
+        let built = PutRecordsRequestEntry::builder()
+            .partition_key(&*entry.partition_key)
+            .set_explicit_hash_key(entry.explicit_hash_key.map(String::from))
+            .data(Blob::new(entry.data));
+        built.build().expect("complete")
     }
 
     /// Creates the stream.

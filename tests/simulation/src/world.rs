@@ -11,6 +11,7 @@ use kcl_local::kinesis::KinesisOptions;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::aggregates::Aggregates;
 use crate::chaos::Chaos;
 use crate::failovers::Failovers;
 use crate::faults::{Deed, Network, Rates, Reading, Schedule, Wanted};
@@ -181,6 +182,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     );
     stage.sink = sink.clone();
     stage.memory = memory;
+    let aggregates = Aggregates::drawn(seed, &size.wanted, &network);
+    stage.batch = aggregates.as_ref().map(Aggregates::batch);
     let mut workload = Workload::new(
         kinesis,
         history.clone(),
@@ -197,6 +200,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
     if let Some(memory) = memory {
         workload.fatten(memory);
+    }
+    if let Some(aggregates) = aggregates {
+        workload.put_together(aggregates);
     }
     workload
         .create(script.map_or(size.shards, |script| script.shards))

@@ -24,7 +24,7 @@ use self::cue::Cues;
 pub use self::cue::{Asked, Cue, Fate, Met};
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
-pub use self::wanted::{Rate, TWO_FAILOVER_TIMES, Wanted};
+pub use self::wanted::{AGGREGATES, Rate, TWO_FAILOVER_TIMES, Wanted};
 use crate::seeds::Dice;
 
 /// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests

@@ -33,6 +33,8 @@ pub struct Wanted {
 
 /// Some workers have another fail-over time than the others: by its name in what is wanted.
 pub const TWO_FAILOVER_TIMES: &str = "two fail-over times";
+/// Some records are put together: by its name in what is wanted.
+pub const AGGREGATES: &str = "aggregates";
 
 /// How often a kind of fault happens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -44,7 +46,7 @@ pub struct Rate {
 
 /// The name of something that can be done to the fleet or to the stream.
 fn deed(name: &str) -> Result<String, String> {
-    let names = Deed::names().chain([TWO_FAILOVER_TIMES]);
+    let names = Deed::names().chain([TWO_FAILOVER_TIMES, AGGREGATES]);
     if names.clone().any(|known| known == name) {
         return Ok(name.to_owned());
     }

@@ -43,7 +43,9 @@ impl Anew {
 impl Rule for Anew {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
-            What::Put { sequence, .. } => self.last = self.last.take().max(Some(sequence.clone())),
+            What::Put { position, .. } => {
+                self.last = self.last.take().max(Some(position.sequence.clone()));
+            }
             What::StreamDeleted { shards } => {
                 self.gone.extend(shards.iter().cloned());
                 self.last_gone.clone_from(&self.last);

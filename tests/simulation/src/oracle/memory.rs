@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kcl_core::{Checkpoint, SequenceNumber};
+use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
 use super::Rule;
 use crate::history::{Event, Name, What};
@@ -13,9 +13,9 @@ pub(super) const TOO_MUCH: &str = "what a worker has read and not processed stay
 #[derive(Debug, Default)]
 struct Progress {
     /// The last record that it was given.
-    given: Option<SequenceNumber>,
+    given: Option<ExtendedSequenceNumber>,
     /// The last record of the batches that succeeded, or that the lease says is done: it may be read again, and is left out.
-    done: Option<SequenceNumber>,
+    done: Option<ExtendedSequenceNumber>,
 }
 
 /// Adds up what workers read, and takes away what is processed or not theirs any more.
@@ -23,13 +23,14 @@ struct Progress {
 pub(super) struct Memory {
     /// By life: what it may hold.
     bounds: BTreeMap<Name, u64>,
-    /// Where records are. Some are read before it is known that they were put.
-    shards: BTreeMap<SequenceNumber, Name>,
-    /// By shard: what its lease said last of how far it is processed, if that is a whole record.
-    checkpoints: BTreeMap<Name, SequenceNumber>,
+    /// Where records of Kinesis are, and the index of the last user record of each that is to be processed. Some are read before
+    /// it is known that they were put.
+    places: BTreeMap<SequenceNumber, (Name, u64)>,
+    /// By shard: what its lease said last of how far it is processed.
+    checkpoints: BTreeMap<Name, ExtendedSequenceNumber>,
     /// By life and shard, from the beginning of an ownership to its end.
     owned: BTreeMap<(Name, Name), Progress>,
-    /// By life: records that it read and has not processed, with their bytes.
+    /// By life: records of Kinesis that it read and has not processed to their ends, with their bytes.
     read: BTreeMap<Name, BTreeMap<SequenceNumber, u64>>,
 }
 
@@ -38,9 +39,10 @@ impl Memory {
     fn judge(&self, who: &Name) -> Option<String> {
         let bound = *self.bounds.get(who)?;
         let is_held = |number: &SequenceNumber| {
-            let shard = self.shards.get(number)?;
+            let (shard, last) = self.places.get(number)?;
             let progress = self.owned.get(&(who.clone(), shard.clone()))?;
-            Some(progress.done.as_ref().is_none_or(|done| number > done))
+            let done = progress.done.as_ref();
+            Some(done.is_none_or(|done| is_behind(number, *last, done)))
         };
         let read = self.read.get(who)?.iter();
         let held: u64 = read
@@ -52,8 +54,8 @@ impl Memory {
 
     fn note_checkpoint(&mut self, shard: &Name, checkpoint: &Checkpoint) {
         match checkpoint {
-            Checkpoint::At(at) if at.sub_sequence == 0 => {
-                self.checkpoints.insert(shard.clone(), at.sequence.clone());
+            Checkpoint::At(at) => {
+                self.checkpoints.insert(shard.clone(), at.clone());
             }
             _ => {
                 self.checkpoints.remove(shard);
@@ -62,15 +64,20 @@ impl Memory {
     }
 
     /// Forgets what a worker read of a shard, up to a record or all of it.
-    fn release(&mut self, who: &Name, shard: &Name, up_to: Option<&SequenceNumber>) {
-        let shards = &self.shards;
+    fn release(&mut self, who: &Name, shard: &Name, up_to: Option<&ExtendedSequenceNumber>) {
+        let places = &self.places;
         if let Some(read) = self.read.get_mut(who) {
             read.retain(|number, _| {
-                let is_of_it = shards.get(number).is_some_and(|of| of == shard);
-                !is_of_it || up_to.is_some_and(|up_to| number > up_to)
+                let place = places.get(number).filter(|(of, _)| of == shard);
+                place.is_none_or(|(_, last)| up_to.is_some_and(|up_to| is_behind(number, *last, up_to)))
             });
         }
     }
+}
+
+/// Whether the last user record of a record of Kinesis lies behind a place.
+fn is_behind(number: &SequenceNumber, last: u64, place: &ExtendedSequenceNumber) -> bool {
+    (number, last) > (&place.sequence, place.sub_sequence)
 }
 
 impl Rule for Memory {
@@ -81,8 +88,9 @@ impl Rule for Memory {
                 self.bounds.insert(who.clone(), *bytes);
             }
             _ if self.bounds.is_empty() => {}
-            What::Put { shard, sequence, .. } => {
-                self.shards.insert(sequence.clone(), shard.clone());
+            What::Put { shard, position, .. } => {
+                let place = (shard.clone(), position.sub_sequence);
+                self.places.insert(position.sequence.clone(), place);
             }
             What::Read { records } => {
                 let read = self.read.entry(who.clone()).or_default();
@@ -105,9 +113,9 @@ impl Rule for Memory {
                 };
                 self.owned.insert(begun, progress);
             }
-            What::Delivered { of, sequence, .. } => {
+            What::Delivered { of, position, .. } => {
                 if let Some(progress) = self.owned.get_mut(&(who.clone(), of.shard.clone())) {
-                    progress.given = Some(sequence.clone());
+                    progress.given = Some(position.clone());
                 }
             }
             What::BatchEnded { of, is_ok: true, .. } => {

@@ -14,6 +14,7 @@ mod memory;
 mod namesakes;
 mod order;
 mod ownership;
+mod places;
 mod renewals;
 mod rest;
 mod script;
@@ -112,6 +113,7 @@ impl Oracle {
         Self {
             rules: vec![
                 Box::new(order::Order::default()),
+                Box::new(places::Places::default()),
                 Box::new(family::Family::default()),
                 Box::new(table::Table::default()),
                 Box::new(cleanup::Cleanup::default()),

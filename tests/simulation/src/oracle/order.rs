@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_core::SequenceNumber;
+use kcl_core::ExtendedSequenceNumber;
 
 use super::{Rule, Start};
 use crate::history::{Event, Name, Ownership, What};
@@ -13,9 +13,9 @@ pub(super) const WITHIN: &str = "one ownership delivers in order, and repeats a 
 #[derive(Debug, Default)]
 struct Progress {
     /// The last record of the batches that succeeded.
-    done: Option<SequenceNumber>,
+    done: Option<ExtendedSequenceNumber>,
     /// The last record delivered.
-    last: Option<SequenceNumber>,
+    last: Option<ExtendedSequenceNumber>,
     /// How many records the call under way, or the last one, was given.
     records: usize,
     /// Whether the last call was given one record, and failed: then the record in front may be delivered again.
@@ -84,16 +84,16 @@ impl Rule for Order {
                 of,
                 key,
                 counter,
-                sequence,
+                position,
             } => {
                 let progress = self.owners.entry((event.who.clone(), of.clone())).or_default();
-                let last = progress.last.replace(sequence.clone());
+                let last = progress.last.replace(position.clone());
                 let is_probe =
-                    progress.fails_alone && progress.records == 1 && last.as_ref() == Some(sequence);
-                if let Some(last) = last.filter(|last| last >= sequence && !is_probe) {
+                    progress.fails_alone && progress.records == 1 && last.as_ref() == Some(position);
+                if let Some(last) = last.filter(|last| last >= position && !is_probe) {
                     return Some((
                         WITHIN,
-                        format!("{key}:{counter} at {sequence} came after {last} in {}", of.shard),
+                        format!("{key}:{counter} at {position} came after {last} in {}", of.shard),
                     ));
                 }
                 let newest = self.newest.entry(of.shard.clone()).or_default();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kcl_core::{Checkpoint, SequenceNumber};
+use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
 use super::{Rule, Start};
 use crate::history::{Event, Name, What};
@@ -17,10 +17,21 @@ const ROUNDING: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 struct Record {
     shard: Name,
-    sequence: SequenceNumber,
+    position: ExtendedSequenceNumber,
     put_at: Duration,
     /// Whether what follows it in its shard was processed: who reads on must have been told that it is missing.
     is_passed: bool,
+}
+
+impl Record {
+    /// Whether it is not behind a record of Kinesis that was read. Of an aggregate, only the first is sure to have been processed.
+    fn is_up_to(&self, read: &SequenceNumber) -> bool {
+        let ExtendedSequenceNumber {
+            sequence,
+            sub_sequence,
+        } = &self.position;
+        sequence < read || sequence == read && *sub_sequence == 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,9 +91,9 @@ impl Rest {
     }
 
     /// A shard was processed up to here; `None` is its end.
-    fn pass(&mut self, shard: &Name, to: Option<&SequenceNumber>) {
+    fn pass(&mut self, shard: &Name, to: Option<&ExtendedSequenceNumber>) {
         for record in self.trimmed.values_mut() {
-            record.is_passed |= record.shard == *shard && to.is_none_or(|to| record.sequence < *to);
+            record.is_passed |= record.shard == *shard && to.is_none_or(|to| record.position < *to);
         }
     }
 
@@ -100,13 +111,13 @@ impl Rule for Rest {
                 key,
                 counter,
                 shard,
-                sequence,
+                position,
             } => {
                 let name = (key.clone(), *counter);
                 if !self.delivered.contains(&name) {
                     let record = Record {
                         shard: shard.clone(),
-                        sequence: sequence.clone(),
+                        position: position.clone(),
                         put_at: event.at,
                         is_passed: false,
                     };
@@ -118,9 +129,9 @@ impl Rule for Rest {
                 of,
                 key,
                 counter,
-                sequence,
+                position,
             } => {
-                self.pass(&of.shard, Some(sequence));
+                self.pass(&of.shard, Some(position));
                 let name = (key.clone(), *counter);
                 self.waiting.remove(&name);
                 self.trimmed.remove(&name);
@@ -187,8 +198,10 @@ impl Rule for Rest {
             What::GapReported { of, after, before } => {
                 self.trimmed.retain(|_, record| {
                     record.shard != of.shard
-                        || after.as_ref().is_some_and(|after| record.sequence <= *after)
-                        || before.as_ref().is_some_and(|before| record.sequence >= *before)
+                        || after.as_ref().is_some_and(|after| record.is_up_to(after))
+                        || before
+                            .as_ref()
+                            .is_some_and(|before| record.position.sequence >= *before)
                 });
                 None
             }

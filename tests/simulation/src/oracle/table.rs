@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_core::{Checkpoint, SequenceNumber};
+use kcl_core::{Checkpoint, ExtendedSequenceNumber};
 
 use super::{Rule, Start};
 use crate::history::{Event, Name, Row, What};
@@ -22,9 +22,9 @@ struct Records {
     /// There was a processor of it before its row was seen, and it does not follow another shard.
     is_early: bool,
     /// What was put before it was begun with, if that was before its row was seen.
-    early: BTreeSet<SequenceNumber>,
-    waiting: BTreeSet<SequenceNumber>,
-    processed: BTreeSet<SequenceNumber>,
+    early: BTreeSet<ExtendedSequenceNumber>,
+    waiting: BTreeSet<ExtendedSequenceNumber>,
+    processed: BTreeSet<ExtendedSequenceNumber>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Table {
     rows: BTreeMap<Name, Row>,
     shards: BTreeMap<Name, Records>,
     /// Where records were put: a worker that began with a stream just before it was deleted makes leases for the next one.
-    places: BTreeMap<SequenceNumber, Name>,
+    places: BTreeMap<ExtendedSequenceNumber, Name>,
     /// Records that no processor can take.
     unreadable: BTreeSet<(Name, u64)>,
 }
@@ -56,7 +56,7 @@ impl Table {
         }
         let first = records.waiting.first()?;
         let is_passed = match checkpoint {
-            Checkpoint::At(position) => *first <= position.sequence,
+            Checkpoint::At(position) => first <= position,
             Checkpoint::ShardEnd => true,
             _ => false,
         };
@@ -77,14 +77,14 @@ impl Rule for Table {
                 None
             }
             What::Put { key, counter, .. } if self.unreadable.contains(&(key.clone(), *counter)) => None,
-            What::Put { shard, sequence, .. } => {
-                self.places.insert(sequence.clone(), shard.clone());
+            What::Put { shard, position, .. } => {
+                self.places.insert(position.clone(), shard.clone());
                 if matches!(self.start, Start::At(start) if event.at < start) {
                     return None;
                 }
                 let records = self.shards.entry(shard.clone()).or_default();
-                if !records.processed.contains(sequence) {
-                    records.waiting.insert(sequence.clone());
+                if !records.processed.contains(position) {
+                    records.waiting.insert(position.clone());
                 }
                 let checkpoint = self.rows.get(shard)?.checkpoint.clone();
                 self.passed(shard, &checkpoint)
@@ -124,11 +124,11 @@ impl Rule for Table {
                 None
             }
             What::Misled(how) => Some((MISLED, how.clone())),
-            What::Delivered { of, sequence, .. } => {
-                let shard = self.places.get(sequence).unwrap_or(&of.shard);
+            What::Delivered { of, position, .. } => {
+                let shard = self.places.get(position).unwrap_or(&of.shard);
                 let records = self.shards.entry(shard.clone()).or_default();
-                records.waiting.remove(sequence);
-                records.processed.insert(sequence.clone());
+                records.waiting.remove(position);
+                records.processed.insert(position.clone());
                 None
             }
             What::RowEditedByHand { shard, row, .. } => {
@@ -147,7 +147,7 @@ impl Rule for Table {
                     let early = std::mem::take(&mut records.early);
                     // The table is looked at ten times a second.
                     if row.checkpoint != Checkpoint::TrimHorizon {
-                        records.waiting.retain(|sequence| !early.contains(sequence));
+                        records.waiting.retain(|position| !early.contains(position));
                     }
                 }
                 if let Some(last) = last {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use kcl_core::Checkpoint;
+use kcl_core::{Checkpoint, SequenceNumber};
 
 use super::by_hand::Tampered;
 use super::{Rule, Times};
@@ -54,6 +54,8 @@ pub(super) struct Telling {
     done: BTreeSet<Name>,
     /// Whether a stream was deleted: then rows are given other names.
     was_deleted: bool,
+    /// Records of Kinesis that hold several user records.
+    aggregates: BTreeSet<SequenceNumber>,
 }
 
 impl Telling {
@@ -69,6 +71,7 @@ impl Telling {
             rewound: BTreeMap::new(),
             done: BTreeSet::new(),
             was_deleted: false,
+            aggregates: BTreeSet::new(),
         }
     }
 
@@ -134,16 +137,20 @@ impl Rule for Telling {
                 (state.is_busy, state.idle_since) = (false, at);
                 state.has_failed |= !is_ok;
             }
-            What::Delivered { of, sequence, .. } => {
+            What::Put { position, .. } if position.sub_sequence > 0 => {
+                self.aggregates.insert(position.sequence.clone());
+            }
+            What::Delivered { of, position, .. } => {
+                let is_plain = !self.aggregates.contains(&position.sequence);
                 let state = self.processor(who, of)?;
                 if !std::mem::replace(&mut state.has_begun, true)
                     && let Some(Checkpoint::At(done)) = &state.start
-                    && *sequence <= done.sequence
-                    // Of that record only a part is.
-                    && !(done.sub_sequence > 0 && *sequence == done.sequence)
-                    && !(state.has_failed && *sequence == done.sequence)
+                    && position <= done
+                    // Of that record only a part is, and it is delivered as a whole.
+                    && !(is_plain && done.sub_sequence > 0 && position.sequence == done.sequence)
+                    && !(state.has_failed && position == done)
                 {
-                    return Some((AGAIN, format!("{sequence} of {} is done: {}", of.shard, done)));
+                    return Some((AGAIN, format!("{position} of {} is done: {}", of.shard, done)));
                 }
             }
             What::StandsStill => {

@@ -343,14 +343,14 @@ impl Director {
     pub fn is_delivered_since(&self, time: Duration, record: &SequenceNumber) -> bool {
         self.stage.history.has_since(
             time,
-            |event| matches!(&event.what, What::Delivered { sequence, .. } if sequence == record),
+            |event| matches!(&event.what, What::Delivered { position, .. } if position.sequence == *record),
         )
     }
 
     /// The numbers of the records of a shard.
     pub fn records_of(&self, of: &Name) -> Vec<SequenceNumber> {
         let its = |event: &Event| match &event.what {
-            What::Put { shard, sequence, .. } if shard == of => Some(sequence.clone()),
+            What::Put { shard, position, .. } if shard == of => Some(position.sequence.clone()),
             _ => None,
         };
         self.stage

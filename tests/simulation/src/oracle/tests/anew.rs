@@ -12,7 +12,7 @@ fn put(number: u64, shard: Name) -> What {
         key: "a".into(),
         counter: number,
         shard,
-        sequence: sequence(number),
+        position: place(number, 0),
     }
 }
 
@@ -34,13 +34,6 @@ fn deleted() -> What {
     }
 }
 
-fn place(number: u64) -> Checkpoint {
-    Checkpoint::At(ExtendedSequenceNumber {
-        sequence: sequence(number),
-        sub_sequence: 0,
-    })
-}
-
 /// Where the lease of the new stream's shard is then.
 fn new_at(checkpoint: Checkpoint) -> Vec<&'static str> {
     let mut broken = broken(vec![
@@ -54,8 +47,8 @@ fn new_at(checkpoint: Checkpoint) -> Vec<&'static str> {
 
 #[test]
 fn a_checkpoint_of_the_stream_before_is_found() {
-    assert_eq!(new_at(place(7)), [anew::FOREIGN]);
-    assert_eq!(new_at(place(8)), [""; 0]);
+    assert_eq!(new_at(inside(7, 0)), [anew::FOREIGN]);
+    assert_eq!(new_at(inside(8, 0)), [""; 0]);
     assert_eq!(new_at(Checkpoint::TrimHorizon), [""; 0]);
 }
 
@@ -66,7 +59,7 @@ fn kept(checkpoint: Option<Checkpoint>) -> Vec<&'static str> {
         checkpoint,
     };
     let mut events = vec![
-        (1, "world", at(shard(0), place(7))),
+        (1, "world", at(shard(0), inside(7, 0))),
         (2, "world", deleted()),
         (3, "world", What::RowGone { shard: shard(0) }),
     ];
@@ -78,8 +71,8 @@ fn kept(checkpoint: Option<Checkpoint>) -> Vec<&'static str> {
 #[test]
 fn a_lease_that_is_not_kept_or_kept_as_it_was_earlier_is_found() {
     assert_eq!(kept(None), [anew::KEPT]);
-    assert_eq!(kept(Some(place(6))), [anew::KEPT]);
-    assert_eq!(kept(Some(place(7))), [""; 0]);
+    assert_eq!(kept(Some(inside(6, 0))), [anew::KEPT]);
+    assert_eq!(kept(Some(inside(7, 0))), [""; 0]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod namesakes;
 mod order;
 mod overlaps;
 mod ownership;
+mod places;
 mod renewals;
 mod rest;
 mod stuck;
@@ -74,11 +75,26 @@ fn sequence(number: u64) -> SequenceNumber {
     SequenceNumber::parse(number.to_string()).expect("a number")
 }
 
+/// The place of a user record.
+fn place(number: u64, sub_sequence: u64) -> ExtendedSequenceNumber {
+    ExtendedSequenceNumber::new(sequence(number), sub_sequence)
+}
+
 fn at(number: u64) -> Checkpoint {
-    Checkpoint::At(ExtendedSequenceNumber {
-        sequence: sequence(number),
-        sub_sequence: 0,
-    })
+    inside(number, 0)
+}
+
+/// A checkpoint at a user record.
+fn inside(number: u64, sub_sequence: u64) -> Checkpoint {
+    Checkpoint::At(place(number, sub_sequence))
+}
+
+/// That it was put, or delivered, at another place: as a user record.
+fn placed(mut what: What, at: ExtendedSequenceNumber) -> What {
+    if let What::Put { position, .. } | What::Delivered { position, .. } = &mut what {
+        *position = at;
+    }
+    what
 }
 
 fn put(number: u64, counter: u64) -> What {
@@ -86,7 +102,7 @@ fn put(number: u64, counter: u64) -> What {
         key: "key".into(),
         counter,
         shard: shard(number),
-        sequence: sequence(counter),
+        position: place(counter, 0),
     }
 }
 
@@ -110,7 +126,7 @@ fn took(number: u64, token: u64, counter: u64) -> What {
         of: of(number, token),
         key: "key".into(),
         counter,
-        sequence: sequence(counter),
+        position: place(counter, 0),
     }
 }
 

@@ -44,3 +44,24 @@ fn an_owner_that_was_frozen_since_it_began_at_the_latest_record_may_be_ahead_of_
     assert!(thawed(Start::Latest, 9), "it is the successor itself");
     assert!(thawed(Start::Beginning, 2));
 }
+
+#[test]
+fn user_records_out_of_order_inside_their_aggregate_are_found() {
+    let took = |counter, sub_sequence| (1, "a", placed(took(0, 2, counter), place(7, sub_sequence)));
+    let in_order = vec![(1, "a", began(0, 2, 0)), took(0, 0), took(1, 1)];
+    let out_of_order = vec![(1, "a", began(0, 2, 0)), took(0, 1), took(1, 0)];
+    assert_eq!(broken(in_order), [""; 0]);
+    assert_eq!(broken(out_of_order), [order::WITHIN]);
+    let again = |is_ok| {
+        broken(vec![
+            (1, "a", began(0, 2, 0)),
+            took(0, 0),
+            took(1, 1),
+            (1, "a", ended(0, 2, 0, is_ok)),
+            (1, "a", began(0, 2, 1)),
+            took(1, 1),
+        ])
+    };
+    assert_eq!(again(false), [""; 0]);
+    assert_eq!(again(true), [order::WITHIN]);
+}

@@ -145,3 +145,26 @@ fn what_was_put_before_a_shard_was_begun_with_at_its_latest_record_need_not_be_p
     assert!(!seen_late(false));
     assert!(seen_late(true), "a child is read from its beginning");
 }
+
+#[test]
+fn the_rest_of_a_trimmed_aggregate_is_reported_with_what_follows_it() {
+    let reported = |after| {
+        let gap = What::GapReported {
+            of: of(0, 5),
+            after: Some(sequence(after)),
+            before: Some(sequence(9)),
+        };
+        broken(vec![
+            (1, "world", placed(put(0, 0), place(7, 0))),
+            (1, "world", placed(put(0, 1), place(7, 1))),
+            (2, "a", placed(took(0, 2, 0), place(7, 0))),
+            (3, "world", row(0, "a", None, 1, inside(7, 0))),
+            (4, "world", What::Trimmed { shard: shard(0) }),
+            (5, "b", gap),
+            (5, "b", placed(took(0, 5, 2), place(9, 0))),
+            (6, "world", What::Settled),
+        ])
+    };
+    assert_eq!(reported(7), [""; 0]);
+    assert_eq!(reported(8), [rest::LOST], "another gap");
+}

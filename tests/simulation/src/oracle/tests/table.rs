@@ -101,3 +101,29 @@ fn a_checkpoint_out_of_range_that_is_accepted_is_found() {
     let what = What::Misled("accepted".to_owned());
     assert_eq!(broken(vec![(1, "a", what)]), [table::MISLED]);
 }
+
+#[test]
+fn a_checkpoint_beyond_what_was_processed_of_an_aggregate_is_found() {
+    let checkpointed_at = |sub_sequence| {
+        broken(vec![
+            (1, "world", placed(put(0, 0), place(7, 0))),
+            (1, "world", placed(put(0, 1), place(7, 1))),
+            (1, "world", placed(put(0, 2), place(7, 2))),
+            (2, "a", placed(took(0, 2, 0), place(7, 0))),
+            (2, "a", placed(took(0, 2, 1), place(7, 1))),
+            (3, "world", row(0, "a", None, 5, inside(7, sub_sequence))),
+        ])
+    };
+    assert_eq!(checkpointed_at(0), [""; 0]);
+    assert_eq!(checkpointed_at(1), [""; 0]);
+    assert_eq!(checkpointed_at(2), [table::PASSED]);
+}
+
+#[test]
+fn a_checkpoint_that_moves_back_inside_an_aggregate_is_found() {
+    let events = vec![
+        (1, "world", row(0, "a", None, 1, inside(9, 2))),
+        (2, "world", row(0, "a", None, 2, inside(9, 1))),
+    ];
+    assert_eq!(broken(events), [table::BACK]);
+}

@@ -127,19 +127,13 @@ fn an_owner_that_begins_with_what_is_done_is_found() {
 
 #[test]
 fn a_record_of_which_a_part_is_done_may_be_begun_with() {
-    let start = |sub_sequence| {
-        Checkpoint::At(ExtendedSequenceNumber {
-            sequence: sequence(1),
-            sub_sequence,
-        })
-    };
     let begins_with = |sub_sequence, counter| {
         broken(vec![
             (1, "world", put(0, 0)),
             (1, "world", put(0, 1)),
             (1, "a", took(0, 2, 0)),
             (1, "a", took(0, 2, 1)),
-            (2, "world", row(0, "b", None, 5, start(sub_sequence))),
+            (2, "world", row(0, "b", None, 5, inside(1, sub_sequence))),
             (3, "b", initialized(0, 6)),
             (4, "b", took(0, 6, counter)),
         ])
@@ -147,4 +141,31 @@ fn a_record_of_which_a_part_is_done_may_be_begun_with() {
     assert_eq!(begins_with(3, 1), [""; 0]);
     assert_eq!(begins_with(3, 0), [telling::AGAIN]);
     assert_eq!(begins_with(0, 1), [telling::AGAIN]);
+}
+
+#[test]
+fn an_owner_that_begins_with_what_is_done_of_an_aggregate_is_found() {
+    let begins_with = |sub_sequence, fails_first| {
+        let mut events = vec![
+            (1, "world", placed(put(0, 0), place(7, 0))),
+            (1, "world", placed(put(0, 1), place(7, 1))),
+            (1, "world", placed(put(0, 2), place(7, 2))),
+            (1, "a", placed(took(0, 2, 0), place(7, 0))),
+            (1, "a", placed(took(0, 2, 1), place(7, 1))),
+            (2, "world", row(0, "b", None, 5, inside(7, 1))),
+            (3, "b", initialized(0, 6)),
+            (3, "b", began(0, 6, 1)),
+        ];
+        if fails_first {
+            events.extend([(3, "b", ended(0, 6, 1, false)), (4, "b", began(0, 6, 2))]);
+        }
+        let again = took(0, 6, sub_sequence);
+        events.push((4, "b", placed(again, place(7, sub_sequence))));
+        broken(events)
+    };
+    assert_eq!(begins_with(2, false), [""; 0]);
+    assert_eq!(begins_with(1, false), [telling::AGAIN]);
+    assert_eq!(begins_with(0, false), [telling::AGAIN]);
+    assert_eq!(begins_with(1, true), [""; 0], "whether that fails, too");
+    assert_eq!(begins_with(0, true), [telling::AGAIN]);
 }
