@@ -31,6 +31,8 @@ struct Shard {
     has_ended: bool,
     /// A processor agreed that it ended.
     is_done: bool,
+    /// An operator deleted its row, and it was not made anew.
+    is_without_row: bool,
     /// Nobody can read its row.
     is_unreadable: bool,
     /// Its stream has it. A lease may be there earlier, or made for the next stream before that is known.
@@ -179,6 +181,10 @@ impl Rule for Stuck {
                 if std::mem::take(&mut shard.is_unreadable) {
                     shard.since = at;
                 }
+                if std::mem::take(&mut shard.is_without_row) {
+                    shard.has_ended = false;
+                    shard.since = at;
+                }
                 let ends_now = ended && !shard.has_ended;
                 shard.has_ended |= ended;
                 shard.owner = row.actual_owner().map(ToOwned::to_owned);
@@ -204,6 +210,7 @@ impl Rule for Stuck {
                 let shard = self.shard(shard);
                 shard.has_ended = false;
                 shard.is_done = false;
+                shard.is_without_row = true;
                 shard.since = at;
             }
             What::StreamDeleted { shards } => {
@@ -240,6 +247,8 @@ impl Rule for Stuck {
                 let ended = of.shard.clone();
                 let shard = self.shard(&ended);
                 shard.is_done = true;
+                // There is no row that could say so.
+                shard.has_ended |= shard.is_without_row;
                 shard.server = None;
                 shard.since = at;
             }

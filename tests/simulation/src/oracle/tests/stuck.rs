@@ -44,6 +44,25 @@ fn a_shard_that_stands_still_in_a_calm_world_is_found_soon() {
 }
 
 #[test]
+fn a_shard_that_ends_after_its_row_was_deleted_needs_nobody() {
+    let deleted = |then: Vec<(u64, &'static str, What)>| {
+        let mut events = vec![(3, "world", What::RowDeletedByHand { shard: shard(0) })];
+        events.extend(then);
+        let mut events = orphan(200, events);
+        events.sort_by_key(|(at, ..)| *at);
+        judged(Oracle::new(TIMES), events)
+            .into_iter()
+            .filter(|rule| *rule == stuck::STUCK)
+            .collect::<Vec<_>>()
+    };
+    let agreed = || (4, "a", What::ShardEnded { of: of(0, 2) });
+    let anew = (6, "world", row(0, "b", None, 1, Checkpoint::TrimHorizon));
+    assert_eq!(deleted(vec![agreed()]), [""; 0]);
+    assert!(!deleted(vec![]).is_empty(), "it did not end");
+    assert!(!deleted(vec![agreed(), anew]).is_empty(), "it begins once more");
+}
+
+#[test]
 fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
     assert_eq!(orphaned(94, vec![]), [""; 0]);
     assert_eq!(orphaned(96, vec![]), [stuck::STUCK]);
