@@ -19,7 +19,6 @@ use crate::wire::{self, DIGEST, MAGIC, Message, RecordMessage};
 /// assert_eq!(limits.max_bytes, 51_200);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "the KPL has these two")]
 pub struct Limits {
     /// The greatest size of an aggregate, in bytes, magic and digest included. Default: 51,200, as the KPL's
     /// `AggregationMaxSize`. Kinesis bills in units of 25 KiB per record.

@@ -16,21 +16,19 @@ pub(crate) struct BatchLimits {
     pub(super) bytes: u64,
     /// Since the first record of the batch was there.
     pub(super) window: Duration,
+    /// What a batch that waits may hold of the shard's buffer, in bytes: no more would come to fill it if that were full.
+    held: u64,
 }
 
 impl BatchLimits {
     pub(crate) fn new(retrieval: &RetrievalOptions, processing: &ProcessingOptions) -> Self {
         let records = processing.max_batch_records.unwrap_or(retrieval.max_records);
         let bytes = processing.max_batch_bytes.unwrap_or(u64::MAX);
-        // What waits must leave the reader room, or nothing would come to fill it.
-        let bytes = match processing.batch_window {
-            Duration::ZERO => bytes,
-            _ => bytes.min(retrieval.prefetch_bytes_per_shard / 2),
-        };
         Self {
             records: usize::try_from(records).unwrap_or(usize::MAX).max(1),
             bytes,
             window: processing.batch_window,
+            held: retrieval.prefetch_bytes_per_shard / 2,
         }
     }
 
@@ -45,6 +43,7 @@ impl BatchLimits {
 pub(super) struct Filling {
     records: Vec<Record>,
     bytes: u64,
+    held: u64,
     /// The page that came last, without its records: what it says of the shard is the latest.
     page: RecordBatch,
     gap: Option<Gap>,
@@ -59,6 +58,7 @@ impl Filling {
         Self {
             records: Vec::new(),
             bytes: 0,
+            held: 0,
             page: opened.page().with(Vec::new(), false),
             gap,
             front,
@@ -79,9 +79,13 @@ impl Filling {
                 break;
             };
             self.bytes += next.size();
+            self.held += next.weight();
             self.records.push(next);
         }
-        self.is_full = !Unpacking::is_exhausted(opened) || self.records.len() >= limits.records;
+        self.is_full = !Unpacking::is_exhausted(opened)
+            || self.records.len() >= limits.records
+            || self.bytes >= limits.bytes
+            || self.held >= limits.held;
     }
 
     /// Whether it takes no more.

@@ -60,8 +60,9 @@ impl Progress {
                 front = keep_what_is_new(named, done.sub_sequence);
             }
             let before = records.drain(..old).next_back();
+            let before = before.filter(|before| front.is_none() && before.is_small());
             let front = front.or_else(|| before.map(|before| before.detach_to(before.sub_sequence_number())));
-            self.front = front.filter(Record::is_small).or(self.front.take());
+            self.front = front.or(self.front.take());
             self.may_lie_inside &= reached.sequence < done.sequence;
             reached = records.last().map_or(reached, |record| record.position().clone());
             reached = reached.max(done);

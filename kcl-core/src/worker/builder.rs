@@ -310,8 +310,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// In which encoding records are read. Default: CBOR, with which the records of an answer are slices of it and which costs a
-    /// third of what JSON costs; a server that does not speak it is asked in JSON. An interceptor of your own sees an answer of the SDK
+    /// In which encoding records are read. Default: CBOR, with which the records of an answer are slices of it and which costs
+    /// less than half of what JSON costs; a server that does not speak it is asked in JSON. An interceptor of your own sees an answer of the SDK
     /// without records then: they do not pass through it.
     pub fn read_encoding(mut self, encoding: ReadEncoding) -> Self {
         self.config.retrieval.read_encoding = encoding;

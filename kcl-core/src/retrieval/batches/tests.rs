@@ -239,6 +239,16 @@ async fn what_waits_leaves_the_reader_room() {
     assert_eq!(began.elapsed(), Duration::from_secs(60));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_small_records_waits_no_longer_when_it_fills_half_of_the_buffer() {
+    let mut shard = Shard::new(waiting(60, 1_000_000), None);
+    let began = Instant::now();
+    // The buffer takes 8 MiB here, which is nearly all what each record takes beside its payload.
+    shard.send(page((0..21_000).map(record).collect())).await;
+    let batch = shard.batches.next().await.expect("a batch");
+    assert_eq!((batch.batch.len(), began.elapsed()), (21_000, Duration::ZERO));
+}
+
 fn aggregate_of(sequence: u64, keys: &[&'static str]) -> Record {
     let mut aggregator = kcl_aggregation::Aggregator::default();
     for key in keys {

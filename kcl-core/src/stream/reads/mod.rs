@@ -1,6 +1,6 @@
 //! `GetRecords` through the SDK, in the encoding that costs least.
 //!
-//! The SDK speaks JSON, where payloads are base64: to decode that is nearly all that reading costs. Kinesis speaks CBOR, too, where
+//! The SDK speaks JSON, where payloads are base64: to decode that is most of what reading costs. Kinesis speaks CBOR, too, where
 //! they are bytes, and records can be slices of the answer. Signing, retries, time-outs and errors stay the SDK's.
 
 mod cbor;
