@@ -242,14 +242,13 @@ impl<'a> Scales<'a> {
 impl Balance {
     fn moves(&mut self, shard: &Name, from: &str, to: &str, at: Duration) -> Option<(&'static str, String)> {
         // A worker that has nothing is given its share of whatever there is.
-        let mut others = self.leases.iter().filter(|(other, _)| *other != shard);
-        let is_new =
-            !others.any(|(_, lease)| lease.is_settled_with(to, at)) && !self.has_its_share(to, shard, from);
+        let is_new = !self.is_reported(to, shard, at) && !self.has_its_share(to, shard, from);
+        let by_number = !self.is_reported(from, shard, at) && self.count(from, shard) > self.count(to, shard);
         let lease = self.leases.entry(shard.clone()).or_default();
         let moved_at = lease.moved_at.replace(at).filter(|_| !is_new);
         let returned = lease.left.get(to).copied();
         // What is given by number alone may return once the loads are known.
-        if is_new {
+        if is_new || by_number {
             lease.left.remove(from);
         } else {
             lease.left.insert(from.to_owned(), at);
@@ -291,6 +290,22 @@ impl Balance {
             .iter()
             .filter(|(other, owner)| *other != shard && *owner == id);
         its.count() >= share.max(1)
+    }
+
+    fn beside(&self, shard: &Name) -> impl Iterator<Item = &Lease> {
+        let others = self.leases.iter().filter(move |(other, _)| *other != shard);
+        others.map(|(_, lease)| lease)
+    }
+
+    /// Whether a worker's load is known: it has had another lease for long.
+    fn is_reported(&self, id: &str, shard: &Name, at: Duration) -> bool {
+        self.beside(shard).any(|lease| lease.is_settled_with(id, at))
+    }
+
+    /// How many leases a worker has beside this one.
+    fn count(&self, id: &str, shard: &Name) -> usize {
+        let its = |lease: &&Lease| !lease.has_ended && lease.owner.as_deref() == Some(id);
+        self.beside(shard).filter(its).count()
     }
 
     fn weigh(&mut self, at: Duration) -> Option<(&'static str, String)> {

@@ -78,6 +78,22 @@ fn a_lease_that_moved_stays_for_a_while_and_does_not_return_for_long() {
 }
 
 #[test]
+fn what_moves_by_number_from_a_worker_that_has_just_got_it_all_may_return() {
+    // `c` has just died, and `a` is new.
+    let restless = |got_at, numbers: std::ops::Range<u64>, returns_at| {
+        let held = [("c", 0), ("c", 0), ("c", 0), ("c", 0), ("b", 0), ("b", 0)];
+        let got = numbers.map(|number| (got_at, number, "a"));
+        let moves = got.chain([(30, 0, "b"), (returns_at, 0, "a")]);
+        let broken = weighed(&PAIR, &held, moves.collect());
+        broken.iter().filter(|rule| **rule == RESTLESS).count()
+    };
+    assert_eq!(restless(29, 0..4, 90), 0);
+    assert_eq!(restless(29, 0..4, 40), 1, "too soon");
+    assert_eq!(restless(29, 0..3, 90), 1, "the numbers were even enough");
+    assert_eq!(restless(5, 0..4, 90), 1, "loads are known");
+}
+
+#[test]
 fn what_a_worker_without_any_lease_is_given_may_return() {
     // `b` is given a second lease of `a`, which returns; it had one for long, or got that one from nobody just before.
     let moves = |given_at| {
