@@ -14,6 +14,8 @@ pub(crate) enum ErrorClass {
     Throttled,
     /// A time-out, a broken connection or a fault of the service: repeat.
     Transient,
+    /// What is asked for is another's or not ready yet, as a subscription to a shard for seconds after the last one: repeat.
+    InUse,
     /// The shard iterator or the listing's token is older than five minutes: get a new one.
     Expired,
     /// There is no such stream or shard.
@@ -33,7 +35,7 @@ impl ErrorClass {
     /// stream is wrong for all.
     pub(crate) fn is_of_the_worker(self) -> bool {
         match self {
-            Self::Throttled | Self::NotFound | Self::InvalidArgument => false,
+            Self::Throttled | Self::InUse | Self::NotFound | Self::InvalidArgument => false,
             Self::Transient | Self::Expired | Self::AccessDenied | Self::NotSigned(_) | Self::Other => true,
         }
     }
@@ -67,8 +69,16 @@ impl CallError {
             ErrorClass::AccessDenied => "reads-denied",
             ErrorClass::InvalidArgument => "reads-refused",
             ErrorClass::NotSigned(problem) => problem.code(),
-            ErrorClass::Transient | ErrorClass::Expired | ErrorClass::Other => "reads-failing",
+            ErrorClass::Transient | ErrorClass::InUse | ErrorClass::Expired | ErrorClass::Other => {
+                "reads-failing"
+            }
         }
+    }
+
+    /// Classifies what the service tells by a code, where the SDK does not look.
+    pub(crate) fn of_code(operation: &'static str, code: &str, message: Option<&str>) -> Self {
+        let text = message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}"));
+        Self::new(classify(Some(code), message), operation, text)
     }
 
     /// Classifies an error of the SDK.
@@ -108,6 +118,7 @@ impl fmt::Display for CallError {
         let advice = match self.class {
             ErrorClass::Throttled => "over a limit of Kinesis, repeated more slowly",
             ErrorClass::Transient => "repeated",
+            ErrorClass::InUse => "another one's or not ready yet, repeated",
             ErrorClass::Expired => "repeated with a new iterator",
             ErrorClass::NotFound => "check the name, region and account of the stream",
             ErrorClass::InvalidArgument => "the request was refused",
@@ -163,9 +174,9 @@ fn classify(code: Option<&str>, message: Option<&str>) -> ErrorClass {
             | "ServiceUnavailable"
             | "ServiceUnavailableException"
             | "RequestTimeout"
-            | "RequestTimeoutException"
-            | "ResourceInUseException",
+            | "RequestTimeoutException",
         ) => ErrorClass::Transient,
+        Some("ResourceInUseException") => ErrorClass::InUse,
         Some("ExpiredIteratorException" | "ExpiredNextTokenException") => ErrorClass::Expired,
         Some("ResourceNotFoundException") => ErrorClass::NotFound,
         Some(

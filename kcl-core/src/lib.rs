@@ -76,8 +76,8 @@ pub use kcl_lease::{
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
-    FailurePolicy, InitialPosition, InvalidStream, LeaseOptions, OtherStream, ProcessingOptions,
-    ReadEncoding, RetrievalOptions, ShardId, SkipRule, Stream, WorkerConfig,
+    FailurePolicy, FanOut, InitialPosition, InvalidStream, LeaseOptions, OtherStream, ProcessingOptions,
+    ReadEncoding, RetrievalOptions, ShardId, SkipRule, Stream, StreamConsumer, WorkerConfig,
 };
 pub use self::error::Error;
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};

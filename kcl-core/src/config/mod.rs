@@ -1,5 +1,6 @@
 //! What can be configured, and what a stream is called.
 
+mod fan_out;
 mod initial_position;
 mod limits;
 mod other_stream;
@@ -8,6 +9,7 @@ mod read_encoding;
 mod stream;
 mod worker_config;
 
+pub use self::fan_out::{FanOut, StreamConsumer};
 pub use self::initial_position::InitialPosition;
 pub use self::other_stream::OtherStream;
 pub(crate) use self::policy::{FailedCall, Failure, Piece, Reaction};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_lease::{FleetOptions, TableOptions, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{FailurePolicy, InitialPosition, OtherStream, ReadEncoding};
+use super::{FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding};
 
 /// Everything that can be set on a worker, in groups: what the setters of [`WorkerBuilder`](crate::WorkerBuilder) set, and
 /// document.
@@ -117,6 +117,8 @@ pub struct RetrievalOptions {
     pub read_encoding: ReadEncoding,
     /// See [`WorkerBuilder::deaggregate`](crate::WorkerBuilder::deaggregate).
     pub deaggregate: bool,
+    /// See [`WorkerBuilder::fan_out`](crate::WorkerBuilder::fan_out).
+    pub fan_out: Option<FanOut>,
 }
 
 impl Default for RetrievalOptions {
@@ -131,6 +133,7 @@ impl Default for RetrievalOptions {
             empty_batches: false,
             read_encoding: ReadEncoding::default(),
             deaggregate: true,
+            fan_out: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | [`getting_started`] | the first worker, and a second one |
 //! | [`processing`] | processors, batches and checkpoints |
 //! | [`failure`] | what happens when a processor fails, and what can be chosen |
+//! | [`fan_out`] | reading by enhanced fan-out instead of polling |
 //! | [`deploying`] | starting, stopping and replacing workers |
 //! | [`testing`] | tests without an account |
 //! | [`operating`] | what to watch, and what to set |
@@ -18,6 +19,9 @@ pub mod processing {}
 
 #[doc = include_str!("failure.md")]
 pub mod failure {}
+
+#[doc = include_str!("fan_out.md")]
+pub mod fan_out {}
 
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}

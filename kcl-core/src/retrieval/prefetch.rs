@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_lease::Environment;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::batches::Batches;
 use super::buffer::{Inlet, buffer};
@@ -14,21 +14,19 @@ use super::inquiry::Inquiry;
 use super::read_error::ReadError;
 use super::reader::{ShardReader, Start};
 use super::unpacking::Unpacking;
-use crate::config::{RetrievalOptions, ShardId};
+use crate::config::ShardId;
 use crate::log_limiter::LogLimiter;
 use crate::memory::{Budget, Claim};
 use crate::record::RecordBatch;
 use crate::retry::Retry;
-use crate::source::{Polling, Room};
+use crate::source::{Room, Source};
 use crate::status::ShardMonitor;
-use crate::stream::{Doubt, ShardProblems, StreamClient};
+use crate::stream::{Doubt, ShardProblems};
 
 /// What the readers of a worker share.
 #[derive(Debug, Clone)]
 pub(crate) struct ReaderParts {
-    pub(crate) stream: StreamClient,
-    pub(crate) env: Environment,
-    pub(crate) options: RetrievalOptions,
+    pub(crate) source: Source,
     pub(crate) limits: BatchLimits,
     pub(crate) budget: Budget,
     /// What they fail at for reasons that no retry mends.
@@ -82,23 +80,26 @@ impl Prefetch {
         monitor: Arc<ShardMonitor>,
         start: Start,
     ) -> (Self, Batches) {
-        let (inlet, outlet) = buffer(parts.options.prefetch_bytes_per_shard, &parts.budget);
-        let feed = Polling::new(shard.clone(), parts.stream.clone(), &parts.options);
+        let (inlet, outlet) = buffer(parts.source.options.prefetch_bytes_per_shard, &parts.budget);
+        let Source {
+            stream, env, options, ..
+        } = &parts.source;
+        let feed = parts.source.feed(&shard);
         let inquiry = Inquiry {
             shard: shard.clone(),
-            stream: parts.stream.clone(),
-            env: parts.env.clone(),
+            stream: stream.clone(),
+            env: env.clone(),
             hash_range: start.hash_range,
         };
         let unpacking = Unpacking::new(start.hash_range);
         let batches = Batches::new(shard.clone(), outlet, unpacking, parts.limits, monitor.clone());
         let prefetch = Self {
             shard,
-            reader: ShardReader::new(Box::new(feed), inquiry, start, parts.options.deaggregate),
+            reader: ShardReader::new(feed, inquiry, start, options.deaggregate),
             problems: parts.problems.clone(),
             doubt: parts.doubt.clone(),
-            env: parts.env.clone(),
-            wants_empty_batches: parts.options.empty_batches,
+            env: env.clone(),
+            wants_empty_batches: options.empty_batches,
             monitor,
             inlet,
         };
@@ -121,6 +122,7 @@ impl Prefetch {
             if let Some(error) = self.doubt.gone() {
                 self.monitor.read_failed(error.code(), error.to_string());
             }
+            self.reader.ready().await;
             self.doubt.until_there().await;
             let (claim, room) = self.room().await;
             let started = Instant::now();
@@ -172,8 +174,15 @@ impl Prefetch {
         }
     }
 
-    /// Memory for the next read. If it is a long wait, and not for this shard's processor, that is told.
-    async fn room(&self) -> (Claim, Room) {
+    /// Memory for the next read. If it is a long wait, the source rests, and if it is not for this shard's processor, that is told.
+    async fn room(&mut self) -> (Claim, Room) {
+        if let Some(patience) = self.reader.patience() {
+            let room = self.inlet.room(|usual| self.reader.wish(usual));
+            match timeout(patience, room).await {
+                Ok(room) => return room,
+                Err(_) => self.reader.rest(),
+            }
+        }
         let mut room = pin!(self.inlet.room(|usual| self.reader.wish(usual)));
         loop {
             tokio::select! {

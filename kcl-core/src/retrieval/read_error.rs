@@ -25,7 +25,7 @@ impl ReadError {
 
     /// Whether the next try may well succeed.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Call(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::Expired))
+        matches!(self, Self::Call(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::InUse | ErrorClass::Expired))
     }
 
     /// Whether it would be explained by a stream that was deleted and made anew.

@@ -51,6 +51,8 @@ pub(super) struct ShardReader {
     expected: Option<SequenceNumber>,
     /// Whether aggregates are taken apart.
     deaggregates: bool,
+    /// How waiting for something to read failed.
+    failure: Option<CallError>,
 }
 
 impl ShardReader {
@@ -62,6 +64,7 @@ impl ShardReader {
             progress: Progress::behind(&start.checkpoint),
             expected: None,
             deaggregates,
+            failure: None,
         }
     }
 
@@ -85,6 +88,23 @@ impl ShardReader {
         self.progress.take_front()
     }
 
+    /// Waits until there is something to read, as far as the source tells that. If it fails, the next read does.
+    pub(super) async fn ready(&mut self) {
+        if self.feed.is_open() && self.failure.is_none() {
+            self.failure = self.feed.ready().await.err();
+        }
+    }
+
+    /// For how long the source may be left waiting with what it holds, if it holds anything.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.feed.patience()
+    }
+
+    /// Nothing is read for a while.
+    pub(super) fn rest(&mut self) {
+        self.feed.rest();
+    }
+
     /// The next records, as many as fit into the memory claimed.
     pub(super) async fn read(&mut self, room: Room) -> Result<Reading, ReadError> {
         let page = match self.next_page(room).await {
@@ -106,6 +126,9 @@ impl ShardReader {
     }
 
     async fn next_page(&mut self, room: Room) -> Result<Page, CallError> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         if !self.feed.is_open() {
             let asked_at = self.inquiry.env.now();
             let answered_at = self.feed.open(self.cursor.position()).await?;

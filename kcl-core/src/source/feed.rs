@@ -20,13 +20,22 @@ pub(crate) trait Feed: Debug + Send + Sync {
     /// Whether the next page continues behind the last one. If not, the feed has to be opened first.
     fn is_open(&self) -> bool;
 
+    /// Waits until there is something to bring, as far as the source tells that without being asked. Only an open feed is waited for.
+    async fn ready(&mut self) -> Result<(), CallError>;
+
+    /// For how long it may be left waiting with what it holds, if it holds anything while no page is asked for.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Nobody will ask for the next page for a while: lets go of what is held meanwhile.
+    fn rest(&mut self);
+
     /// Begins at a position. Tells the time at the service, if the service told it.
     async fn open(&mut self, at: &StartingPosition) -> Result<Option<SystemTime>, CallError>;
 
     /// Forgets where it is.
     fn close(&mut self);
 
-    /// The next page. A feed that cannot go on from where it is after a failure is closed by it.
+    /// The next page, which brings nothing if there is nothing to bring yet. A feed that cannot go on from where it is after a failure is closed by it.
     async fn next(&mut self, room: Room) -> Result<Page, CallError>;
 
     /// The memory that the next page needs. `usual_record` is what a record takes in other shards.

@@ -7,19 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use kcl_lease::SequenceNumber;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use self::appetite::{Appetite, Volume};
 use self::pace::{Found, Pace};
 use super::feed::{Feed, Page, Room};
+use super::oldest::oldest;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::{RetrievalOptions, ShardId};
 use crate::memory::Wish;
 use crate::record::Record;
 use crate::stream::{Answer, StartingPosition, StreamClient};
-
-/// How many answers without records are looked at for the oldest record of a shard.
-const LOOKS_FOR_OLDEST: usize = 20;
 
 /// One shard, polled.
 #[derive(Debug)]
@@ -85,6 +83,16 @@ impl Feed for Polling {
         self.iterator.is_some()
     }
 
+    async fn ready(&mut self) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    fn rest(&mut self) {}
+
     async fn open(&mut self, at: &StartingPosition) -> Result<Option<SystemTime>, CallError> {
         let (iterator, answered_at) = self.stream.shard_iterator(&self.shard, at).await?;
         self.iterator = Some(iterator);
@@ -107,13 +115,13 @@ impl Feed for Polling {
         let answer = self.ask(&iterator, limit).await?;
         let Answer {
             records,
-            next_iterator,
+            next,
             millis_behind_latest,
             children,
             block,
         } = answer;
-        let end = next_iterator.is_none().then_some(children);
-        self.iterator = next_iterator;
+        let end = next.is_none().then_some(children);
+        self.iterator = next;
         let pause = self.pace.after(Found {
             records: records.len(),
             bytes: records.iter().map(Record::size).sum(),
@@ -141,22 +149,6 @@ impl Feed for Polling {
     }
 
     async fn oldest(&self) -> Result<Option<SequenceNumber>, CallError> {
-        let (mut iterator, _) = self
-            .stream
-            .shard_iterator(&self.shard, &StartingPosition::TrimHorizon)
-            .await?;
-        for _ in 0..LOOKS_FOR_OLDEST {
-            // The shard's reads are limited; this one is made beside the regular ones.
-            sleep(Duration::from_millis(200)).await;
-            let answer = self.stream.records(&iterator, 1, self.appetite.bound()).await?;
-            if let Some(record) = answer.records.first() {
-                return Ok(Some(record.sequence_number().clone()));
-            }
-            match answer.next_iterator {
-                Some(next) if answer.millis_behind_latest != Some(0) => iterator = next,
-                _ => break,
-            }
-        }
-        Ok(None)
+        oldest(&self.stream, &self.shard, self.appetite.bound()).await
     }
 }

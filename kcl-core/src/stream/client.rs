@@ -8,7 +8,7 @@ use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
+use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, StreamDescriptionSummary};
 use aws_smithy_types::DateTime;
 use kcl_lease::HashRange;
 
@@ -21,7 +21,7 @@ use crate::aws::{CallError, ErrorClass};
 use crate::config::{InitialPosition, ReadEncoding, ShardId, Stream};
 
 /// For so long any call but a read is waited for, whatever the client's own time-outs are.
-const BOUND: Duration = Duration::from_secs(20);
+pub(super) const BOUND: Duration = Duration::from_secs(20);
 
 /// Kinesis, as seen by the readers of one stream.
 ///
@@ -52,6 +52,14 @@ impl StreamClient {
         &self.stream
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn spoken(&self) -> &Spoken {
+        &self.spoken
+    }
+
     /// Asks for one shard, to learn whether the stream exists and may be read, and what time it is at the service; `None`
     /// if a server that is not Kinesis does not say.
     pub(crate) async fn probe(&self) -> Result<Option<SystemTime>, CallError> {
@@ -66,17 +74,23 @@ impl StreamClient {
 
     /// When the stream was created, in seconds since the Unix epoch; `None` if the server does not say.
     pub(crate) async fn created_at(&self) -> Result<Option<u64>, CallError> {
+        let created = self
+            .summary()
+            .await?
+            .map(|summary| summary.stream_creation_timestamp.secs());
+        Ok(created
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds > 0))
+    }
+
+    pub(super) async fn summary(&self) -> Result<Option<StreamDescriptionSummary>, CallError> {
         let request = self.client.describe_stream_summary();
         let call = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn())
             .send();
         let answer = ended("DescribeStreamSummary", BOUND, call).await?;
-        let summary = answer.stream_description_summary;
-        let created = summary.map(|summary| summary.stream_creation_timestamp.secs());
-        Ok(created
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .filter(|seconds| *seconds > 0))
+        Ok(answer.stream_description_summary)
     }
 
     /// All shards that Kinesis still knows, or those that were open at an initial position.
@@ -131,7 +145,7 @@ impl StreamClient {
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn())
             .shard_id(shard.as_str())
-            .shard_iterator_type(iterator_type(at))
+            .shard_iterator_type(at.kind())
             .set_starting_sequence_number(at.sequence().map(|sequence| sequence.as_str().to_owned()))
             .set_timestamp(at.timestamp().map(DateTime::from))
             .customize()
@@ -247,7 +261,7 @@ impl StreamClient {
 }
 
 /// Waits for a call, but not for longer than `bound`.
-async fn ended<T, E, R>(
+pub(super) async fn ended<T, E, R>(
     operation: &'static str,
     bound: Duration,
     call: impl Future<Output = Result<T, SdkError<E, R>>>,
@@ -263,15 +277,6 @@ where
             operation,
             format!("no answer within {bound:?}"),
         )),
-    }
-}
-
-fn iterator_type(at: &StartingPosition) -> ShardIteratorType {
-    match at {
-        StartingPosition::TrimHorizon => ShardIteratorType::TrimHorizon,
-        StartingPosition::Latest => ShardIteratorType::Latest,
-        StartingPosition::AtTimestamp(_) => ShardIteratorType::AtTimestamp,
-        StartingPosition::AtSequenceNumber(_) => ShardIteratorType::AtSequenceNumber,
     }
 }
 

@@ -35,6 +35,12 @@ impl ShardProblems {
         self.health.raise(code, format!("shard {shard}{others}: {text}"));
     }
 
+    /// Whether a shard has a problem of this code.
+    pub(crate) fn has(&self, code: &str, shard: &ShardId) -> bool {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.get(code).is_some_and(|affected| affected.contains(shard))
+    }
+
     /// A shard has no problem any more, or is no longer read here.
     pub(crate) fn settle(&self, shard: &ShardId) {
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,8 @@
-//! Where the reading of a shard begins, as Kinesis is asked for it. Pure.
+//! Where the reading of a shard begins, as Kinesis is asked for it.
 
 use std::time::SystemTime;
 
+use aws_sdk_kinesis::types::ShardIteratorType;
 use kcl_lease::SequenceNumber;
 
 /// What `GetShardIterator` calls the type of an iterator and `SubscribeToShard` a starting position.
@@ -14,6 +15,15 @@ pub(crate) enum StartingPosition {
 }
 
 impl StartingPosition {
+    pub(super) fn kind(&self) -> ShardIteratorType {
+        match self {
+            Self::TrimHorizon => ShardIteratorType::TrimHorizon,
+            Self::Latest => ShardIteratorType::Latest,
+            Self::AtTimestamp(_) => ShardIteratorType::AtTimestamp,
+            Self::AtSequenceNumber(_) => ShardIteratorType::AtSequenceNumber,
+        }
+    }
+
     pub(crate) fn sequence(&self) -> Option<&SequenceNumber> {
         match self {
             Self::AtSequenceNumber(sequence) => Some(sequence),

@@ -13,7 +13,9 @@ use tokio::sync::watch;
 
 use super::run::Alive;
 use super::{Shared, Worker, clients};
-use crate::config::{FailurePolicy, InitialPosition, OtherStream, ReadEncoding, Stream, WorkerConfig};
+use crate::config::{
+    FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding, Stream, WorkerConfig,
+};
 use crate::error::Error;
 use crate::processor::ProcessorFactory;
 use crate::status::WorkerPhase;
@@ -267,6 +269,16 @@ impl WorkerBuilder {
         self
     }
 
+    /// Reads by [enhanced fan-out](FanOut) instead of polling: records come as soon as they are put, and other applications take
+    /// nothing of the 2 MB per second and shard. It is paid for by the consumer, the shard and the hour. What else is said of reads,
+    /// as `idle_time` and `max_records`, is for polling. Default: polling.
+    ///
+    /// It may be changed while the fleet runs, one worker after the other: a shard goes on where it was checkpointed.
+    pub fn fan_out(mut self, fan_out: FanOut) -> Self {
+        self.config.retrieval.fan_out = Some(fan_out);
+        self
+    }
+
     /// The longest pause between two reads of a shard that has no new records; 1 ms to 4 min. Default: 1 s. The pause
     /// grows towards it from 200 ms, and a read that finds records resets it.
     pub fn idle_time(mut self, time: Duration) -> Self {
@@ -380,6 +392,9 @@ impl WorkerBuilder {
         let stream = Stream::parse(&self.stream)
             .map_err(|error| problems.push(format!("stream {error}")))
             .ok();
+        if let Some(fan_out) = &config.retrieval.fan_out {
+            problems.extend(fan_out.problem(&self.application, stream.as_ref()));
+        }
         let needs_config = self.kinesis.is_none() || (self.dynamodb.is_none() && self.store.is_none());
         let (has_config, mut sdk) = (self.sdk.is_some(), self.sdk.filter(|_| needs_config));
         if let Some(given) = &sdk {

@@ -28,8 +28,9 @@ use crate::leading::Leading;
 use crate::memory::Budget;
 use crate::retrieval::{BatchLimits, ReaderParts};
 use crate::retry::Retry;
+use crate::source::Source;
 use crate::status::{ShardMonitor, Vitals, WorkerPhase};
-use crate::stream::{LeaseCreation, LeasesOfAnother};
+use crate::stream::{ConsumerArn, LeaseCreation, LeasesOfAnother, ShardProblems};
 use crate::trouble::watch_over;
 
 const JOINING: Activity = Activity {
@@ -393,6 +394,22 @@ struct Consumers {
     departed: Vec<Departure>,
 }
 
+/// Where the records of a worker's shards come from.
+fn source(worker: &Worker) -> Source {
+    let (stream, options) = (worker.stream.clone(), worker.config.retrieval.clone());
+    let consumer = options.fan_out.as_ref().map(|fan_out| {
+        let application = &worker.shared.application;
+        ConsumerArn::new(stream.clone(), worker.env.clone(), &fan_out.consumer, application)
+    });
+    Source {
+        stream,
+        env: worker.env.clone(),
+        options,
+        consumer,
+        problems: ShardProblems::new(worker.shared.health.clone()),
+    }
+}
+
 /// A task that ended.
 enum Ended {
     Consumer(Result<(Id, ()), TaskError>),
@@ -406,9 +423,7 @@ impl Consumers {
         let parts = ConsumerParts {
             fleet,
             readers: ReaderParts {
-                stream: worker.stream.clone(),
-                env: worker.env.clone(),
-                options: worker.config.retrieval.clone(),
+                source: source(worker),
                 limits: BatchLimits::new(&worker.config.retrieval, &worker.config.processing),
                 budget: Budget::new(worker.config.retrieval.prefetch_bytes_per_worker),
                 problems: worker.shard_problems.clone(),

@@ -58,7 +58,7 @@ impl Task {
             return Event::Succeeded;
         };
         let whole = &delivery.batch;
-        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.options.empty_batches {
+        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.source.options.empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;

@@ -5,8 +5,9 @@ use kcl_lease::{Checkpoint, Health, Metrics};
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::{InitialPosition, ProcessingOptions};
+use crate::config::{InitialPosition, ProcessingOptions, RetrievalOptions};
 use crate::retrieval::Cursor;
+use crate::stream::StreamClient;
 
 const RECORD: usize = 64 << 10;
 const RECORDS: usize = 40;
@@ -29,13 +30,18 @@ async fn filled_stream() -> StreamClient {
 }
 
 async fn prefetch(memory: u64) -> (Arc<ShardMonitor>, Prefetch, Batches) {
+    let problems = ShardProblems::new(Health::default());
     let parts = ReaderParts {
-        stream: filled_stream().await,
-        env: Environment::system(),
-        options: RetrievalOptions::default(),
+        source: Source {
+            stream: filled_stream().await,
+            env: Environment::system(),
+            options: RetrievalOptions::default(),
+            consumer: None,
+            problems: problems.clone(),
+        },
         limits: BatchLimits::new(&RetrievalOptions::default(), &ProcessingOptions::default()),
         budget: Budget::new(memory),
-        problems: ShardProblems::new(Health::default()),
+        problems,
         doubt: Doubt::new(),
     };
     let start = Start {

@@ -32,6 +32,16 @@ struct Scripted {
 
 #[async_trait]
 impl Feed for Scripted {
+    async fn ready(&mut self) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    fn rest(&mut self) {}
+
     fn is_open(&self) -> bool {
         self.is_open
     }

@@ -1,21 +1,23 @@
-//! `GetRecords` in CBOR: what is asked, and what was answered. Pure.
+//! Reads in CBOR: what is asked, and what was answered. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use ciborium_ll::{Decoder, Encoder, Header, simple};
+use ciborium_ll::{Decoder, Encoder, Header};
 use kcl_lease::{HashRange, InvalidSequenceNumber, SequenceNumber};
 
 use super::Answer;
+use super::subscribe_from::SubscribeFrom;
 use crate::config::ShardId;
 use crate::record::{Encryption, Record};
 use crate::stream::Child;
 
 /// An answer that is not what it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("GetRecords was answered with CBOR that cannot be read: {0}")]
+#[error("a read was answered with CBOR that cannot be read: {0}")]
 pub(super) struct Malformed(String);
 
 impl From<InvalidSequenceNumber> for Malformed {
@@ -26,6 +28,11 @@ impl From<InvalidSequenceNumber> for Malformed {
 
 /// The bytes of a record with its keys, at least: so many records can an answer have at most.
 const LEAST_RECORD: usize = 32;
+
+/// What `GetRecords` calls the place where reading goes on.
+pub(super) const NEXT_ITERATOR: &str = "NextShardIterator";
+/// What an event of a subscription calls it.
+pub(super) const CONTINUATION: &str = "ContinuationSequenceNumber";
 
 /// A request for records.
 pub(super) fn request(iterator: &str, limit: u32, stream_arn: Option<&str>) -> Vec<u8> {
@@ -49,8 +56,43 @@ pub(super) fn request(iterator: &str, limit: u32, stream_arn: Option<&str>) -> V
     body
 }
 
-/// Reads an answer. Payloads and keys are slices of it.
-pub(super) fn answer(body: &Bytes) -> Result<Answer, Malformed> {
+/// A request for a subscription.
+pub(in crate::stream) fn subscription(consumer_arn: &str, shard: &str, at: &SubscribeFrom) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256);
+    let mut encoder = Encoder::from(&mut body);
+    let mut write = || {
+        encoder.push(Header::Map(Some(3)))?;
+        encoder.text("ConsumerARN", None)?;
+        encoder.text(consumer_arn, None)?;
+        encoder.text("ShardId", None)?;
+        encoder.text(shard, None)?;
+        encoder.text("StartingPosition", None)?;
+        let has_more = at.sequence().is_some() || at.timestamp().is_some();
+        encoder.push(Header::Map(Some(1 + usize::from(has_more))))?;
+        encoder.text("Type", None)?;
+        encoder.text(at.kind().as_str(), None)?;
+        if let Some(sequence) = at.sequence() {
+            encoder.text("SequenceNumber", None)?;
+            encoder.text(sequence, None)?;
+        }
+        if let Some(at) = at.timestamp() {
+            encoder.text("Timestamp", None)?;
+            // The tag of a time; Kinesis counts milliseconds.
+            encoder.push(Header::Tag(1))?;
+            let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            encoder.push(Header::Positive(
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            ))?;
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    // Nothing fails that writes into memory.
+    let _ = write();
+    body
+}
+
+/// Reads an answer, in which `next` names where reading goes on. Payloads and keys are slices of it.
+pub(super) fn answer(body: &Bytes, next: &str) -> Result<Answer, Malformed> {
     let mut answer = Answer {
         block: Some(body.len() as u64),
         ..Answer::default()
@@ -58,14 +100,17 @@ pub(super) fn answer(body: &Bytes) -> Result<Answer, Malformed> {
     let mut reader = Reader { body, rest: body };
     reader.members(|reader, name| {
         match name {
-            "Records" => answer.records = reader.list(LEAST_RECORD, Reader::record)?,
-            "NextShardIterator" => answer.next_iterator = reader.optional(Reader::text)?.map(String::from),
-            "MillisBehindLatest" => {
+            b"Records" => answer.records = reader.list(LEAST_RECORD, Reader::record)?,
+            name if name == next.as_bytes() => {
+                let next = reader.optional(Reader::text)?;
+                answer.next = next.filter(|next| !next.is_empty()).map(String::from);
+            }
+            b"MillisBehindLatest" => {
                 let millis = reader.optional(Reader::number)?;
                 answer.millis_behind_latest =
                     millis.filter(|millis| *millis >= 0.0).map(|millis| millis as u64);
             }
-            "ChildShards" => {
+            b"ChildShards" => {
                 answer.children = reader
                     .optional(|reader| reader.list(1, Reader::child))?
                     .unwrap_or_default();
@@ -89,13 +134,39 @@ pub(super) fn failure(body: &Bytes) -> Result<(Option<String>, Option<String>), 
     let mut reader = Reader { body, rest: body };
     reader.members(|reader, name| {
         match name {
-            "__type" | "code" => code = reader.optional(Reader::text)?.map(String::from),
-            "message" | "Message" => message = reader.optional(Reader::text)?.map(String::from),
+            b"__type" | b"code" => code = reader.optional(Reader::text)?.map(String::from),
+            b"message" | b"Message" => message = reader.optional(Reader::text)?.map(String::from),
             _ => reader.skip()?,
         }
         Ok(())
     })?;
     Ok((code, message))
+}
+
+/// The first bytes of items that say nothing, and the upper bits of that of a text.
+const NULL: u8 = 0xf6;
+const UNDEFINED: u8 = 0xf7;
+const TEXT: u8 = 3;
+
+/// The header of an item, and its length, if it is one of those that nearly all items have: they are a large part of what reading costs.
+fn short_header(bytes: &[u8]) -> Option<(Header, usize)> {
+    let (argument, length) = match *bytes {
+        [first, ..] if first & 0x1f < 24 => (u16::from(first & 0x1f), 1),
+        [first, argument, ..] if first & 0x1f == 24 => (u16::from(argument), 2),
+        [first, high, low, ..] if first & 0x1f == 25 => (u16::from_be_bytes([high, low]), 3),
+        _ => return None,
+    };
+    let size = Some(usize::from(argument));
+    let header = match bytes.first()? >> 5 {
+        0 => Header::Positive(argument.into()),
+        2 => Header::Bytes(size),
+        TEXT => Header::Text(size),
+        4 => Header::Array(size),
+        5 => Header::Map(size),
+        6 => Header::Tag(argument.into()),
+        _ => return None,
+    };
+    Some((header, length))
 }
 
 /// How deep what is skipped may nest.
@@ -108,6 +179,10 @@ struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     fn header(&mut self) -> Result<Header, Malformed> {
+        if let Some((header, length)) = short_header(self.rest) {
+            self.rest = &self.rest[length..];
+            return Ok(header);
+        }
         let mut decoder = Decoder::from(self.rest);
         let header = decoder.pull().map_err(|error| match error {
             ciborium_ll::Error::Io(_) => self.malformed("it ends too early"),
@@ -138,13 +213,13 @@ impl<'b> Reader<'b> {
     /// The members of a map; `see` reads the value of each.
     fn members(
         &mut self,
-        mut see: impl FnMut(&mut Self, &str) -> Result<(), Malformed>,
+        mut see: impl FnMut(&mut Self, &[u8]) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let Header::Map(mut left) = self.header()? else {
             return Err(self.malformed("there is no map"));
         };
         while self.has_more(&mut left)? {
-            let name = self.text()?;
+            let name = self.word()?;
             see(self, &name)?;
         }
         Ok(())
@@ -184,9 +259,18 @@ impl<'b> Reader<'b> {
         &mut self,
         value: impl FnOnce(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
-        match self.peek()? {
-            Header::Simple(simple::NULL | simple::UNDEFINED) => self.header().map(|_| None),
+        match self.rest.first() {
+            Some(&(NULL | UNDEFINED)) => self.header().map(|_| None),
             _ => value(self).map(Some),
+        }
+    }
+
+    /// A text that is only compared with others.
+    fn word(&mut self) -> Result<Cow<'b, [u8]>, Malformed> {
+        match self.header()? {
+            Header::Text(Some(length)) => self.take(length).map(Cow::Borrowed),
+            Header::Text(None) => self.pieces_of_text().map(|bytes| Cow::Owned(bytes.to_vec())),
+            _ => Err(self.malformed("there is no text")),
         }
     }
 
@@ -194,10 +278,7 @@ impl<'b> Reader<'b> {
     fn text(&mut self) -> Result<ByteString, Malformed> {
         let bytes = match self.header()? {
             Header::Text(Some(length)) => self.body.slice_ref(self.take(length)?),
-            Header::Text(None) => self.pieces(|header| match header {
-                Header::Text(length) => length,
-                _ => None,
-            })?,
+            Header::Text(None) => self.pieces_of_text()?,
             _ => return Err(self.malformed("there is no text")),
         };
         ByteString::try_from(bytes).map_err(|_| self.malformed("a text is no UTF-8"))
@@ -206,7 +287,7 @@ impl<'b> Reader<'b> {
     /// Bytes, which are a slice of the answer unless they come in pieces. Some servers (kinesis-local) write them as in JSON, as text
     /// in base 64.
     fn bytes(&mut self) -> Result<Bytes, Malformed> {
-        if let Header::Text(_) = self.peek()? {
+        if self.rest.first().is_some_and(|first| first >> 5 == TEXT) {
             let text = self.text()?;
             let bytes = aws_smithy_types::base64::decode(&*text);
             return bytes
@@ -221,6 +302,13 @@ impl<'b> Reader<'b> {
             }),
             _ => Err(self.malformed("there are no bytes")),
         }
+    }
+
+    fn pieces_of_text(&mut self) -> Result<Bytes, Malformed> {
+        self.pieces(|header| match header {
+            Header::Text(length) => length,
+            _ => None,
+        })
     }
 
     /// Pieces up to a break, whose lengths `length` knows.
@@ -285,15 +373,15 @@ impl<'b> Reader<'b> {
         let (mut arrival, mut encryption) = (None, None);
         self.members(|reader, name| {
             match name {
-                "SequenceNumber" => sequence = Some(SequenceNumber::parse(reader.text()?)?),
-                "Data" => data = Some(reader.bytes()?),
-                "PartitionKey" => key = reader.text()?,
-                "ApproximateArrivalTimestamp" => {
+                b"SequenceNumber" => sequence = Some(SequenceNumber::parse(reader.text()?)?),
+                b"Data" => data = Some(reader.bytes()?),
+                b"PartitionKey" => key = reader.text()?,
+                b"ApproximateArrivalTimestamp" => {
                     arrival = reader.optional(Reader::number)?.and_then(time);
                 }
-                "EncryptionType" => {
+                b"EncryptionType" => {
                     encryption = reader
-                        .optional(Reader::text)?
+                        .optional(Reader::word)?
                         .and_then(|kind| encryption_of(&kind));
                 }
                 _ => reader.skip()?,
@@ -309,9 +397,9 @@ impl<'b> Reader<'b> {
         let (mut id, mut parents, mut range) = (None, Vec::new(), None);
         self.members(|reader, name| {
             match name {
-                "ShardId" => id = Some(reader.text()?),
-                "ParentShards" => parents = reader.list(1, Reader::text)?,
-                "HashKeyRange" => range = reader.optional(Reader::hash_range)?.flatten(),
+                b"ShardId" => id = Some(reader.text()?),
+                b"ParentShards" => parents = reader.list(1, Reader::text)?,
+                b"HashKeyRange" => range = reader.optional(Reader::hash_range)?.flatten(),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -328,8 +416,8 @@ impl<'b> Reader<'b> {
         let (mut start, mut end) = (None, None);
         self.members(|reader, name| {
             match name {
-                "StartingHashKey" => start = reader.text()?.parse().ok(),
-                "EndingHashKey" => end = reader.text()?.parse().ok(),
+                b"StartingHashKey" => start = reader.text()?.parse().ok(),
+                b"EndingHashKey" => end = reader.text()?.parse().ok(),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -355,10 +443,10 @@ fn time(number: f64) -> Option<SystemTime> {
     ))
 }
 
-fn encryption_of(kind: &str) -> Option<Encryption> {
+fn encryption_of(kind: &[u8]) -> Option<Encryption> {
     match kind {
-        "NONE" => Some(Encryption::None),
-        "KMS" => Some(Encryption::Kms),
+        b"NONE" => Some(Encryption::None),
+        b"KMS" => Some(Encryption::Kms),
         _ => None,
     }
 }

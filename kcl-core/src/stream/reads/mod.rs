@@ -1,10 +1,14 @@
-//! `GetRecords` through the SDK, in the encoding that costs least.
+//! `GetRecords` and `SubscribeToShard` through the SDK, in the encoding that costs least.
 //!
 //! The SDK speaks JSON, where payloads are base64: to decode that is most of what reading costs. Kinesis speaks CBOR, too, where
 //! they are bytes, and records can be slices of the answer. Signing, retries, time-outs and errors stay the SDK's.
 
 mod cbor;
+mod event;
 mod plug;
+mod subscribe_from;
+mod subscribing;
+mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,14 +20,19 @@ use crate::aws::{CallError, ErrorClass};
 use crate::config::ReadEncoding;
 use crate::record::Record;
 
+pub(super) use self::cbor::subscription as subscription_in_cbor;
 pub(super) use self::plug::CborReads;
+pub(crate) use self::subscribe_from::SubscribeFrom;
+pub(super) use self::subscribing::Subscribing;
+pub(crate) use self::subscription::Subscription;
 
-/// What `GetRecords` answered.
+/// What `GetRecords` answered, or an event of a subscription said.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) records: Vec<Record>,
-    /// `None` at the end of the shard.
-    pub(crate) next_iterator: Option<String>,
+    /// Where reading goes on: a shard iterator, or the number behind which a subscription continues. `None` at the end of the
+    /// shard.
+    pub(crate) next: Option<String>,
     pub(crate) millis_behind_latest: Option<u64>,
     /// At the end of the shard: those that follow, if the server names them.
     pub(crate) children: Vec<Child>,
@@ -41,7 +50,7 @@ impl Answer {
         let children = answer.child_shards.iter().flatten();
         Ok(Self {
             records,
-            next_iterator: answer.next_shard_iterator,
+            next: answer.next_shard_iterator,
             millis_behind_latest: answer
                 .millis_behind_latest
                 .and_then(|millis| u64::try_from(millis).ok()),
@@ -98,6 +107,7 @@ impl Spoken {
             ErrorClass::Transient | ErrorClass::InvalidArgument | ErrorClass::Other => true,
             // Who answers so has read the request.
             ErrorClass::Throttled
+            | ErrorClass::InUse
             | ErrorClass::Expired
             | ErrorClass::NotFound
             | ErrorClass::AccessDenied

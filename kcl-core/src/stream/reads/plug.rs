@@ -9,7 +9,7 @@ use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::{BoxError, ErrorMetadata};
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
-use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
@@ -18,8 +18,8 @@ use futures_util::FutureExt;
 
 use super::{Answer, cbor};
 
-const CONTENT_TYPE: &str = "content-type";
-const CBOR: &str = "application/x-amz-cbor-1.1";
+pub(super) const CONTENT_TYPE: &str = "content-type";
+pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 
 /// Makes one call of `GetRecords` ask in CBOR, and keeps what was answered. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -87,11 +87,7 @@ impl Intercept for CborReads {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, CBOR);
-        headers.insert("content-length", self.request.len().to_string());
-        *request.body_mut() = SdkBody::from(self.request.clone());
+        ask_in_cbor(context.request_mut(), &self.request);
         Ok(())
     }
 }
@@ -113,7 +109,7 @@ impl DeserializeResponse for CborReads {
             let text = format!("GetRecords was asked in CBOR and answered in {content_type:?}");
             return Err(OrchestratorError::other(text));
         }
-        let answer = cbor::answer(&body);
+        let answer = cbor::answer(&body, cbor::NEXT_ITERATOR);
         self.kept().is_malformed = answer.is_err();
         self.kept().answer = Some(answer.map_err(OrchestratorError::other)?);
         let empty = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
@@ -121,23 +117,36 @@ impl DeserializeResponse for CborReads {
     }
 }
 
+/// Replaces what the SDK wrote.
+pub(super) fn ask_in_cbor(request: &mut HttpRequest, body: &Bytes) {
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, CBOR);
+    headers.insert("content-length", body.len().to_string());
+    *request.body_mut() = SdkBody::from(body.clone());
+}
+
 /// The body of an answer, which the SDK has in memory by now. Copies nothing.
-fn body(response: &HttpResponse) -> Option<Bytes> {
+pub(super) fn body(response: &HttpResponse) -> Option<Bytes> {
     let body = response.body().try_clone()?;
     let collected = ByteStream::new(body).collect().now_or_never()?.ok()?;
     Some(collected.into_bytes())
 }
 
-/// What a failure says of itself, in whatever encoding: proxies and gateways have their own.
-fn failure(response: &HttpResponse, body: &Bytes) -> ErrorMetadata {
-    let (code, message) = cbor::failure(body).unwrap_or_else(|_| {
+/// The code and the message that a failure tells, in whatever encoding: proxies and gateways have their own.
+pub(super) fn told(body: &Bytes) -> (Option<String>, Option<String>) {
+    cbor::failure(body).unwrap_or_else(|_| {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let member = |names: [&str; 2]| {
             let found = names.into_iter().find_map(|name| body.get(name)?.as_str());
             found.map(str::to_owned)
         };
         (member(["__type", "code"]), member(["message", "Message"]))
-    });
+    })
+}
+
+/// What a failure says of itself.
+pub(super) fn failure(response: &HttpResponse, body: &Bytes) -> ErrorMetadata {
+    let (code, message) = told(body);
     let headers = response.headers();
     let code = code.or_else(|| headers.get("x-amzn-errortype").map(str::to_owned));
     // Some servers put a namespace before the code, and a link behind it.

@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn answer(body: &Bytes) -> Result<Answer, Malformed> {
+    super::answer(body, NEXT_ITERATOR)
+}
+
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
@@ -57,8 +61,8 @@ fn two_records() -> Bytes {
 #[test]
 fn records_are_slices_of_the_answer() {
     let body = two_records();
-    let answer = answer(&body).expect("well formed");
-    assert_eq!(answer.next_iterator.as_deref(), Some("next"));
+    let answer = self::answer(&body).expect("well formed");
+    assert_eq!(answer.next.as_deref(), Some("next"));
     assert_eq!(answer.millis_behind_latest, Some(1_500));
     assert_eq!(answer.block, Some(body.len() as u64));
     assert!(answer.children.is_empty());
@@ -99,8 +103,8 @@ fn the_end_of_a_shard_names_those_that_follow() {
         ("NextShardIterator", Value::Null),
         ("ChildShards", Value::Array(vec![child])),
     ]));
-    let answer = answer(&body).expect("well formed");
-    assert_eq!(answer.next_iterator, None);
+    let answer = self::answer(&body).expect("well formed");
+    assert_eq!(answer.next, None);
     let child = Child {
         id: ShardId::from("shardId-1"),
         parents: [ShardId::from("shardId-0")].into(),
@@ -117,7 +121,7 @@ fn what_is_of_unknown_length_or_in_pieces_is_read_too() {
         b"\x6eSequenceNumber\x7f\x611\x612\xff\x6cPartitionKey\x61k\xff\xff\xff",
     ]
     .concat();
-    let answer = answer(&body.into()).expect("well formed");
+    let answer = self::answer(&body.into()).expect("well formed");
     assert_eq!(answer.records[0].data().as_ref(), [1, 2]);
     assert_eq!(answer.records[0].sequence_number().as_str(), "12");
 }
@@ -220,7 +224,54 @@ fn a_request_says_what_is_wanted() {
     assert_eq!(asked, expected);
 }
 
+#[test]
+fn a_subscription_is_asked_for_at_every_kind_of_place() {
+    use crate::stream::StartingPosition;
+    let at = |position| SubscribeFrom::Position(position);
+    let seven = SequenceNumber::parse("7").expect("digits");
+    let time = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    let millis = Value::Tag(1, Box::new(number(1_700_000_000_123)));
+    for (from, kind, place) in [
+        (at(StartingPosition::TrimHorizon), "TRIM_HORIZON", None),
+        (at(StartingPosition::Latest), "LATEST", None),
+        (
+            at(StartingPosition::AtSequenceNumber(seven)),
+            "AT_SEQUENCE_NUMBER",
+            Some(("SequenceNumber", text("7"))),
+        ),
+        (
+            SubscribeFrom::Behind("8".to_owned()),
+            "AFTER_SEQUENCE_NUMBER",
+            Some(("SequenceNumber", text("8"))),
+        ),
+        (
+            at(StartingPosition::AtTimestamp(time)),
+            "AT_TIMESTAMP",
+            Some(("Timestamp", millis)),
+        ),
+    ] {
+        let body = subscription("arn", "shard", &from);
+        let asked: Value = ciborium::from_reader(body.as_slice()).expect("well formed");
+        let position = [("Type", text(kind))].into_iter().chain(place).collect();
+        let expected = map(vec![
+            ("ConsumerARN", text("arn")),
+            ("ShardId", text("shard")),
+            ("StartingPosition", map(position)),
+        ]);
+        assert_eq!(asked, expected);
+    }
+}
+
 proptest! {
+    #[test]
+    fn short_headers_are_what_all_headers_are(bytes in prop::collection::vec(any::<u8>(), 0..5)) {
+        if let Some((header, length)) = short_header(&bytes) {
+            let mut decoder = Decoder::from(bytes.as_slice());
+            prop_assert_eq!(decoder.pull().ok(), Some(header));
+            prop_assert_eq!(decoder.offset(), length);
+        }
+    }
+
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = answer(&bytes.clone().into());

@@ -1,0 +1,142 @@
+//! The Kinesis calls of enhanced fan-out.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::types::{ConsumerStatus, StartingPosition as SdkPosition};
+use aws_smithy_types::DateTime;
+
+use super::client::{BOUND, StreamClient, ended};
+use super::consumer::Registered;
+use super::reads::{SubscribeFrom, Subscribing, Subscription, subscription_in_cbor};
+use super::service_time::ServiceTime;
+use crate::aws::{CallError, ErrorClass};
+use crate::config::ShardId;
+
+/// So long is waited for the begin of a subscription.
+const SUBSCRIBED: Duration = Duration::from_secs(10);
+
+/// A subscription, and when it began by the clock of the service.
+type Subscribed = (Subscription, Option<SystemTime>);
+
+impl StreamClient {
+    /// The ARN of the stream.
+    pub(super) async fn arn(&self) -> Result<String, CallError> {
+        if let Some(arn) = self.stream().arn() {
+            return Ok(arn.to_owned());
+        }
+        let summary = self.summary().await?;
+        summary.map(|summary| summary.stream_arn).ok_or_else(|| {
+            let text = "the answer holds no summary";
+            CallError::new(ErrorClass::Transient, "DescribeStreamSummary", text)
+        })
+    }
+
+    /// The consumer of this name.
+    pub(super) async fn registered(&self, stream_arn: &str, name: &str) -> Result<Registered, CallError> {
+        let call = self.client().describe_stream_consumer();
+        let call = call.stream_arn(stream_arn).consumer_name(name).send();
+        let answer = ended("DescribeStreamConsumer", BOUND, call).await?;
+        let consumer = answer.consumer_description;
+        Ok(consumer.map_or_else(
+            || Registered {
+                arn: String::new(),
+                status: ConsumerStatus::Creating,
+            },
+            |consumer| Registered {
+                arn: consumer.consumer_arn,
+                status: consumer.consumer_status,
+            },
+        ))
+    }
+
+    /// Whether there is a consumer of this ARN.
+    pub(super) async fn is_registered(&self, consumer_arn: &str) -> Result<bool, CallError> {
+        let call = self.client().describe_stream_consumer();
+        let call = call.consumer_arn(consumer_arn).send();
+        match ended("DescribeStreamConsumer", BOUND, call).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.class == ErrorClass::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Registers a consumer, which can be used some time later.
+    pub(super) async fn register(&self, stream_arn: &str, name: &str) -> Result<(), CallError> {
+        let call = self.client().register_stream_consumer();
+        let call = call.stream_arn(stream_arn).consumer_name(name).send();
+        ended("RegisterStreamConsumer", BOUND, call).await.map(|_| ())
+    }
+
+    /// Subscribes to a shard, for up to five minutes (a limit of the service). The client's own time-outs do not count, and nothing is
+    /// repeated: whoever reads the shard sees to that. With the time at the service, if it told it.
+    pub(crate) async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &SubscribeFrom,
+    ) -> Result<Subscribed, CallError> {
+        if self.spoken().is_json() {
+            return self.subscribe_in(consumer_arn, shard, from, None).await;
+        }
+        let request = subscription_in_cbor(consumer_arn, shard.as_str(), from);
+        match self.subscribe_in(consumer_arn, shard, from, Some(request)).await {
+            Err(error) if self.spoken().may_be_a_misunderstanding(&error) => {
+                let subscribed = self.subscribe_in(consumer_arn, shard, from, None).await;
+                let subscription = subscribed.map_err(|_| error)?;
+                self.spoken().json_is_understood();
+                Ok(subscription)
+            }
+            subscribed => subscribed.inspect(|_| self.spoken().cbor_is_understood()),
+        }
+    }
+
+    async fn subscribe_in(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &SubscribeFrom,
+        request: Option<Vec<u8>>,
+    ) -> Result<Subscribed, CallError> {
+        let position = SdkPosition::builder()
+            .r#type(from.kind())
+            .set_sequence_number(from.sequence().map(str::to_owned))
+            .set_timestamp(from.timestamp().map(DateTime::from))
+            .build()
+            .map_err(|error| CallError::new(ErrorClass::Other, "SubscribeToShard", error.to_string()))?;
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(SUBSCRIBED)
+            .operation_attempt_timeout(SUBSCRIBED)
+            .read_timeout(SUBSCRIBED)
+            .build();
+        let config = aws_sdk_kinesis::config::Builder::new()
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled())
+            // It is normal that nothing comes while nothing is put, or while the processor is busy.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let (subscribing, time) = (Subscribing::new(request), ServiceTime::default());
+        let call = self
+            .client()
+            .subscribe_to_shard()
+            .consumer_arn(consumer_arn)
+            .shard_id(shard.as_str())
+            .starting_position(position)
+            .customize()
+            .config_override(config)
+            .interceptor(subscribing.clone())
+            .interceptor(time.clone());
+        ended("SubscribeToShard", SUBSCRIBED, call.send()).await?;
+        let subscription = subscribing.take().ok_or_else(|| {
+            let text = "the answer holds no events";
+            CallError::new(ErrorClass::Other, "SubscribeToShard", text)
+        })?;
+        Ok((subscription, time.last()))
+    }
+
+    /// An event of a subscription could not be read: perhaps the server has an idea of its own of CBOR.
+    pub(crate) fn event_was_malformed(&self) {
+        self.spoken().cbor_was_malformed();
+    }
+}
