@@ -1,5 +1,7 @@
 //! The one request handler behind every transport: an HTTP request in, an HTTP response out.
 
+mod events;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +13,11 @@ use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
+use crate::body::Body;
 use crate::dynamodb::DynamoDb;
 use crate::faults::Past;
-use crate::kinesis::{ApiError, Kinesis};
-use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body};
+use crate::kinesis::{ApiError, Kinesis, Subscription};
+use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body, event_stream};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -61,7 +64,13 @@ impl Refusal {
 struct Answer {
     status: u16,
     error: Option<String>,
-    body: Bytes,
+    body: Content,
+}
+
+/// What an answer says: all of it, or the beginning of a subscription.
+enum Content {
+    Whole(Bytes),
+    Events(Box<Subscription>),
 }
 
 impl Handler {
@@ -91,16 +100,18 @@ impl Handler {
     }
 
     /// Answers one request. Never fails: whatever is wrong is told in the response.
-    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+    ///
+    /// The answer to a `SubscribeToShard` goes on until the subscription ends or the body is dropped.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Body> {
         self.answer(request, None)
     }
 
     /// The same, but a read of records is answered without any, with this lag.
-    pub(crate) async fn empty_page(&self, request: Request<Bytes>, behind: Duration) -> Response<Bytes> {
+    pub(crate) async fn empty_page(&self, request: Request<Bytes>, behind: Duration) -> Response<Body> {
         self.answer(request, Some(behind))
     }
 
-    fn answer(&self, request: Request<Bytes>, empty_page: Option<Duration>) -> Response<Bytes> {
+    fn answer(&self, request: Request<Bytes>, empty_page: Option<Duration>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if parts.method == Method::GET && parts.uri.path() == "/" {
             return self.healthy();
@@ -137,7 +148,7 @@ impl Handler {
         status: u16,
         code: &str,
         message: &str,
-    ) -> Response<Bytes> {
+    ) -> Response<Body> {
         let service = Target::of(headers).map(|target| target.service);
         let encoding = Encoding::of(headers).unwrap_or_else(|| usual(service));
         let body = error_body(encoding, code, message);
@@ -147,7 +158,7 @@ impl Handler {
             Answer {
                 status,
                 error: Some(code.to_owned()),
-                body,
+                body: Content::Whole(body),
             },
         )
     }
@@ -166,12 +177,12 @@ impl Handler {
                 Ok(body) => Answer {
                     status: 200,
                     error: None,
-                    body,
+                    body: Content::Whole(body),
                 },
                 Err(error) => Answer {
                     status: error.status,
                     error: Some(error.code),
-                    body: error.body,
+                    body: Content::Whole(error.body),
                 },
             },
         })
@@ -186,10 +197,13 @@ impl Handler {
     ) -> Answer {
         let empty_page = empty_page.filter(|_| operation == "GetRecords");
         let answer = match (encoding, empty_page) {
-            (Encoding::Cbor11, None) => self.kinesis.call(operation, body, &Cbor),
-            (Encoding::Cbor11, Some(behind)) => self.kinesis.empty_page(body, &Cbor, behind),
-            (_, None) => self.kinesis.call(operation, body, &Json),
-            (_, Some(behind)) => self.kinesis.empty_page(body, &Json, behind),
+            _ if operation == "SubscribeToShard" => self.subscribe(encoding, body),
+            (Encoding::Cbor11, None) => self.kinesis.call(operation, body, &Cbor).map(Content::Whole),
+            (Encoding::Cbor11, Some(behind)) => {
+                self.kinesis.empty_page(body, &Cbor, behind).map(Content::Whole)
+            }
+            (_, None) => self.kinesis.call(operation, body, &Json).map(Content::Whole),
+            (_, Some(behind)) => self.kinesis.empty_page(body, &Json, behind).map(Content::Whole),
         };
         match answer {
             Ok(body) => Answer {
@@ -204,18 +218,35 @@ impl Handler {
             }) => Answer {
                 status,
                 error: Some(code.to_owned()),
-                body: error_body(encoding, code, &message),
+                body: Content::Whole(error_body(encoding, code, &message)),
             },
         }
     }
 
-    fn respond(&self, service: Option<Service>, encoding: Encoding, answer: Answer) -> Response<Bytes> {
-        let checksum = (service == Some(Service::DynamoDb)).then(|| crc32fast::hash(&answer.body));
-        let mut response = Response::new(answer.body);
+    fn subscribe(&self, encoding: Encoding, body: &Bytes) -> Result<Content, ApiError> {
+        let subscription = match encoding {
+            Encoding::Cbor11 => self.kinesis.subscribe(body, &Cbor),
+            Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => self.kinesis.subscribe(body, &Json),
+        };
+        subscription.map(Box::new).map(Content::Events)
+    }
+
+    fn respond(&self, service: Option<Service>, encoding: Encoding, answer: Answer) -> Response<Body> {
+        let (body, content_type, checksum) = match answer.body {
+            Content::Whole(body) => {
+                let checksum = (service == Some(Service::DynamoDb)).then(|| crc32fast::hash(&body));
+                (Body::from(body), encoding.content_type(), checksum)
+            }
+            Content::Events(subscription) => {
+                let messages = events::events(*subscription, encoding);
+                (Body::messages(messages), event_stream::CONTENT_TYPE, None)
+            }
+        };
+        let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(REQUEST_ID, self.next_request_id());
         let now = DateTime::from_millis(i64::try_from(self.kinesis.clock().now_millis()).unwrap_or(i64::MAX));
         let now = now.fmt(Format::HttpDate).ok();
@@ -239,10 +270,10 @@ impl Handler {
             .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
     }
 
-    fn healthy(&self) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from_static(
+    fn healthy(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(Bytes::from_static(
             b"kcl-local is running: Kinesis and DynamoDB\n",
-        ));
+        )));
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -351,7 +382,7 @@ fn usual(service: Option<Service>) -> Encoding {
 fn refuse(encoding: Encoding, refusal: Refusal) -> Answer {
     Answer {
         status: refusal.status,
-        body: error_body(encoding, refusal.code, &refusal.message),
+        body: Content::Whole(error_body(encoding, refusal.code, &refusal.message)),
         error: Some(refusal.code.to_owned()),
     }
 }

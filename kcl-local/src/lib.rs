@@ -28,6 +28,7 @@
 //! [`faults`] makes things go wrong on purpose: delays, throttling, lost requests, lost answers, clients cut off.
 
 mod backend;
+mod body;
 pub mod clock;
 pub mod dynamodb;
 pub mod faults;
@@ -37,3 +38,4 @@ pub mod transport;
 pub mod wire;
 
 pub use backend::{Backend, BackendBuilder};
+pub use body::Body;

@@ -3,6 +3,7 @@
 //! A [`FaultInjector`] is asked once per request, before anything else happens, and answers with a [`Fault`].
 //! [`FaultScript`] is the one to use in a test; implement the trait for anything else, such as seeded chance.
 
+mod events;
 mod past;
 mod script;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
+pub use events::{Event, EventFault, Interruption};
 pub(crate) use past::{Past, eventually_consistent};
 pub use script::{FaultScript, Rule, RuleId};
 
@@ -48,9 +50,21 @@ pub trait FaultInjector: fmt::Debug + Send + Sync {
     /// The fate of `call`. Called once per attempt, so a client's retry is decided anew.
     fn decide(&self, call: &Call<'_>) -> Fault;
 
-    /// An answer, or a refusal, has come back to a client. Its request asked for `operation`.
+    /// An answer, or a refusal, has come back to a client. Its request asked for `operation`. Of a subscription this is the
+    /// beginning, without a body.
     fn answered(&self, client: &str, operation: &str, answer: &Response<Bytes>) {
         let _ = (client, operation, answer);
+    }
+
+    /// The fate of an event of a subscription. Called once for each, heartbeats and exceptions included.
+    fn event(&self, event: &Event<'_>) -> EventFault {
+        let _ = event;
+        EventFault::none()
+    }
+
+    /// An event has come to a client.
+    fn event_arrived(&self, event: &Event<'_>) {
+        let _ = event;
     }
 
     /// Whether answers are to be kept for [`Outcome::Stale`]. Asked with each read.
@@ -78,7 +92,8 @@ pub struct Fault {
     pub outcome: Outcome,
     /// How long the answer, or the error, is under way. The client may give up on a request that took effect.
     pub delay_after: Duration,
-    /// How many bytes of the answer arrive in a second; without it, it arrives whole.
+    /// How many bytes of the answer arrive in a second; without it, it arrives whole. Of a subscription, each event arrives
+    /// whole, when its bytes are there.
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
@@ -104,6 +119,14 @@ pub enum Outcome {
     EmptyPage {
         /// The lag that the answer tells.
         behind: Duration,
+    },
+    /// If it is a `SubscribeToShard` that succeeds, the subscription is interrupted when it is so old, or would be.
+    /// Otherwise it passes.
+    Interrupt {
+        /// How long after the answer began.
+        after: Duration,
+        /// What happens then.
+        how: Interruption,
     },
     /// It never arrives.
     DropRequest(Loss),
@@ -169,6 +192,11 @@ impl Fault {
     /// A read is answered without records, with this lag.
     pub const fn empty_page(behind: Duration) -> Self {
         Self::new(Outcome::EmptyPage { behind })
+    }
+
+    /// A subscription is interrupted when it is so old.
+    pub const fn interrupted(after: Duration, how: Interruption) -> Self {
+        Self::new(Outcome::Interrupt { after, how })
     }
 
     /// The request never arrives.

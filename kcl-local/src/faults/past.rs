@@ -36,13 +36,13 @@ pub(crate) fn eventually_consistent(call: &Call<'_>) -> Option<Read> {
 
 impl Past {
     /// Keeps an answer.
-    pub(crate) fn remember(&self, read: Read, answer: &Response<Bytes>) {
+    pub(crate) fn remember(&self, read: Read, answer: Response<Bytes>) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let of_this_read = answers.entry(read).or_default();
         while of_this_read.front().is_some_and(|(at, _)| at.elapsed() > KEPT) {
             of_this_read.pop_front();
         }
-        of_this_read.push_back((Instant::now(), answer.clone()));
+        of_this_read.push_back((Instant::now(), answer));
     }
 
     /// The newest answer to the read that is at least so old, if it is known.

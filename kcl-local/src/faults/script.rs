@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Call, Fault, FaultInjector, Outcome};
+use super::{Call, Event, EventFault, Fault, FaultInjector, Interruption, Outcome};
 
 /// A list of [`Rule`]s and of clients that are cut off. Clones share both.
 ///
@@ -181,7 +181,8 @@ impl FaultScript {
         self.state().rules.get(&rule).map_or(0, |active| active.hits)
     }
 
-    /// Cuts a client off: from now on its requests end as [`Fault::unreachable`]. Answers under way still arrive.
+    /// Cuts a client off: from now on its requests end as [`Fault::unreachable`]. Answers under way still arrive, but no
+    /// more events of its subscriptions: those that have one to send stall, and stay so when the cut is healed.
     pub fn cut(&self, client: impl Into<String>) {
         self.cut_with(client, Fault::unreachable());
     }
@@ -219,6 +220,13 @@ impl FaultInjector for FaultScript {
             }
         }
         Fault::none()
+    }
+
+    fn event(&self, event: &Event<'_>) -> EventFault {
+        if self.state().cut.contains_key(event.client) {
+            return EventFault::interrupted(Interruption::Stall);
+        }
+        EventFault::none()
     }
 
     fn needs_past(&self) -> bool {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Kinesis;
+use super::api::SubscribeToShardRequest;
+use super::{Kinesis, Subscription};
 
 /// A wire format: how a request body becomes a typed request and a typed response becomes a body.
 ///
@@ -82,7 +83,7 @@ impl ApiError {
 
 impl Kinesis {
     /// Runs the operation called `operation` (such as `PutRecord`) on a request body and returns the response
-    /// body, which is empty for operations without a result.
+    /// body, which is empty for operations without a result. All but `SubscribeToShard`, see [`subscribe`](Self::subscribe).
     ///
     /// # Errors
     /// The service's exceptions; `UnknownOperationException` for a name that this backend does not serve and
@@ -119,6 +120,15 @@ impl Kinesis {
 }
 
 impl Kinesis {
+    /// Begins the subscription that a `SubscribeToShard` request asks for.
+    ///
+    /// # Errors
+    /// The service's exceptions: `ResourceInUseException` for a consumer that is not active or has subscribed to the shard
+    /// a moment ago, `ResourceNotFoundException`, and others for a request that is badly formed.
+    pub fn subscribe<C: Codec>(&self, body: &Bytes, codec: &C) -> Result<Subscription, ApiError> {
+        self.subscribe_to_shard(codec.decode::<SubscribeToShardRequest>(body)?)
+    }
+
     /// Runs `GetRecords`, but leaves the records for later and tells this lag.
     pub(crate) fn empty_page<C: Codec>(
         &self,

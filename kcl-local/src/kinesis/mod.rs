@@ -1,6 +1,7 @@
 //! Kinesis Data Streams in memory.
 //!
-//! [`Kinesis::call`] takes an operation's name and body and answers as the service would. Underneath, `engine`
+//! [`Kinesis::call`] takes an operation's name and body and answers as the service would, and [`Kinesis::subscribe`]
+//! begins what has more than one answer. Underneath, `engine`
 //! holds streams, shards and records and knows nothing of wire formats; `api` holds the service's requests,
 //! responses and validation rules, one file per group of operations.
 
@@ -8,11 +9,13 @@ mod api;
 mod call;
 mod engine;
 mod options;
+mod subscription;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use call::{ApiError, Codec};
 pub use options::KinesisOptions;
+pub use subscription::Subscription;
 
 use crate::clock::Clock;
 use engine::{Engine, EpochMillis};

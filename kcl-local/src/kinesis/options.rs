@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Choices that the real service makes for its users.
 ///
-/// The defaults suit tests: changes of streams take effect at once and no rate limit applies.
+/// The defaults suit tests: changes of streams take effect at once and no rate limit applies. Subscriptions last as long as
+/// with the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KinesisOptions {
     /// The region that ARNs name.
@@ -20,8 +21,16 @@ pub struct KinesisOptions {
     pub update_delay: Duration,
     /// How long a new consumer is `CREATING`, and one that was deregistered `DELETING`.
     pub consumer_delay: Duration,
+    /// How long a subscription to a shard lasts; five minutes by default, as with the service.
+    pub subscription_lifetime: Duration,
+    /// How long after a subscription began its consumer may not subscribe to the shard again; five seconds by default, as
+    /// with the service.
+    pub resubscribe_interval: Duration,
+    /// After how long without records a subscriber gets an event without records; five seconds by default, which is about
+    /// what the service does.
+    pub heartbeat: Duration,
     /// Whether shards refuse what exceeds their rates: 1,000 records and 1 MiB per second in, five reads and
-    /// 2 MiB per second out.
+    /// 2 MiB per second out; and whether a subscriber gets no more than 2 MiB per second of a shard.
     pub enforce_limits: bool,
     /// How many open shards the account may have in all its streams.
     pub shard_limit: u32,
@@ -36,6 +45,9 @@ impl Default for KinesisOptions {
             delete_delay: Duration::ZERO,
             update_delay: Duration::ZERO,
             consumer_delay: Duration::ZERO,
+            subscription_lifetime: Duration::from_secs(5 * 60),
+            resubscribe_interval: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(5),
             enforce_limits: false,
             shard_limit: 20_000,
         }

@@ -20,6 +20,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 
 use super::deliver;
+use crate::body::Body;
 use crate::faults::{FaultInjector, Loss};
 use crate::handler::Handler;
 
@@ -90,7 +91,7 @@ impl InProcessConnector {
         let request = collect(request).await.map_err(ConnectorError::user)?;
         // A request over a network always lets other tasks run; without this, a loop of requests would starve them.
         tokio::task::yield_now().await;
-        let answer = deliver(&self.handler, &*self.faults, &self.name, request)
+        let answer = deliver(&self.handler, &self.faults, &self.name, request)
             .await
             .map_err(lost)?;
         sdk_response(answer).map_err(ConnectorError::user)
@@ -104,8 +105,12 @@ async fn collect(request: HttpRequest) -> Result<Request<Bytes>, BoxError> {
     Ok(Request::from_parts(parts, body))
 }
 
-fn sdk_response(response: Response<Bytes>) -> Result<HttpResponse, BoxError> {
-    Ok(HttpResponse::try_from(response.map(SdkBody::from))?)
+fn sdk_response(response: Response<Body>) -> Result<HttpResponse, BoxError> {
+    let response = response.map(|body| match body.whole() {
+        Some(bytes) => SdkBody::from(bytes.clone()),
+        None => SdkBody::from_body_1_x(body),
+    });
+    Ok(HttpResponse::try_from(response)?)
 }
 
 /// The SDK takes both kinds for transient and retries them.

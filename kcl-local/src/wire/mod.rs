@@ -1,9 +1,10 @@
-//! The bytes of a request and of an answer: encodings, operation names and error bodies.
+//! The bytes of a request and of an answer: encodings, operation names, error bodies and messages of event streams.
 //!
 //! Kinesis is spoken in JSON and in CBOR, DynamoDB in JSON only. An answer has the encoding of its request.
 
 mod cbor;
 mod error;
+pub mod event_stream;
 mod json;
 mod target;
 

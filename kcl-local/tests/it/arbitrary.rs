@@ -13,7 +13,7 @@ const TARGETS: [(&str, &str); 3] = [
     ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 ];
 
-const KINESIS: [&str; 8] = [
+const KINESIS: [&str; 9] = [
     "CreateStream",
     "GetRecords",
     "GetShardIterator",
@@ -21,6 +21,7 @@ const KINESIS: [&str; 8] = [
     "PutRecord",
     "PutRecords",
     "SplitShard",
+    "SubscribeToShard",
     "UpdateShardCount",
 ];
 
@@ -67,6 +68,10 @@ fn member() -> impl Strategy<Value = String> {
         "NextToken",
         "Timestamp",
         "ShardFilter",
+        "ConsumerARN",
+        "StartingPosition",
+        "Type",
+        "SequenceNumber",
         "TargetShardCount",
         "TableName",
         "Key",
@@ -113,11 +118,11 @@ fn request() -> impl Strategy<Value = Value> {
 fn target() -> impl Strategy<Value = ((&'static str, &'static str), &'static str)> {
     (prop::sample::select(&TARGETS[..]), any::<prop::sample::Index>()).prop_map(|(target, index)| {
         let operations = if target.0.starts_with("Kinesis") {
-            &KINESIS
+            &KINESIS[..]
         } else {
-            &DYNAMODB
+            &DYNAMODB[..]
         };
-        (target, *index.get(operations.as_slice()))
+        (target, *index.get(operations))
     })
 }
 

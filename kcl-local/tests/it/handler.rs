@@ -43,10 +43,9 @@ impl Asking {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        Backend::start()
-            .handler()
-            .handle(request.body(self.body).unwrap())
-            .await
+        let backend = Backend::start();
+        let answer = backend.handler().handle(request.body(self.body).unwrap()).await;
+        answer.map(|body| body.whole().unwrap().clone())
     }
 
     /// Status, error name from the header, and error name from a JSON body.

@@ -16,5 +16,6 @@ mod faults;
 mod handler;
 mod kinesis;
 mod malformed;
+mod subscriptions;
 mod tcp;
 mod worlds;

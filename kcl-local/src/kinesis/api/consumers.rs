@@ -84,8 +84,8 @@ struct ConsumerMember {
 }
 
 /// A consumer as a request names it.
-struct Named<'a> {
-    stream: &'a str,
+pub(super) struct Named<'a> {
+    pub(super) stream: &'a str,
     name: &'a str,
     /// When the consumer that is meant was registered, in seconds, if an ARN says so.
     registered: Option<u64>,
@@ -93,7 +93,7 @@ struct Named<'a> {
 
 impl Named<'_> {
     /// The consumer itself.
-    fn find(&self, engine: &mut Engine, now: EpochMillis) -> Result<Consumer, EngineError> {
+    pub(super) fn find(&self, engine: &mut Engine, now: EpochMillis) -> Result<Consumer, EngineError> {
         let found = engine.stream(self.stream, now)?.consumers.at(now).get(self.name);
         let is_it = |consumer: &&Consumer| {
             self.registered
@@ -197,8 +197,9 @@ impl Kinesis {
         let delay = self.options().consumer_delay;
         self.with_engine(|engine, now| {
             named.find(engine, now)?;
-            let consumers = &mut engine.stream(named.stream, now)?.consumers;
-            consumers.deregister(named.name, delay, now);
+            let stream = engine.stream(named.stream, now)?;
+            stream.consumers.deregister(named.name, delay, now);
+            stream.wake_subscribers();
             Ok(())
         })
     }
@@ -243,7 +244,7 @@ impl Kinesis {
         }
     }
 
-    fn consumer_in_arn<'a>(&self, arn: &'a str) -> Result<Named<'a>, ApiError> {
+    pub(super) fn consumer_in_arn<'a>(&self, arn: &'a str) -> Result<Named<'a>, ApiError> {
         let malformed = || {
             check::broken(
                 "consumerARN",

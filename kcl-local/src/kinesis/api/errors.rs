@@ -12,6 +12,8 @@ impl From<EngineError> for ApiError {
             EngineError::StreamExists(_)
             | EngineError::NotActive { .. }
             | EngineError::ConsumerExists { .. }
+            | EngineError::ConsumerNotActive { .. }
+            | EngineError::Subscribed { .. }
             | EngineError::HasConsumers(_) => "ResourceInUseException",
             EngineError::OnDemand(_) => "ValidationException",
             EngineError::InvalidArgument(_) => "InvalidArgumentException",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
 use super::check;
+use super::position::Start;
 use super::shards::{HashKeyRange, shard_id};
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{
@@ -59,7 +60,7 @@ pub(crate) struct GetRecordsResponse {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RecordDescription {
+pub(super) struct RecordDescription {
     sequence_number: SequenceNumber,
     approximate_arrival_timestamp: Timestamp,
     data: Blob,
@@ -68,7 +69,7 @@ struct RecordDescription {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ChildShard {
+pub(super) struct ChildShard {
     shard_id: ShardId,
     parent_shards: Vec<ShardId>,
     hash_key_range: HashKeyRange,
@@ -86,7 +87,7 @@ impl From<Record> for RecordDescription {
 }
 
 impl ChildShard {
-    fn of(shard: &Shard) -> Self {
+    pub(super) fn of(shard: &Shard) -> Self {
         Self {
             shard_id: shard.id(),
             parent_shards: shard.parents.clone(),
@@ -98,46 +99,15 @@ impl ChildShard {
 impl GetShardIteratorRequest {
     /// Where to begin, given the iterator's type and the members that belong to it, and no others.
     fn start(&self) -> Result<StartingPosition, ApiError> {
-        let kind = check::required(self.shard_iterator_type.as_deref(), "shardIteratorType")?;
-        let number = || {
-            self.starting_sequence_number
-                .as_deref()
-                .map(sequence_number)
-                .transpose()
+        let start = Start {
+            kind: self.shard_iterator_type.as_deref(),
+            kind_member: "shardIteratorType",
+            number: self.starting_sequence_number.as_deref(),
+            number_member: "StartingSequenceNumber",
+            timestamp: self.timestamp,
         };
-        let start = match kind {
-            "TRIM_HORIZON" => Some(StartingPosition::TrimHorizon),
-            "LATEST" => Some(StartingPosition::Latest),
-            "AT_SEQUENCE_NUMBER" => number()?.map(StartingPosition::AtSequenceNumber),
-            "AFTER_SEQUENCE_NUMBER" => number()?.map(StartingPosition::AfterSequenceNumber),
-            "AT_TIMESTAMP" => self
-                .timestamp
-                .map(|timestamp| StartingPosition::AtTimestamp(timestamp.0)),
-            _ => {
-                return Err(check::broken(
-                    "shardIteratorType",
-                    "satisfy enum value set: [AT_SEQUENCE_NUMBER, AFTER_SEQUENCE_NUMBER, TRIM_HORIZON, LATEST, \
-                     AT_TIMESTAMP]",
-                ));
-            }
-        };
-        let surplus = self.starting_sequence_number.is_some() && !kind.ends_with("_SEQUENCE_NUMBER")
-            || self.timestamp.is_some() && kind != "AT_TIMESTAMP";
-        start.filter(|_| !surplus).ok_or_else(|| {
-            ApiError::invalid_argument(format!(
-                "StartingSequenceNumber goes with AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER, Timestamp with \
-                 AT_TIMESTAMP, and neither with another type; the type is {kind}."
-            ))
-        })
+        start.position()
     }
-}
-
-fn sequence_number(text: &str) -> Result<SequenceNumber, ApiError> {
-    text.parse().map_err(|_| {
-        ApiError::invalid_argument(format!(
-            "StartingSequenceNumber {text} is not a sequence number of this stream."
-        ))
-    })
 }
 
 impl Kinesis {

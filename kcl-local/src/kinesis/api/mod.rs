@@ -9,14 +9,18 @@ mod consumers;
 mod describe;
 mod errors;
 mod get;
+mod position;
 mod put;
 mod retention;
 mod scaling;
 mod shards;
 mod stream_name;
 mod streams;
+mod subscribe;
 mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
 mod timestamp;
+
+pub(super) use subscribe::{SubscribeToShardEvent, SubscribeToShardRequest};

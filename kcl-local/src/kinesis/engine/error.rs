@@ -23,6 +23,23 @@ pub(crate) enum EngineError {
     #[error("Consumer {consumer} of stream {stream} not found.")]
     ConsumerNotFound { stream: String, consumer: String },
 
+    #[error(
+        "Consumer {consumer} with creation timestamp {registered} under stream: {stream} is not in ACTIVE status."
+    )]
+    ConsumerNotActive {
+        stream: String,
+        consumer: String,
+        /// In seconds since the epoch.
+        registered: u64,
+    },
+
+    #[error("Another active subscription exists for this consumer: {stream}:{shard}:{consumer}")]
+    Subscribed {
+        stream: String,
+        shard: ShardId,
+        consumer: String,
+    },
+
     #[error("Stream {0} has consumers; EnforceConsumerDeletion deletes it with them.")]
     HasConsumers(String),
 

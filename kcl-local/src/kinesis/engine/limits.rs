@@ -1,7 +1,10 @@
 //! The rates that one shard sustains.
 //!
 //! <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>: 1,000 records and 1 MiB per second
-//! in; five reads and 2 MiB per second out, where an answer of 10 MiB refuses the reads of the next five seconds.
+//! in; five reads and 2 MiB per second out, where an answer of 10 MiB refuses the reads of the next five seconds. A registered
+//! consumer gets 2 MiB per second of its own.
+
+use std::time::Duration;
 
 use super::time::EpochMillis;
 
@@ -54,6 +57,26 @@ impl ShardLimits {
     }
 }
 
+/// What one consumer may still get of one shard.
+#[derive(Debug)]
+pub(crate) struct PushLimit(TokenBucket);
+
+impl PushLimit {
+    pub(crate) fn new(now: EpochMillis) -> Self {
+        Self(TokenBucket::full(BYTES_OUT, now))
+    }
+
+    /// When something may be pushed: now, or later.
+    pub(crate) fn ready(&mut self, now: EpochMillis) -> EpochMillis {
+        self.0.ready(now)
+    }
+
+    /// Accounts for the bytes that were pushed.
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.0.take(bytes);
+    }
+}
+
 /// An allowance that refills steadily, holds one second's worth and may be overdrawn by a single large request.
 #[derive(Debug)]
 struct TokenBucket {
@@ -83,6 +106,16 @@ impl TokenBucket {
             .min(full);
         self.refilled = now;
         self.level >= thousandths(amount).min(full)
+    }
+
+    /// When there is something to take.
+    fn ready(&mut self, now: EpochMillis) -> EpochMillis {
+        if self.has(1, now) {
+            return now;
+        }
+        let missing = thousandths(1).saturating_sub(self.level);
+        let millis = missing.saturating_add(self.per_second - 1) / self.per_second;
+        now.plus(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 
     fn take(&mut self, amount: usize) {
@@ -159,6 +192,17 @@ mod tests {
         limits.charge_read(10 << 20);
         assert!(!limits.admit_read(at(4_999)));
         assert!(limits.admit_read(at(5_001)));
+    }
+
+    #[test]
+    fn a_push_waits_until_what_was_pushed_before_is_paid() {
+        let mut limit = PushLimit::new(at(0));
+        assert_eq!(limit.ready(at(0)), at(0));
+        limit.charge(1 << 20);
+        assert_eq!(limit.ready(at(0)), at(0), "a second's worth may come at once");
+        limit.charge(3 << 20);
+        assert_eq!(limit.ready(at(0)), at(1_501));
+        assert_eq!(limit.ready(at(1_501)), at(1_501));
     }
 
     #[test]

@@ -18,12 +18,16 @@ mod shard;
 mod shard_id;
 mod status;
 mod stream;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod time;
 mod token;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 pub(crate) use consumer::Consumer;
 pub(crate) use error::EngineError;
@@ -35,10 +39,12 @@ pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
 pub(crate) use shard_id::ShardId;
 pub(crate) use status::StreamStatus;
 pub(crate) use stream::{CapacityMode, Change, StartingPosition, Stream, StreamSpec};
+pub(crate) use subscription::{Event, Push, Subscription};
 pub(crate) use time::EpochMillis;
 pub(crate) use token::{TokenKind, TokenReader, TokenWriter};
 
 use super::options::KinesisOptions;
+use subscription::Periods;
 
 /// An account's streams in one region.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct Engine {
     streams: BTreeMap<String, Stream>,
     /// How many streams were ever created.
     created: u64,
+    /// How many subscriptions there ever were.
+    subscribed: u64,
     /// The opening second of the next stream's shards, or later: a stream that is deleted and created again in the
     /// same second must not issue the same sequence numbers again.
     earliest_second: u64,
@@ -72,6 +80,7 @@ impl Engine {
             options,
             streams: BTreeMap::new(),
             created: 0,
+            subscribed: 0,
             earliest_second: 0,
             now: EpochMillis::new(0),
         }
@@ -269,5 +278,40 @@ impl Engine {
             millis_behind_latest: read.batch.millis_behind_latest,
             children: read.children.unwrap_or_default(),
         })
+    }
+
+    /// Subscribes a consumer to a shard from `start` on. The shard's news tell when there is something to be
+    /// [pushed](Self::push).
+    pub(crate) fn subscribe(
+        &mut self,
+        name: &str,
+        consumer: &Consumer,
+        shard: ShardId,
+        start: StartingPosition,
+        now: EpochMillis,
+    ) -> Result<(Subscription, Arc<Notify>), EngineError> {
+        let interval = self.options.resubscribe_interval;
+        self.subscribed += 1;
+        let number = self.subscribed;
+        self.stream(name, now)?
+            .subscribe(consumer, shard, start, number, interval, now)
+    }
+
+    /// What there is for a subscription now. After an error there is nothing any more.
+    pub(crate) fn push(
+        &mut self,
+        subscription: &mut Subscription,
+        now: EpochMillis,
+    ) -> Result<Push<'_>, EngineError> {
+        let enforce = self.options.enforce_limits;
+        let periods = Periods {
+            lifetime: self.options.subscription_lifetime,
+            heartbeat: self.options.heartbeat,
+        };
+        let stream = self.stream(&subscription.stream, now)?;
+        if stream.incarnation != subscription.incarnation {
+            return Err(EngineError::StreamNotFound(subscription.stream.clone()));
+        }
+        stream.push(subscription, periods, enforce, now)
     }
 }

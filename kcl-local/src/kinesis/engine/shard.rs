@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::hash::HashRange;
 use super::limits::ShardLimits;
 use super::sequence::{SequenceNumber, SequenceOrigin};
 use super::shard_id::ShardId;
+use super::subscription::Subscribers;
 use super::time::EpochMillis;
 
 /// A place between two records of a shard, named by the counter of the record after it.
@@ -92,6 +94,9 @@ pub(crate) struct Shard {
     /// Set once, when the shard stops taking records.
     pub(crate) closure: Option<Closure>,
     pub(crate) limits: ShardLimits,
+    pub(crate) subscribers: Subscribers,
+    /// Wakes subscriptions that wait: there is a record, the shard has ended, or they have.
+    pub(crate) news: Arc<Notify>,
     records: VecDeque<Stored>,
     /// Where the next record will be.
     tip: Position,
@@ -122,6 +127,8 @@ impl Shard {
             parents: parents.iter().map(|parent| parent.id()).collect(),
             closure: None,
             limits: ShardLimits::new(at),
+            subscribers: Subscribers::default(),
+            news: Arc::default(),
             records: VecDeque::new(),
             tip: Position(1),
         }
@@ -160,6 +167,7 @@ impl Shard {
             payload,
         });
         self.tip.0 += 1;
+        self.news.notify_waiters();
         number
     }
 
@@ -179,13 +187,31 @@ impl Shard {
         Position(self.trim_horizon().0 + older as u64)
     }
 
-    /// The position of a sequence number, or `None` if this shard has not issued it. Numbers of trimmed records and
-    /// both ends of the shard's range count as issued.
+    /// The position of the first record whose number is not less than `number`, or `None` if this shard has not issued it.
+    /// Numbers of trimmed records, [continuations](Self::continuation) and both ends of the shard's range count as issued.
     pub(crate) fn position_of(&self, number: SequenceNumber) -> Option<Position> {
         let counter = number.counter();
         let issued = number.origin() == self.origin
             && (counter < self.tip.0 || self.ending_sequence_number().is_some_and(|end| number <= end));
+        let stored = || {
+            let index = counter.checked_sub(self.trim_horizon().0)?;
+            self.records.get(usize::try_from(index).ok()?)
+        };
+        let follows = |stored: &Stored| self.origin.number(counter, stored.arrived.seconds()) < number;
+        let counter = counter + u64::from(issued && stored().is_some_and(follows));
         issued.then(|| Position(counter.min(self.tip.0)))
+    }
+
+    /// The position behind a sequence number, or `None` if this shard has not issued it.
+    pub(crate) fn position_after(&self, number: SequenceNumber) -> Option<Position> {
+        self.position_of(number)?;
+        Some(Position((number.counter() + 1).min(self.tip.0)))
+    }
+
+    /// A number between those of the records before and after `position`, which grows with time.
+    pub(crate) fn continuation(&self, position: Position, now: EpochMillis) -> SequenceNumber {
+        let second = now.seconds().max(self.origin.opened_second);
+        self.origin.number(position.0.saturating_sub(1), second)
     }
 
     /// Drops records that arrived before `horizon`.
@@ -378,6 +404,29 @@ mod tests {
         });
         let end = shard.ending_sequence_number().unwrap();
         assert_eq!(shard.position_of(end), Some(shard.tip()));
+    }
+
+    #[test]
+    fn a_continuation_stands_between_two_records() {
+        let mut shard = shard_with(&[0, 10]);
+        let place = shard.tip();
+        let before = shard.continuation(place, at(10));
+        let continuation = shard.continuation(place, at(60_000));
+        let first = shard.origin.number(2, at(10).seconds());
+        let second = shard.append(payload("60000"), at(60_000));
+        assert!(before < continuation && first < continuation && continuation < second);
+        assert_eq!(shard.position_of(continuation), Some(place));
+        assert_eq!(shard.position_after(continuation), Some(place));
+        assert_eq!(shard.position_of(first), Some(Position(2)));
+        assert_eq!(shard.position_after(first), Some(place));
+        shard.trim(at(60_000));
+        assert_eq!(
+            shard.position_after(continuation),
+            Some(place),
+            "its record is trimmed"
+        );
+        shard.trim(at(90_000));
+        assert_eq!(shard.position_after(continuation), Some(place));
     }
 
     #[test]

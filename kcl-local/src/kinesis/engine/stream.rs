@@ -170,6 +170,14 @@ impl Stream {
             change,
         });
         self.settle(now);
+        self.wake_subscribers();
+    }
+
+    /// Lets every subscription see how its stream, its shard and its consumer are.
+    pub(crate) fn wake_subscribers(&self) {
+        for shard in self.shards.values() {
+            shard.news.notify_waiters();
+        }
     }
 
     /// Fails unless the stream is `ACTIVE`.
@@ -192,7 +200,7 @@ impl Stream {
     }
 
     /// Fails unless records flow: a stream without shards, or one about to disappear, counts as not found.
-    fn require_flowing(&self) -> Result<(), EngineError> {
+    pub(super) fn require_flowing(&self) -> Result<(), EngineError> {
         match self.status {
             StreamStatus::Active | StreamStatus::Updating => Ok(()),
             StreamStatus::Creating | StreamStatus::Deleting => {
@@ -217,7 +225,7 @@ impl Stream {
     }
 
     /// The time before which nothing is kept.
-    fn horizon(&self, now: EpochMillis) -> EpochMillis {
+    pub(super) fn horizon(&self, now: EpochMillis) -> EpochMillis {
         now.minus(HOUR * self.retention_hours)
     }
 
@@ -290,18 +298,16 @@ impl Stream {
         self.require_flowing()?;
         let horizon = self.horizon(now);
         let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
-        let position_of = |number: SequenceNumber| {
-            shard.position_of(number).ok_or_else(|| {
+        let issued = |position: Option<Position>, number: SequenceNumber| {
+            position.ok_or_else(|| {
                 EngineError::InvalidArgument(format!("Shard {id} has not issued sequence number {number}."))
             })
         };
         match start {
             StartingPosition::TrimHorizon => Ok(shard.trim_horizon()),
             StartingPosition::Latest => Ok(shard.tip()),
-            StartingPosition::AtSequenceNumber(number) => position_of(number),
-            StartingPosition::AfterSequenceNumber(number) => {
-                position_of(number).map(|position| Position(position.0 + 1).min(shard.tip()))
-            }
+            StartingPosition::AtSequenceNumber(number) => issued(shard.position_of(number), number),
+            StartingPosition::AfterSequenceNumber(number) => issued(shard.position_after(number), number),
             StartingPosition::AtTimestamp(time) if time > now => Err(EngineError::InvalidArgument(format!(
                 "The timestamp {} ms is in the future; it is {} ms now.",
                 time.get(),
@@ -333,19 +339,26 @@ impl Stream {
         if enforce_limits {
             shard.limits.charge_read(batch.bytes);
         }
-        let closure = if batch.next >= shard.tip() {
-            shard.closure.clone()
-        } else {
-            None
-        };
-        let child = |id: ShardId| self.shards.get(&id);
-        let children = closure.map(|closure| closure.children.into_iter().filter_map(child).collect());
+        let children = self.children_at(id, batch.next);
         Ok(ShardRead { batch, children })
+    }
+
+    /// The shards that continue a closed shard, if `position` is its end.
+    pub(super) fn children_at(&self, id: ShardId, position: Position) -> Option<Vec<&Shard>> {
+        let shard = self.shards.get(&id).filter(|shard| position >= shard.tip())?;
+        let closure = shard.closure.as_ref()?;
+        Some(
+            closure
+                .children
+                .iter()
+                .filter_map(|id| self.shards.get(id))
+                .collect(),
+        )
     }
 }
 
 /// The shard with the given id, trimmed, if the retention period still covers it.
-fn find<'a>(
+pub(super) fn find<'a>(
     shards: &'a mut BTreeMap<ShardId, Shard>,
     stream: &str,
     id: ShardId,

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -17,9 +17,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ListenOptions;
+use crate::body::Body;
 use crate::faults::{FaultInjector, Loss};
 use crate::handler::{Handler, MAX_BODY};
 use crate::transport::deliver;
+use crate::transport::events::until;
 
 /// HTTP/2 flow control windows, in bytes: room for a large PutRecords without a round trip.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -111,7 +113,7 @@ impl Connection {
     }
 
     /// Answers one request; an error breaks the connection (HTTP/1.1) or resets the stream (HTTP/2).
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Loss> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Loss> {
         let (parts, body) = request.into_parts();
         let body = match self.read(body).await {
             Ok(body) => body,
@@ -123,14 +125,14 @@ impl Connection {
                 refusal
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
-                return Ok(refusal.map(Full::new));
+                return Ok(refusal);
             }
         };
         let client = signer(&parts.headers).to_owned();
         let request = Request::from_parts(parts, body);
-        Ok(deliver(&self.handler, &*self.faults, &client, request)
-            .await?
-            .map(Full::new))
+        let answer = deliver(&self.handler, &self.faults, &client, request).await?;
+        let stop = self.stop.clone();
+        Ok(answer.map(|body| body.map_messages(|messages| until(messages, stop))))
     }
 
     /// Reads a body within the limits of size and time, or tells the status and code to refuse it with.

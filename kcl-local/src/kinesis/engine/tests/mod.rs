@@ -6,6 +6,7 @@ mod reading;
 mod resharding;
 mod retention;
 mod statuses;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 
