@@ -8,6 +8,7 @@ mod broken;
 mod checkpoints;
 mod encodings;
 mod failover_times;
+mod fan_out;
 mod faults;
 mod measured;
 mod namesakes;

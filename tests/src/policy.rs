@@ -28,6 +28,10 @@ struct Subject {
     table_name: Option<String>,
     index_name: Option<String>,
     stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    #[serde(rename = "ConsumerARN")]
+    consumer_arn: Option<String>,
 }
 
 /// Refuses workers what the policy does not grant; what it grants meets the script's faults.
@@ -58,17 +62,28 @@ impl Policed {
         let resource = resource(call);
         self.policy.statement.iter().any(|statement| {
             let is_covered = |resource: &String| {
-                let mut covered = statement.resource.iter();
-                covered.any(|arn| arn.rsplit_once(':').is_some_and(|(_, name)| name == resource))
+                let mut covered = statement.resource.iter().map(|arn| of_arn(arn));
+                covered.any(|name| match name.strip_suffix('*') {
+                    Some(beginning) => resource.starts_with(beginning),
+                    None => name == resource,
+                })
             };
             statement.action.contains(&action) && resource.as_ref().is_none_or(is_covered)
         })
     }
 }
 
+/// What of an ARN names the resource in its account.
+fn of_arn(arn: &str) -> &str {
+    arn.splitn(6, ':').last().unwrap_or_default()
+}
+
 /// The last part of the resource's ARN; none if the request names none, because a token stands for it.
 fn resource(call: &Call<'_>) -> Option<String> {
     let subject: Subject = serde_json::from_slice(call.body).ok()?;
+    if let Some(arn) = subject.consumer_arn.or(subject.stream_arn) {
+        return Some(of_arn(&arn).to_owned());
+    }
     if let Some(stream) = subject.stream_name {
         return Some(format!("stream/{stream}"));
     }

@@ -42,6 +42,8 @@ pub(crate) struct FanOut {
     stream: StreamClient,
     consumer: ConsumerArn,
     env: Environment,
+    /// As whom it subscribed last.
+    arn: Option<String>,
     /// Where it goes on; `None` while it is closed.
     from: Option<SubscribeFrom>,
     subscription: Option<Subscription>,
@@ -63,6 +65,7 @@ impl FanOut {
             stream,
             consumer,
             env,
+            arn: None,
             from: None,
             subscription: None,
             announced: None,
@@ -98,6 +101,7 @@ impl FanOut {
     async fn subscribe(&mut self, from: SubscribeFrom) -> Result<Option<SystemTime>, CallError> {
         self.hang_up();
         let arn = self.consumer.get().await?;
+        self.arn = Some(arn.clone());
         if let Some(last) = self.subscribed {
             sleep_until(last + EXCLUSIVE).await;
         }
@@ -119,14 +123,14 @@ impl FanOut {
                 Err(error) => break error,
             }
         };
-        Err(self.refused(error, &arn).await)
+        Err(self.explained(error).await)
     }
 
-    /// What a refusal means: a consumer that is gone is not a shard that is gone.
-    async fn refused(&mut self, error: CallError, arn: &str) -> CallError {
-        if error.class != ErrorClass::NotFound {
+    /// What an error means: a consumer that is gone is not a shard that is gone.
+    async fn explained(&self, error: CallError) -> CallError {
+        let Some(arn) = self.arn.as_ref().filter(|_| error.class == ErrorClass::NotFound) else {
             return error;
-        }
+        };
         match self.consumer.is_gone(arn).await {
             // Of a shard that is gone the listing tells.
             Ok(None) => error,
@@ -198,7 +202,7 @@ impl Feed for FanOut {
                 }
                 Ok(Err(error)) => {
                     self.hang_up();
-                    return Err(error);
+                    return Err(self.explained(error).await);
                 }
                 Err(_) => {
                     self.hang_up();
@@ -243,7 +247,7 @@ impl Feed for FanOut {
         let result = match event {
             Ok(Ok(Some(Some(answer)))) => self.page(answer).await,
             Ok(Ok(Some(None) | None)) => Ok(nothing),
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Err(self.explained(error).await),
             Err(_) => {
                 let text = format!("an event did not come to its end within {SILENCE:?}");
                 Err(CallError::new(ErrorClass::Transient, "SubscribeToShard", text))

@@ -90,10 +90,19 @@ impl ConsumerArn {
     /// Kinesis does not know the shard or the consumer. If it is the consumer, that is told: it was deregistered, or the stream was made
     /// anew. One that was named is registered again.
     pub(crate) async fn is_gone(&self, arn: &str) -> Result<Option<CallError>, CallError> {
-        match self.stream.is_registered(arn).await {
-            Ok(true) => return Ok(None),
-            Ok(false) => {}
-            Err(error) => return Err(error),
+        let registered = match &self.wanted {
+            Wanted::Name(name) => {
+                let stream_arn = self.stream.arn().await?;
+                self.stream.registered(&stream_arn, name).await
+            }
+            Wanted::Arn(arn) => self.stream.registered_as(arn).await,
+        };
+        match registered {
+            Ok(registered) if registered.arn == arn && registered.status != ConsumerStatus::Deleting => {
+                return Ok(None);
+            }
+            Err(error) if error.class != ErrorClass::NotFound => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         let mut known = self.known.lock().await;
         if matches!(&*known, Known::Arn(known) if known == arn) {

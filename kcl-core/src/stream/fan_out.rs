@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::operation::describe_stream_consumer::builders::DescribeStreamConsumerFluentBuilder;
 use aws_sdk_kinesis::types::{ConsumerStatus, StartingPosition as SdkPosition};
 use aws_smithy_types::DateTime;
 
@@ -37,30 +38,17 @@ impl StreamClient {
     /// The consumer of this name.
     pub(super) async fn registered(&self, stream_arn: &str, name: &str) -> Result<Registered, CallError> {
         let call = self.client().describe_stream_consumer();
-        let call = call.stream_arn(stream_arn).consumer_name(name).send();
-        let answer = ended("DescribeStreamConsumer", BOUND, call).await?;
-        let consumer = answer.consumer_description;
-        Ok(consumer.map_or_else(
-            || Registered {
-                arn: String::new(),
-                status: ConsumerStatus::Creating,
-            },
-            |consumer| Registered {
-                arn: consumer.consumer_arn,
-                status: consumer.consumer_status,
-            },
-        ))
+        described(call.stream_arn(stream_arn).consumer_name(name)).await
     }
 
-    /// Whether there is a consumer of this ARN.
-    pub(super) async fn is_registered(&self, consumer_arn: &str) -> Result<bool, CallError> {
-        let call = self.client().describe_stream_consumer();
-        let call = call.consumer_arn(consumer_arn).send();
-        match ended("DescribeStreamConsumer", BOUND, call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.class == ErrorClass::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// The consumer of this ARN.
+    pub(super) async fn registered_as(&self, consumer_arn: &str) -> Result<Registered, CallError> {
+        described(
+            self.client()
+                .describe_stream_consumer()
+                .consumer_arn(consumer_arn),
+        )
+        .await
     }
 
     /// Registers a consumer, which can be used some time later.
@@ -139,4 +127,19 @@ impl StreamClient {
     pub(crate) fn event_was_malformed(&self) {
         self.spoken().cbor_was_malformed();
     }
+}
+
+async fn described(call: DescribeStreamConsumerFluentBuilder) -> Result<Registered, CallError> {
+    let answer = ended("DescribeStreamConsumer", BOUND, call.send()).await?;
+    let consumer = answer.consumer_description;
+    Ok(consumer.map_or_else(
+        || Registered {
+            arn: String::new(),
+            status: ConsumerStatus::Creating,
+        },
+        |consumer| Registered {
+            arn: consumer.consumer_arn,
+            status: consumer.consumer_status,
+        },
+    ))
 }
