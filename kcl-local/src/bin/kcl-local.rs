@@ -1,11 +1,15 @@
 //! Kinesis and DynamoDB on a local port, in memory: `kcl-local --port 4567`.
 
 use std::io::{self, Write};
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use kcl_local::Backend;
 use kcl_local::transport::tcp::{ListenOptions, Server};
+#[cfg(feature = "tls")]
+use kcl_local::transport::tls::Tls;
 use tracing_subscriber::EnvFilter;
 
 /// Kinesis Data Streams and DynamoDB on one local port, in memory, for development and tests.
@@ -24,6 +28,11 @@ struct Arguments {
     /// Region that the ARNs of streams name
     #[arg(long, default_value = "us-east-1")]
     region: String,
+
+    /// Serve HTTPS, with a certificate that is made now for this host; whom clients have to trust is written to this file
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +67,8 @@ async fn serve(arguments: Arguments) -> Result<(), AnyError> {
     // Naming a host is the consent; the default is loopback.
     let options = ListenOptions {
         allow_remote: true,
+        #[cfg(feature = "tls")]
+        tls: certificate(&arguments)?,
         ..ListenOptions::default()
     };
     let address = if arguments.host.contains(':') && !arguments.host.starts_with('[') {
@@ -67,14 +78,37 @@ async fn serve(arguments: Arguments) -> Result<(), AnyError> {
     };
     let server = backend.listen_with(&address, options).await?;
     // Whoever started this may have closed its output; that is no reason to stop.
-    let _ = io::stdout().write_all(greeting(&server, &arguments.region).as_bytes());
+    let _ = io::stdout().write_all(greeting(&server, &arguments).as_bytes());
     stop.await;
     server.shutdown().await;
     Ok(())
 }
 
+/// What HTTPS is to be spoken with, if it is. Whom to trust stands in its file before anybody can connect.
+#[cfg(feature = "tls")]
+fn certificate(arguments: &Arguments) -> Result<Option<Tls>, AnyError> {
+    let Some(file) = &arguments.tls else {
+        return Ok(None);
+    };
+    let host = arguments.host.trim_matches(['[', ']']);
+    let tls = Tls::new(&[host])?;
+    std::fs::write(file, tls.authority())
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    Ok(Some(tls))
+}
+
+/// What makes clients trust the server.
+fn trust(arguments: &Arguments) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(file) = &arguments.tls {
+        return format!(" AWS_CA_BUNDLE={}", file.display());
+    }
+    let _ = arguments;
+    String::new()
+}
+
 /// How to point clients at the server.
-fn greeting(server: &Server, region: &str) -> String {
+fn greeting(server: &Server, arguments: &Arguments) -> String {
     let mut address = server.local_addr();
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -82,13 +116,16 @@ fn greeting(server: &Server, region: &str) -> String {
             std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let endpoint = format!("http://{address}");
+    let scheme = server.endpoint_url();
+    let scheme = scheme.split(':').next().unwrap_or_default();
+    let endpoint = format!("{scheme}://{address}");
+    let (region, trust) = (&arguments.region, trust(arguments));
     format!(
         "\
 Kinesis and DynamoDB listen on {endpoint}
 
 For any AWS SDK, and for the AWS CLI:
-  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local{trust}
 
   aws kinesis create-stream --stream-name orders --shard-count 2
 

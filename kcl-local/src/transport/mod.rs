@@ -3,6 +3,8 @@
 mod events;
 pub mod in_process;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

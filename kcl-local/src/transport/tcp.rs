@@ -1,4 +1,4 @@
-//! The backend on a port: HTTP/1.1 with keep-alive and HTTP/2 with prior knowledge, without TLS.
+//! The backend on a port: HTTP/1.1 with keep-alive and HTTP/2, without TLS (by prior knowledge) or with it (by ALPN).
 //!
 //! One port serves both services. Requests pass the same [`faults`](crate::faults) as in-process ones; a client is known
 //! by the access key id that it signs with.
@@ -18,9 +18,11 @@ use tokio_util::task::TaskTracker;
 use connection::Connection;
 
 use crate::Backend;
+#[cfg(feature = "tls")]
+use crate::transport::tls::Tls;
 
 /// How a [`Server`] treats its peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ListenOptions {
     /// Whether an address that other machines can reach is accepted. There is no authentication: whoever reaches the
     /// port may read and change everything. Off by default.
@@ -30,6 +32,9 @@ pub struct ListenOptions {
     pub idle_timeout: Duration,
     /// How long a request's body may take. 60 s by default.
     pub body_timeout: Duration,
+    /// What HTTPS is spoken with; none by default, and then it is HTTP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
     /// How long [`Server::shutdown`] waits for requests under way before it breaks their connections. 5 s by default.
     pub drain_timeout: Duration,
 }
@@ -40,8 +45,21 @@ impl Default for ListenOptions {
             allow_remote: false,
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
+            #[cfg(feature = "tls")]
+            tls: None,
             drain_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl ListenOptions {
+    /// What addresses of the server begin with.
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return "https";
+        }
+        "http"
     }
 }
 
@@ -79,6 +97,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    scheme: &'static str,
     stop: CancellationToken,
     /// Cancelled last, and by drop: ends connections whatever they are doing.
     kill: CancellationToken,
@@ -120,6 +139,7 @@ impl Backend {
         ));
         Ok(Server {
             local_addr,
+            scheme: options.scheme(),
             stop,
             kill,
             accepting,
@@ -135,11 +155,11 @@ impl Server {
 
     /// The endpoint that clients are to be given.
     pub fn endpoint_url(&self) -> String {
-        format!("http://{}", self.local_addr)
+        format!("{}://{}", self.scheme, self.local_addr)
     }
 
-    /// Stops accepting, lets requests under way finish within the drain time-out, and returns when every connection is
-    /// closed.
+    /// Stops accepting, ends subscriptions, lets requests under way finish within the drain time-out, and returns when every
+    /// connection is closed.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if let Err(error) = (&mut self.accepting).await {

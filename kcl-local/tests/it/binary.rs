@@ -70,6 +70,38 @@ async fn it_serves_until_it_is_told_to_stop() {
 }
 
 #[tokio::test]
+#[cfg(feature = "tls")]
+async fn with_tls_it_writes_down_whom_to_trust() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("authority.pem");
+    let file = file.to_str().unwrap();
+    let mut program = program(&["--port", "0", "--tls", file]);
+    let mut output = BufReader::new(program.stdout.as_mut().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("AWS_CA_BUNDLE") {
+        let line = timeout(PATIENCE, output.next_line()).await.unwrap().unwrap();
+        said.push_str(&line.expect("it tells whom to trust"));
+        said.push('\n');
+    }
+    assert!(said.contains(&format!("AWS_CA_BUNDLE={file}")), "{said}");
+    let address = said.split("https://").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    let authority = std::fs::read_to_string(file).unwrap();
+    let mut stream = crate::pushed::connect(address, &authority, &["http/1.1"])
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 15];
+    timeout(PATIENCE, stream.read_exact(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_told_and_is_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -16,6 +16,8 @@ mod faults;
 mod handler;
 mod kinesis;
 mod malformed;
+#[cfg(feature = "tls")]
+mod pushed;
 mod subscriptions;
 mod tcp;
 mod worlds;

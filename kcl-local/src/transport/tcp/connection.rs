@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,10 @@ use crate::transport::events::until;
 /// HTTP/2 flow control windows, in bytes: room for a large PutRecords without a round trip.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+
+/// How many requests a connection carries side by side in HTTP/2: enough for a subscription to each shard of a large stream, since
+/// some clients have one connection and wait for ever for what it does not carry.
+const STREAMS: u32 = 10_000;
 
 /// What every connection of a server shares.
 #[derive(Debug)]
@@ -60,6 +65,25 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.options.tls {
+            let agreed = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                agreed = timeout(self.options.idle_timeout, tls.accept(stream)) => agreed,
+            };
+            match agreed {
+                Ok(Ok(stream)) => self.speak(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed upon"),
+                Err(_) => tracing::debug!("no TLS was agreed upon in time"),
+            }
+            return;
+        }
+        self.speak(stream).await;
+    }
+
+    /// Speaks HTTP over what carries it.
+    async fn speak(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let heard = Arc::new(AtomicBool::new(false));
         let builder = self.protocols();
         let service = {
@@ -107,6 +131,7 @@ impl Connection {
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(self.options.idle_timeout)
+            .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         builder
