@@ -32,6 +32,7 @@ fn row(shared: &Shared) -> WorkerRow {
         report_number: shared.reports.fetch_add(1, Ordering::Relaxed) + 1,
         report_period: Some(shared.options.timers().idle_report()),
         metrics: shared.meter.report(),
+        is_measuring: shared.meter.has_just_begun(),
         trouble: shared.declared.trouble(),
     }
 }

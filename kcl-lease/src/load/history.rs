@@ -63,6 +63,11 @@ impl History {
         self.means.iter().copied().collect()
     }
 
+    /// Whether there was no time yet for a mean.
+    pub(super) fn has_just_begun(&self, now: Instant) -> bool {
+        self.means.is_empty() && now.saturating_duration_since(self.opened_at) < self.shortest
+    }
+
     /// Whether there is something to report for the first time.
     pub(super) fn is_due(&self) -> bool {
         self.means.is_empty() && self.count > 0

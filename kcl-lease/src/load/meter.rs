@@ -102,6 +102,11 @@ impl Meter {
         metric.into_iter().collect()
     }
 
+    /// Whether a first measurement is still to come.
+    pub(crate) fn has_just_begun(&self) -> bool {
+        self.has_source() && self.history().has_just_begun(Instant::now())
+    }
+
     /// Whether a first measurement is there to be reported.
     pub(crate) fn is_due(&self) -> bool {
         self.history().is_due()
@@ -206,6 +211,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_measurement_is_still_to_come_until_there_was_time_for_it() {
+        let just_begun = async |answers: [Answer; 2], seconds| {
+            let load = Load::from_source(Scripted(Mutex::new(answers.into())));
+            let meter = Meter::start(&options(&load, 100), &seeded()).await;
+            let health = Health::default();
+            let _ = timeout(Duration::from_secs(seconds), meter.keep_sampling(&health)).await;
+            meter.report();
+            meter.has_just_begun()
+        };
+        assert!(just_begun([Answer::Good(0.0), Answer::Good(20.0)], 0).await);
+        assert!(!just_begun([Answer::Good(0.0), Answer::Good(20.0)], 2).await);
+        assert!(just_begun([Answer::Good(0.0), Answer::Bad], 2).await);
+        assert!(!just_begun([Answer::Good(0.0), Answer::Bad], 20).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whatever_goes_wrong_in_a_source_is_a_failed_sample() {
         for wrong in [
             Answer::Bad,
@@ -247,6 +268,7 @@ mod tests {
         for (load, env) in [(Load::Cpu, seeded()), (Load::Unreported, Environment::system())] {
             let meter = Meter::start(&options(&load, 100), &env).await;
             assert!(!meter.has_source() && meter.report().is_empty(), "{load:?}");
+            assert!(!meter.has_just_begun(), "{load:?}");
         }
     }
 

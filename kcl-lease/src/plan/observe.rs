@@ -472,7 +472,7 @@ fn exclude_failing(workers: &mut [WorkerView]) {
 /// second or so, from before it was given anything.
 fn is_unmeasured(row: &WorkerRow) -> bool {
     let is_young = |metric: &WorkerMetric| metric.samples.len() < 2 && !metric.is_failing();
-    let says_nothing = row.metrics.is_empty() && row.report_number > 1;
+    let says_nothing = row.metrics.is_empty() && !row.is_measuring;
     row.report_period.is_some() && !says_nothing && row.metrics.values().all(is_young)
 }
 

@@ -118,6 +118,8 @@ pub struct WorkerRow {
     /// How busy it is, by the Java KCL's short names: `C` for CPU, `M` for memory, `NI` and `NO` for the network. Empty for
     /// a worker that does not report it.
     pub metrics: BTreeMap<String, WorkerMetric>,
+    /// It has just started to measure how busy it is, and cannot tell yet; false for Java workers.
+    pub is_measuring: bool,
     /// What keeps it from its work, by its own judgement; none for Java workers.
     pub trouble: Trouble,
 }
@@ -133,6 +135,7 @@ impl WorkerRow {
             report_number: 0,
             report_period: None,
             metrics: BTreeMap::new(),
+            is_measuring: false,
             trouble: Trouble::default(),
         }
     }

@@ -19,6 +19,7 @@ const SUPPORT_CODE: &str = "sup";
 const SUPPORT_CODE_AT: &str = "slu";
 const REPORT_PERIOD: &str = "reportPeriodMillis";
 pub(super) const REPORT_NUMBER: &str = "reportNumber";
+const MEASURING: &str = "measuring";
 const CONDITION: &str = "condition";
 const FAILING_LEASES: &str = "failingLeases";
 const FAILOVER_TIME: &str = "failoverTimeMillis";
@@ -136,6 +137,9 @@ pub(super) fn encode_worker(worker: &WorkerRow) -> Item {
         item.insert(REPORT_PERIOD.into(), number(period.as_millis()));
         item.insert(REPORT_NUMBER.into(), number(worker.report_number));
     }
+    if worker.is_measuring {
+        item.insert(MEASURING.into(), AttributeValue::Bool(true));
+    }
     if let Some(condition) = worker.trouble.condition.as_str() {
         item.insert(CONDITION.into(), string(condition));
     }
@@ -166,6 +170,7 @@ pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String>
         report_number: item.unsigned(REPORT_NUMBER)?.unwrap_or(0),
         report_period: item.unsigned(REPORT_PERIOD)?.map(Duration::from_millis),
         metrics: decode_metrics(item),
+        is_measuring: matches!(item.get(MEASURING), Some(AttributeValue::Bool(true))),
         trouble: decode_trouble(item),
     })
 }
@@ -302,6 +307,7 @@ mod tests {
                     max_utilization: 80.0,
                 },
             )]),
+            is_measuring: true,
             trouble: Trouble {
                 condition: Condition::Unfit,
                 failing: ["shardId-7".into(), "shardId-8".into()].into(),

@@ -66,6 +66,32 @@ fn reports_within_one_second_are_told_apart() {
 }
 
 #[test]
+fn a_worker_is_unmeasured_until_it_tells_its_load_or_if_it_has_told_it_once() {
+    let is_unmeasured = |is_measuring, samples: &[f64]| {
+        let metric = (!samples.is_empty()).then(|| WorkerMetric {
+            samples: samples.to_vec(),
+            max_utilization: 100.0,
+        });
+        let metrics = metric
+            .into_iter()
+            .map(|metric| (WorkerMetric::CPU.to_owned(), metric));
+        let row = WorkerRow {
+            // It may have more to tell than how busy it is.
+            report_number: 2,
+            is_measuring,
+            metrics: metrics.collect(),
+            ..worker("a", EPOCH)
+        };
+        after(&[(0, table(&[], &[row]))]).workers[0].is_unmeasured
+    };
+    assert!(is_unmeasured(true, &[]));
+    assert!(!is_unmeasured(false, &[]), "it measures nothing");
+    assert!(is_unmeasured(false, &[50.0]));
+    assert!(!is_unmeasured(false, &[50.0, 60.0]));
+    assert!(!is_unmeasured(false, &[-1.0]));
+}
+
+#[test]
 fn an_old_row_seen_for_the_first_time_proves_nothing() {
     let stale = || table(&[], &[worker("a", EPOCH - 20)]);
     assert!(!is_eligible(&after(&[(0, stale())]), "a"));
