@@ -34,8 +34,10 @@ use crate::workload::Workload;
 pub const SETTLE: Duration = Duration::from_secs(30);
 /// How much longer records take that a sink never takes, one after the other, and then the end of their shard.
 const SKIPPING: Duration = Duration::from_secs(60);
-/// How much longer it takes to catch up where memory is little: a read brings one record.
+/// How much longer it takes to catch up where memory is little, at least: a read brings one record,
 const ONE_BY_ONE: Duration = Duration::from_secs(120);
+/// which takes so long with its call. All may wait in one shard, which got more than that for as long as records were put.
+const ONE: Duration = Duration::from_millis(300);
 /// So long records are put and nothing is disturbed, before it is looked how leases are spread by load: 50 report intervals.
 const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
@@ -275,8 +277,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     } else {
         Duration::ZERO
     };
-    let one_by_one = memory.map_or(Duration::ZERO, |_| ONE_BY_ONE);
-    let patience = SETTLE + failover * 6 + skipping + one_by_one;
+    let patience =
+        |history: &History| SETTLE + failover * 6 + skipping + catching_up(memory, history.unprocessed());
     network.heal_all();
     stage.calm();
     // Only a worker that starts makes a new lease table.
@@ -285,6 +287,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
     history.record(&world, What::Healed);
     let mut healed = Instant::now();
+    let mut patient_for = patience(&history);
     let mut calm_since = None;
     if let Some(machines) = &stage.machines {
         while !history.is_violated() {
@@ -295,7 +298,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
                 if !chaos.is_pending() {
                     break;
                 }
-            } else if healed.elapsed() > patience {
+            } else if healed.elapsed() > patient_for {
                 history.record(&world, What::Unsettled { because: wrong });
             }
         }
@@ -308,6 +311,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             history.record(&world, What::Weighed);
         }
         healed = Instant::now();
+        patient_for = patience(&history);
     }
     while !history.is_violated() {
         sleep(Duration::from_millis(500)).await;
@@ -325,7 +329,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             }
         } else {
             calm_since = None;
-            if healed.elapsed() > patience {
+            if healed.elapsed() > patient_for {
                 history.record(&world, What::Unsettled { because: wrong });
             }
         }
@@ -342,9 +346,28 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
 }
 
+/// How much longer than elsewhere a fleet may take to process what waits.
+fn catching_up(memory: Option<Memory>, waiting: usize) -> Duration {
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    memory.map_or(Duration::ZERO, |_| ONE_BY_ONE.max(ONE.saturating_mul(waiting)))
+}
+
 async fn produce(workload: Arc<Mutex<Workload>>, mut dice: Dice) {
     loop {
         workload.lock().await.put().await;
         sleep(Duration::from_millis(dice.between(50, 1_000))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_one_record_at_a_time_may_take_as_long_as_all_that_wait_do() {
+        assert_eq!(catching_up(None, 1_000), Duration::ZERO);
+        let memory = Memory::drawn(12);
+        assert_eq!(catching_up(memory, 10), Duration::from_secs(120));
+        assert_eq!(catching_up(memory, 1_000), Duration::from_secs(300));
     }
 }
