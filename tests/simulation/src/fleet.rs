@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use kcl_core::{
-    Environment, Error, InitialPosition, OtherStream, ReadEncoding, Stopped, Worker, WorkerHandle,
+    Environment, Error, FanOut, InitialPosition, OtherStream, ReadEncoding, Stopped, Worker, WorkerHandle,
     WorkerPhase,
 };
 use kcl_local::Backend;
@@ -294,6 +294,9 @@ impl Fleet {
             builder = builder
                 .failure_policy(Sink::policy())
                 .stop_timeout(self.times.stop);
+        }
+        if let Some(or_polling) = self.stage.pushing.as_ref().and_then(|it| it.of_worker(&who)) {
+            builder = builder.fan_out(FanOut::default().or_polling(or_polling));
         }
         if let Some(batch) = self.stage.batch {
             builder = builder.max_records(batch);

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::Response;
 use kcl_core::SequenceNumber;
-use kcl_local::faults::{Call, Fault, FaultInjector};
+use kcl_local::faults::{Call, Event, EventFault, Fault, FaultInjector};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
@@ -103,6 +103,10 @@ impl Answers {
 impl FaultInjector for Answers {
     fn decide(&self, call: &Call<'_>) -> Fault {
         self.network.decide(call)
+    }
+
+    fn event(&self, event: &Event<'_>) -> EventFault {
+        self.network.event(event)
     }
 
     fn needs_past(&self) -> bool {

@@ -12,7 +12,7 @@ use kcl_core::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::faults::{Network, Wanted};
+use crate::faults::{Network, Pushing, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::load::{Machines, Processed, Told};
 use crate::memory::Memory;
@@ -41,6 +41,8 @@ pub struct Stage {
     pub memory: Option<Memory>,
     /// The most records of a batch, where batches are small.
     pub batch: Option<u32>,
+    /// Who subscribes to shards, where somebody does.
+    pub pushing: Option<Pushing>,
     shared: Arc<Shared>,
 }
 
@@ -145,6 +147,7 @@ impl Stage {
             sink: None,
             memory: None,
             batch: None,
+            pushing: None,
             shared: Arc::new(shared),
         }
     }

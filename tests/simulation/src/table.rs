@@ -1,6 +1,6 @@
 //! The lease table as an outsider reads it: straight from the backend, by the names that the Java KCL gives its attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -58,12 +58,19 @@ pub struct Item {
     throughput: Option<Number>,
     stream_created: Option<Number>,
     kept_lease_key: Option<Text>,
+    failing_leases: Option<Texts>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Text {
     #[serde(rename = "S")]
     text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Texts {
+    #[serde(rename = "L")]
+    texts: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +126,12 @@ impl Item {
     /// What the row says of its lease's throughput, in KB/s.
     pub fn throughput(&self) -> Option<f64> {
         self.throughput.as_ref()?.digits.as_ref()?.parse().ok()
+    }
+
+    /// Of a worker's row: the leases with which it failed.
+    pub fn into_failing(self) -> BTreeSet<String> {
+        let failing = self.failing_leases.into_iter().flat_map(|failing| failing.texts);
+        failing.map(|key| key.text).collect()
     }
 
     /// When the stream was created that it is about.

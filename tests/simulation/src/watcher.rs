@@ -1,6 +1,6 @@
 //! Looks ten times a second, from outside, at those rows of the lease table that were written, and notes what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,6 +158,14 @@ impl Watcher {
         }
         owned.sort();
         (owned, has_row)
+    }
+
+    /// The leases with which a worker failed, as its row says.
+    pub fn failed_in(&self, id: &str) -> BTreeSet<String> {
+        let item = self.leases().table().item(id);
+        item.filter(Item::is_worker)
+            .map(Item::into_failing)
+            .unwrap_or_default()
     }
 
     /// What a lease's row says of its throughput, in KB/s.

@@ -361,6 +361,7 @@ impl Workload {
         let gone = gone.iter().map(|shard| self.streams.name(shard.shard_id()));
         let shards_gone = gone.collect();
         let request = self.kinesis.delete_stream().stream_name(STREAM);
+        let request = request.enforce_consumer_deletion(true);
         request.send().await.expect("deleted");
         self.streams.end();
         let what = What::StreamDeleted { shards: shards_gone };

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::aggregates::Aggregates;
 use crate::chaos::Chaos;
 use crate::failovers::Failovers;
-use crate::faults::{Deed, Network, Rates, Reading, Schedule, Wanted};
+use crate::faults::{Deed, Network, Pushing, Rates, Reading, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
@@ -157,12 +157,19 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         oracle = oracle.with_reliable_requests();
     }
     let history = History::new(oracle);
-    let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone()).with_reading(reading);
     let memory = Memory::drawn(seed).filter(|_| script.is_none() && !size.wanted.lacks("little memory"));
+    // What is on its way to a subscriber is not counted as its memory.
+    let pushing = Pushing::drawn(seed, &size.wanted).filter(|_| memory.is_none());
+    let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone())
+        .with_reading(reading)
+        .with_pushing(pushing.clone());
     let backend = Backend::builder()
         .clock(Clock::starting_at(began))
         .kinesis(KinesisOptions {
             enforce_limits: dice.happens(500),
+            subscription_lifetime: pushing
+                .as_ref()
+                .map_or(Duration::from_secs(300), Pushing::lifetime),
             ..KinesisOptions::default()
         })
         .faults(Answers::new(network.clone(), memory.map(|_| history.clone())))
@@ -184,6 +191,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     );
     stage.sink = sink.clone();
     stage.memory = memory;
+    stage.pushing = pushing;
     let aggregates = Aggregates::drawn(seed, &size.wanted, &network);
     stage.batch = aggregates.as_ref().map(Aggregates::batch);
     let mut workload = Workload::new(

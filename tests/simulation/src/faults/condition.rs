@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_local::faults::{Call, Fault, Loss};
+use kcl_local::faults::{Call, EventFault, Fault, Interruption, Loss};
 use kcl_local::wire::Service;
 use tokio::time::Instant;
 
@@ -108,6 +108,22 @@ impl Condition {
         self.reads_denied.is_some_and(|until| until > Instant::now())
     }
 
+    /// What an event of one of its subscriptions meets.
+    pub(super) fn meets_event(&self) -> Option<EventFault> {
+        if self.dead || self.no_kinesis || self.no_answers {
+            Some(EventFault::interrupted(Interruption::Stall))
+        } else if let Some(until) = self.stands_until() {
+            Some(EventFault::delayed(until - Instant::now()))
+        } else if self.may_not_read() {
+            let denied = Interruption::exception("KMSAccessDeniedException");
+            Some(EventFault::interrupted(denied))
+        } else if !self.slow.is_zero() {
+            Some(EventFault::delayed(self.slow))
+        } else {
+            None
+        }
+    }
+
     /// What a request of a process meets that is not frozen.
     pub(super) fn meets(&self, call: &Call<'_>) -> Option<Fault> {
         let now = Instant::now();
@@ -118,7 +134,10 @@ impl Condition {
         } else {
             self.no_dynamodb
         };
-        let is_read = matches!(call.operation, "GetRecords" | "GetShardIterator");
+        let is_read = matches!(
+            call.operation,
+            "GetRecords" | "GetShardIterator" | "SubscribeToShard"
+        );
         let is_denied = is_read && lasts(self.reads_denied).is_some()
             || call.operation == "Query" && lasts(self.index_denied).is_some();
         if is_cut_off {

@@ -4,6 +4,7 @@ mod condition;
 mod cue;
 mod index;
 mod late;
+mod pushing;
 mod reading;
 mod schedule;
 mod wanted;
@@ -13,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use kcl_local::faults::{Call, Fault, FaultInjector, Loss};
+use kcl_local::faults::{Call, Event, EventFault, Fault, FaultInjector, Loss};
 use kcl_local::handler::Handler;
 use kcl_local::wire::Service;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use self::condition::Condition;
 pub use self::condition::Trouble;
 use self::cue::Cues;
 pub use self::cue::{Asked, Cue, Fate, Met};
+pub use self::pushing::Pushing;
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
 pub use self::wanted::{AGGREGATES, Rate, TWO_FAILOVER_TIMES, Wanted};
@@ -82,6 +84,8 @@ struct State {
     rates: Rates,
     /// What reads of records meet.
     reading: Option<Reading>,
+    /// What events of subscriptions meet.
+    pushing: Option<Pushing>,
     /// What queries of the owner index meet.
     index: index::Index,
     wanted: Wanted,
@@ -112,6 +116,7 @@ impl Network {
             dice,
             rates,
             reading: None,
+            pushing: None,
             index: index::Index::default(),
             wanted,
             clients: BTreeMap::new(),
@@ -132,6 +137,13 @@ impl Network {
     #[must_use]
     pub fn with_reading(self, reading: Option<Reading>) -> Self {
         self.state().reading = reading;
+        self
+    }
+
+    /// The same, and events of subscriptions meet something.
+    #[must_use]
+    pub fn with_pushing(self, pushing: Option<Pushing>) -> Self {
+        self.state().pushing = pushing;
         self
     }
 
@@ -195,6 +207,7 @@ impl Network {
         let mut state = self.state();
         state.rates = Rates::default();
         state.reading = None;
+        state.pushing = None;
         state.index = index::Index::default();
         state.repeated.clear();
         state.cues = Cues::default();
@@ -388,6 +401,24 @@ impl FaultInjector for Network {
         if fault != Fault::none() {
             *state.faults.entry(call.client.to_owned()).or_default() += 1;
         }
+        fault
+    }
+
+    fn event(&self, event: &Event<'_>) -> EventFault {
+        // The world's own subscriptions.
+        if event.client.is_empty() {
+            return EventFault::none();
+        }
+        let mut state = self.state();
+        let condition = state.clients.get(event.client).copied().unwrap_or_default();
+        if let Some(fault) = condition.meets_event() {
+            return fault;
+        }
+        let Some((kind, fault)) = state.pushing.as_mut().and_then(Pushing::strike) else {
+            return EventFault::none();
+        };
+        *state.counts.entry(kind).or_default() += 1;
+        *state.faults.entry(event.client.to_owned()).or_default() += 1;
         fault
     }
 
