@@ -9,8 +9,6 @@
     reason = "a bench program"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,8 +18,7 @@ use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use kcl_core::{
     Checkpointer, ProcessorError, ReadEncoding, RecordBatch, RecordProcessor, Worker, async_trait,
 };
-use kcl_local::Backend;
-use kcl_tests::{Remote, Servers, World, WorldOptions};
+use kcl_tests::{BackendProcess, Servers, World, WorldOptions};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -30,15 +27,12 @@ const SHARDS: usize = 4;
 const RECORDS_PER_SHARD: usize = 100_000;
 const RECORD_BYTES: usize = 1024;
 
-/// This program serves a backend, and prints its port, when it is called with it.
-const SERVE: &str = "--serve";
-
 #[tokio::main]
 async fn main() {
-    let asked = |what| std::env::args().any(|argument| argument == what);
-    if asked(SERVE) {
-        serve().await;
-    } else if asked("--bench") {
+    if BackendProcess::serve_if_told().await {
+        return;
+    }
+    if std::env::args().any(|argument| argument == "--bench") {
         // `cargo test --benches` runs bench programs too; it wants no measurement.
         println!(
             "drain of {SHARDS} shards x {RECORDS_PER_SHARD} records of {RECORD_BYTES} bytes, {ROUNDS} rounds"
@@ -46,7 +40,7 @@ async fn main() {
         let world = World::with_shards(i32::try_from(SHARDS).unwrap()).await;
         drain(&world, "in process, backend included").await;
         drop(world);
-        let backend = OtherProcess::start();
+        let backend = BackendProcess::start();
         let world = World::on(backend.servers(), options()).await;
         drain(&world, "over TCP, backend in a process of its own").await;
     }
@@ -56,54 +50,6 @@ fn options() -> WorldOptions {
     WorldOptions {
         shards: i32::try_from(SHARDS).unwrap(),
         ..WorldOptions::default()
-    }
-}
-
-/// Serves until the standard input ends.
-async fn serve() {
-    let server = Backend::start().listen("127.0.0.1:0").await.unwrap();
-    println!("{}", server.local_addr().port());
-    let mut nothing = String::new();
-    tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut nothing))
-        .await
-        .unwrap()
-        .unwrap();
-}
-
-/// A backend in another process.
-struct OtherProcess {
-    child: Child,
-    endpoint: String,
-}
-
-impl OtherProcess {
-    fn start() -> Self {
-        let program = std::env::current_exe().unwrap();
-        let mut child = Command::new(program)
-            .arg(SERVE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut port).unwrap();
-        let endpoint = format!("http://127.0.0.1:{}", port.trim());
-        Self { child, endpoint }
-    }
-
-    fn servers(&self) -> Remote {
-        Remote {
-            kinesis: self.endpoint.clone(),
-            dynamodb: self.endpoint.clone(),
-        }
-    }
-}
-
-impl Drop for OtherProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "a test harness panics"
 )]
 
+mod backend_process;
 mod fencing;
 pub mod fetch;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod servers;
 mod told;
 mod world;
 
+pub use backend_process::BackendProcess;
 pub use fencing::Fencing;
 pub use ledger::{Delivery, Ledger, Tally};
 pub use link::{Link, Weather};

@@ -85,6 +85,16 @@ pub struct Remote {
     pub dynamodb: String,
 }
 
+impl Remote {
+    /// Both behind one endpoint.
+    pub fn at(endpoint: &str) -> Self {
+        Self {
+            kinesis: endpoint.to_owned(),
+            dynamodb: endpoint.to_owned(),
+        }
+    }
+}
+
 impl Servers for Remote {
     fn aws(&self, client: &str) -> SdkConfig {
         let name = if client.is_empty() { "tests" } else { client };

@@ -139,19 +139,24 @@ impl World {
 impl<S: Servers> World<S> {
     /// A world with a new, active stream.
     pub async fn on(servers: S, options: WorldOptions) -> Self {
+        let world = Self::on_there(servers, options);
+        world.create_stream(world.options.shards).await;
+        world
+    }
+
+    /// A world with a stream that is there already.
+    pub fn on_there(servers: S, options: WorldOptions) -> Self {
         // RUST_LOG shows what happens; a second world in the process finds the subscriber set.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let world = Self {
+        Self {
             kinesis: Client::new(&servers.aws("")),
             servers,
             ledger: Ledger::default(),
             options,
-        };
-        world.create_stream(world.options.shards).await;
-        world
+        }
     }
 
     /// The same servers and ledger, and a stream of this name that is there, or that [`World::create_stream`] makes. Only the
