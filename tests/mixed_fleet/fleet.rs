@@ -34,17 +34,39 @@ impl MixedFleet {
         Self::with_failover_time(scenario, shards, FAILOVER).await
     }
 
+    /// Whose stream ends subscriptions after this time.
+    pub(crate) async fn with_subscriptions(
+        scenario: &'static str,
+        shards: i32,
+        subscription_lifetime: Duration,
+    ) -> Self {
+        let options = WorldOptions {
+            shards,
+            subscription_lifetime,
+            failover_time: FAILOVER,
+            ..WorldOptions::default()
+        };
+        Self::with(scenario, options).await
+    }
+
     pub(crate) async fn with_failover_time(
         scenario: &'static str,
         shards: i32,
         failover_time: Duration,
     ) -> Self {
-        let world = World::new(WorldOptions {
+        let options = WorldOptions {
             shards,
             failover_time,
+            ..WorldOptions::default()
+        };
+        Self::with(scenario, options).await
+    }
+
+    async fn with(scenario: &'static str, options: WorldOptions) -> Self {
+        let world = World::new(WorldOptions {
             machine_time: true,
             is_policed: false,
-            ..WorldOptions::default()
+            ..options
         })
         .await;
         let server = world

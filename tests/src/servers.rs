@@ -49,6 +49,7 @@ impl Bundled {
         };
         let backend = Backend::builder().clock(clock).kinesis(KinesisOptions {
             enforce_limits: options.enforce_limits,
+            subscription_lifetime: options.subscription_lifetime,
             ..KinesisOptions::default()
         });
         let backend = if options.is_policed {

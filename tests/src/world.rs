@@ -33,6 +33,8 @@ pub struct WorldOptions {
     pub enforce_limits: bool,
     /// The workers' fail-over time.
     pub failover_time: Duration,
+    /// How long a subscription to a shard lasts.
+    pub subscription_lifetime: Duration,
     /// Whether the backend shows the machine's time instead of a fixed date: other processes know no other.
     pub machine_time: bool,
 }
@@ -46,6 +48,7 @@ impl Default for WorldOptions {
             is_policed: true,
             enforce_limits: false,
             failover_time: Duration::from_secs(10),
+            subscription_lifetime: Duration::from_secs(300),
             machine_time: false,
         }
     }

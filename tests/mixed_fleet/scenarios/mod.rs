@@ -2,6 +2,7 @@
 
 mod chaos;
 mod crashes;
+mod fan_out;
 mod joins;
 mod loads;
 mod older;
@@ -54,6 +55,7 @@ pub(crate) const ALL: &[Scenario] = &[
         long,
         &[CURRENT]
     ),
+    scenario!(fan_out::java_subscribes_in_its_default_mode, short, &[CURRENT]),
     scenario!(reshards::splits_and_merges_in_a_mixed_fleet, short, &[CURRENT]),
     scenario!(
         older::workers_of_2x_are_not_joined_but_can_be_followed,

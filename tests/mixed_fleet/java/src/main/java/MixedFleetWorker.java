@@ -41,7 +41,8 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  *
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
  * as the KCL spells them; {@code workMillis} is how long a batch takes, and with {@code prepares=true} checkpoints are
- * prepared, with the worker's name as state, but not made. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
+ * prepared, with the worker's name as state, but not made. With {@code fanOut=true} it reads as the KCL does unless told otherwise,
+ * by subscriptions. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
  * reports a CPU that is so busy, and so much more for each shard that it processes. A setting that this version of the KCL
  * does not have is named in an event and skipped, so one class serves all versions. SIGTERM stops the worker gracefully.
  *
@@ -82,6 +83,7 @@ public final class MixedFleetWorker {
         String work = settings.remove("workMillis");
         long workMillis = work == null ? 0 : Long.parseLong(work);
         boolean prepares = settings.remove("prepares") != null;
+        boolean fansOut = settings.remove("fanOut") != null;
         String cpuBase = settings.remove("cpuBase");
         String cpuPerShard = settings.remove("cpuPerShard");
 
@@ -104,7 +106,9 @@ public final class MixedFleetWorker {
         var leases = configs.leaseManagementConfig();
         var retrieval = configs.retrievalConfig();
         PollingConfig polling = new PollingConfig(stream, kinesis);
-        retrieval.retrievalSpecificConfig(polling);
+        if (!fansOut) {
+            retrieval.retrievalSpecificConfig(polling);
+        }
 
         Object graceful = part(leases, "gracefulLeaseHandoffConfig");
         Object utilization = part(leases, "workerUtilizationAwareAssignmentConfig");
