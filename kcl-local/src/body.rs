@@ -1,4 +1,4 @@
-//! The body of an answer: all at once, or message after message while a subscription lasts.
+//! What carries an answer out of the handler.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::faults::Loss;
 /// The messages of an answer that does not come at once; an error breaks the connection that carries it.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Loss>> + Send + Sync>>;
 
-/// See the [module](self).
+/// The body of an answer: all at once, or message after message while a subscription lasts.
 ///
 /// A message is made when the transport asks for it, and not before: what a slow client has not taken is not made.
 pub struct Body(Kind);
