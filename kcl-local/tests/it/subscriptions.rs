@@ -1,5 +1,7 @@
 //! SubscribeToShard through the SDK, in virtual time.
 
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -10,7 +12,9 @@ use aws_sdk_kinesis::types::{
     Consumer, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
 use kcl_local::Backend;
-use kcl_local::faults::{Fault, FaultScript, Interruption, Loss, Rule};
+use kcl_local::faults::{
+    Call, Event, EventFault, Fault, FaultInjector, FaultScript, Interruption, Loss, Rule,
+};
 use kcl_local::kinesis::KinesisOptions;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,7 +35,11 @@ impl World {
 
     async fn with(shards: i32, options: KinesisOptions) -> Self {
         let faults = FaultScript::new();
-        let backend = Backend::builder().kinesis(options).faults(faults.clone()).build();
+        let backend = Backend::builder().kinesis(options).faults(faults.clone());
+        Self::of(shards, backend.build(), faults).await
+    }
+
+    async fn of(shards: i32, backend: Backend, faults: FaultScript) -> Self {
         let client = Client::new(&backend.sdk_config_named("worker-1"));
         let create = client.create_stream().stream_name(STREAM).shard_count(shards);
         create.send().await.unwrap();
@@ -494,4 +502,82 @@ async fn a_refusal_takes_no_effect() {
         world.faults.remove(rule);
     }
     world.subscribe(horizon()).await.unwrap();
+}
+
+/// Each event takes two seconds, the third is lost with its connection, and what arrives is written down.
+#[derive(Debug, Clone, Default)]
+struct Slow {
+    sent: Arc<Mutex<u32>>,
+    arrived: Arc<Mutex<Vec<bytes::Bytes>>>,
+}
+
+impl FaultInjector for Slow {
+    fn decide(&self, _: &Call<'_>) -> Fault {
+        Fault::none()
+    }
+
+    fn event(&self, event: &Event<'_>) -> EventFault {
+        assert_eq!(event.client, "worker-1");
+        let mut sent = self.sent.lock().unwrap();
+        *sent += 1;
+        match *sent {
+            3 => EventFault::interrupted(Interruption::Cut),
+            _ => EventFault::delayed(seconds(2)),
+        }
+    }
+
+    fn event_arrived(&self, event: &Event<'_>) {
+        self.arrived.lock().unwrap().push(event.payload.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_injector_decides_on_each_event_and_sees_those_that_arrive() {
+    let slow = Slow::default();
+    let backend = Backend::builder().faults(slow.clone()).build();
+    let world = World::of(1, backend, FaultScript::new()).await;
+    let mut subscription = world.subscribe(horizon()).await.unwrap();
+    for content in ["a", "b"] {
+        let before = Instant::now();
+        world.put(content).await;
+        assert_eq!(contents(&subscription.event().await), [content]);
+        assert_eq!(before.elapsed(), seconds(2));
+    }
+    world.put("c").await;
+    assert_eq!(subscription.next().await, Err("broken".to_owned()));
+    let arrived: Vec<serde_json::Value> = {
+        let arrived = slow.arrived.lock().unwrap();
+        arrived
+            .iter()
+            .map(|payload| serde_json::from_slice(payload).unwrap())
+            .collect()
+    };
+    assert_eq!(arrived.len(), 2);
+    assert_eq!(arrived[0]["Records"][0]["Data"], "YQ==");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_at_once_opens_nothing_but_counts() {
+    let world = World::new(1).await;
+    let cut = Fault::interrupted(Duration::ZERO, Interruption::Cut);
+    world.faults.add(Rule::on("SubscribeToShard").times(1).fault(cut));
+    assert_eq!(world.subscribe(horizon()).await.err().unwrap(), "no answer");
+    assert_eq!(
+        world.subscribe(horizon()).await.err().unwrap(),
+        "ResourceInUseException"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_thin_link_an_event_takes_its_time() {
+    let world = World::new(1).await;
+    let link = Fault::none().over_link(NonZeroU64::new(100_000).unwrap());
+    world.faults.add(Rule::on("SubscribeToShard").fault(link));
+    let mut subscription = world.subscribe(horizon()).await.unwrap();
+    let before = Instant::now();
+    world.put(&"x".repeat(750_000)).await;
+    subscription.contents().await;
+    // In JSON a third is added.
+    let took = before.elapsed();
+    assert!((seconds(10)..seconds(11)).contains(&took), "{took:?}");
 }
