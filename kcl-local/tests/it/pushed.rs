@@ -221,6 +221,39 @@ async fn http_2_carries_events_in_cbor() {
 }
 
 #[tokio::test]
+async fn one_connection_in_http_2_carries_a_subscription_to_each_shard_of_a_large_stream() {
+    let (backend, client, arn) = world(kcl_local::faults::NoFaults).await;
+    for shards in [2, 4, 8, 16, 32, 64, 128, 256] {
+        let update = client.update_shard_count().stream_name("orders");
+        let update = update.target_shard_count(shards);
+        let uniform = aws_sdk_kinesis::types::ScalingType::UniformScaling;
+        update.scaling_type(uniform).send().await.unwrap();
+    }
+    let server = backend.listen("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let handshake = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut answers = Vec::new();
+    // Those before have ended.
+    for shard in 255..511 {
+        let body = format!(
+            r#"{{"ConsumerARN":"{arn}","ShardId":"shardId-{shard:012}","StartingPosition":{{"Type":"TRIM_HORIZON"}}}}"#
+        );
+        within(sender.ready()).await.unwrap();
+        answers.push(tokio::spawn(sender.send_request(request(JSON, body.into()))));
+    }
+    let mut open = Vec::new();
+    for answer in answers {
+        let mut messages = Messages::of(within(answer).await.unwrap().unwrap());
+        let first = messages.next().await.unwrap();
+        assert_eq!(header(&first, ":event-type"), "initial-response");
+        open.push(messages);
+    }
+    assert_eq!(open.len(), 256);
+}
+
+#[tokio::test]
 async fn https_carries_events_to_the_sdk() {
     let (backend, client, arn) = world(kcl_local::faults::NoFaults).await;
     let tls = Tls::new(&[]).unwrap();

@@ -303,6 +303,9 @@ impl Engine {
         subscription: &mut Subscription,
         now: EpochMillis,
     ) -> Result<Push<'_>, EngineError> {
+        if subscription.has_ended() {
+            return Ok(Push::Over);
+        }
         let enforce = self.options.enforce_limits;
         let periods = Periods {
             lifetime: self.options.subscription_lifetime,

@@ -51,6 +51,11 @@ pub(super) struct Periods {
 }
 
 impl Subscription {
+    /// Whether the end of its shard has been told; what becomes of the stream does not matter to it any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.position.is_none()
+    }
+
     fn ends(&self, periods: Periods) -> EpochMillis {
         self.since.plus(periods.lifetime)
     }

@@ -121,6 +121,13 @@ fn a_change_under_way_is_looked_for_when_it_is_due() {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.wait(&mut subscription), None);
+    world.advance(1_000);
+    world.engine.delete(STREAM, world.now).unwrap();
+    assert_eq!(
+        world.wait(&mut subscription),
+        None,
+        "it has ended before the stream did"
+    );
 }
 
 #[test]
