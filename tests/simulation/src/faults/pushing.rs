@@ -49,7 +49,7 @@ impl Pushing {
     #[must_use]
     pub fn of_worker(&self, who: &str) -> Option<bool> {
         let sum: u32 = who.bytes().map(|byte| u32::from(byte) * 7).sum();
-        (sum % 12 < self.subscribers).then_some(sum % 5 == 0)
+        (sum % 12 < self.subscribers).then_some(sum.is_multiple_of(5))
     }
 
     /// What an event meets.
