@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_core::{FanOut, ReadEncoding, StreamConsumer};
-use kcl_local::faults::{Fault, Interruption, Loss, Rule};
+use kcl_local::faults::{Call, Fault, Interruption, Loss, Rule};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Behaviour, Running, World, eventually};
 use tokio::time::{Instant, sleep};
@@ -154,6 +154,37 @@ async fn subscriptions_that_break_are_gone_on_with() {
             sleep(Duration::from_millis(700)).await;
         }
         world.until_checkpointed(LIMIT).await;
+        worker.stop().await;
+        world.assert_exactly_once();
+    }
+}
+
+/// Whether a subscription is asked for in CBOR, where a request begins with a map.
+fn is_cbor(call: &Call<'_>) -> bool {
+    call.operation == "SubscribeToShard" && call.body.first().is_some_and(|first| first >> 5 == 5)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_push_in_cbor_is_asked_in_json_whenever_it_says_so() {
+    let late = |how| Fault::interrupted(Duration::ZERO, how);
+    for fault in [
+        Fault::respond(400, "SerializationException"),
+        Fault::respond(400, "InvalidArgumentException"),
+        late(Interruption::exception("SerializationException")),
+        late(Interruption::exception("InternalFailureException")),
+        late(Interruption::Cut),
+        late(Interruption::Stall),
+    ] {
+        let world = World::with_shards(1).await;
+        let in_cbor = Rule::any().matching(is_cbor).fault(fault);
+        let rule = world.servers.faults.add(in_cbor);
+        world.put(5, 5).await;
+        let worker = start(&world, "one");
+        world.until_checkpointed(LIMIT * 2).await;
+        sleep(Duration::from_secs(1_000)).await;
+        world.put(5, 5).await;
+        world.until_checkpointed(LIMIT).await;
+        assert!(world.servers.faults.hits(rule) <= 4);
         worker.stop().await;
         world.assert_exactly_once();
     }

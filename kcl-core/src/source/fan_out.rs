@@ -47,6 +47,8 @@ pub(crate) struct FanOut {
     /// Where it goes on; `None` while it is closed.
     from: Option<SubscribeFrom>,
     subscription: Option<Subscription>,
+    /// Whether it brought an event that could be read.
+    has_understood: bool,
     /// The size of the event that begins to come.
     announced: Option<usize>,
     /// When the last subscription began.
@@ -68,6 +70,7 @@ impl FanOut {
             arn: None,
             from: None,
             subscription: None,
+            has_understood: false,
             announced: None,
             subscribed: None,
             heard: None,
@@ -79,6 +82,14 @@ impl FanOut {
     fn hang_up(&mut self) {
         self.subscription = None;
         self.announced = None;
+    }
+
+    /// The subscription failed.
+    fn fail(&mut self) {
+        if !self.has_understood {
+            self.stream.nothing_was_understood();
+        }
+        self.hang_up();
     }
 
     /// Goes on behind what the last subscription brought, as the five minutes of one are over, or as it broke off.
@@ -111,6 +122,7 @@ impl FanOut {
                 Ok((subscription, answered_at)) => {
                     tracing::debug!(shard = %self.shard, ?from, "subscribed");
                     self.subscription = Some(subscription);
+                    self.has_understood = false;
                     self.subscribed = Some(Instant::now());
                     self.heard = self.subscribed;
                     self.from = Some(from);
@@ -201,11 +213,11 @@ impl Feed for FanOut {
                     self.hang_up();
                 }
                 Ok(Err(error)) => {
-                    self.hang_up();
+                    self.fail();
                     return Err(self.explained(error).await);
                 }
                 Err(_) => {
-                    self.hang_up();
+                    self.fail();
                     let text = format!("nothing was heard of the subscription for {SILENCE:?}");
                     return Err(CallError::new(ErrorClass::Transient, "SubscribeToShard", text));
                 }
@@ -245,7 +257,11 @@ impl Feed for FanOut {
         let event = timeout(SILENCE, subscription.event()).await;
         self.announced = None;
         let result = match event {
-            Ok(Ok(Some(Some(answer)))) => self.page(answer).await,
+            Ok(Ok(Some(Some(answer)))) => {
+                self.has_understood = true;
+                self.stream.event_was_understood(&answer);
+                self.page(answer).await
+            }
             Ok(Ok(Some(None) | None)) => Ok(nothing),
             Ok(Err(error)) => Err(self.explained(error).await),
             Err(_) => {
@@ -253,11 +269,8 @@ impl Feed for FanOut {
                 Err(CallError::new(ErrorClass::Transient, "SubscribeToShard", text))
             }
         };
-        if let Err(error) = &result {
-            if error.class == ErrorClass::Other {
-                self.stream.event_was_malformed();
-            }
-            self.hang_up();
+        if result.is_err() {
+            self.fail();
         }
         result
     }

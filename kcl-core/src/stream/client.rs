@@ -30,7 +30,10 @@ pub(super) const BOUND: Duration = Duration::from_secs(20);
 pub(crate) struct StreamClient {
     client: Client,
     stream: Stream,
+    /// In what reads are answered.
     spoken: Spoken,
+    /// In what events come.
+    pushed: Spoken,
 }
 
 impl StreamClient {
@@ -39,12 +42,14 @@ impl StreamClient {
             client,
             stream,
             spoken: Spoken::new(ReadEncoding::default()),
+            pushed: Spoken::new(ReadEncoding::default()),
         }
     }
 
     /// The same, with reads in this encoding.
     pub(crate) fn reading_in(mut self, encoding: ReadEncoding) -> Self {
         self.spoken = Spoken::new(encoding);
+        self.pushed = Spoken::new(encoding);
         self
     }
 
@@ -56,8 +61,8 @@ impl StreamClient {
         &self.client
     }
 
-    pub(super) fn spoken(&self) -> &Spoken {
-        &self.spoken
+    pub(super) fn pushed(&self) -> &Spoken {
+        &self.pushed
     }
 
     /// Asks for one shard, to learn whether the stream exists and may be read, and what time it is at the service; `None`

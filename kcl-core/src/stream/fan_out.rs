@@ -11,7 +11,7 @@ use aws_smithy_types::DateTime;
 
 use super::client::{BOUND, StreamClient, ended};
 use super::consumer::Registered;
-use super::reads::{SubscribeFrom, Subscribing, Subscription, subscription_in_cbor};
+use super::reads::{Answer, SubscribeFrom, Subscribing, Subscription, subscription_in_cbor};
 use super::service_time::ServiceTime;
 use crate::aws::{CallError, ErrorClass};
 use crate::config::ShardId;
@@ -66,18 +66,18 @@ impl StreamClient {
         shard: &ShardId,
         from: &SubscribeFrom,
     ) -> Result<Subscribed, CallError> {
-        if self.spoken().is_json() {
+        if self.pushed().is_json() {
             return self.subscribe_in(consumer_arn, shard, from, None).await;
         }
         let request = subscription_in_cbor(consumer_arn, shard.as_str(), from);
         match self.subscribe_in(consumer_arn, shard, from, Some(request)).await {
-            Err(error) if self.spoken().may_be_a_misunderstanding(&error) => {
+            Err(error) if self.pushed().may_be_a_misunderstanding(&error) => {
                 let subscribed = self.subscribe_in(consumer_arn, shard, from, None).await;
                 let subscription = subscribed.map_err(|_| error)?;
-                self.spoken().json_is_understood();
+                self.pushed().json_is_understood();
                 Ok(subscription)
             }
-            subscribed => subscribed.inspect(|_| self.spoken().cbor_is_understood()),
+            subscribed => subscribed,
         }
     }
 
@@ -123,9 +123,20 @@ impl StreamClient {
         Ok((subscription, time.last()))
     }
 
-    /// An event of a subscription could not be read: perhaps the server has an idea of its own of CBOR.
-    pub(crate) fn event_was_malformed(&self) {
-        self.spoken().cbor_was_malformed();
+    /// An event came, and could be read.
+    pub(crate) fn event_was_understood(&self, event: &Answer) {
+        // Records are slices of what came in CBOR, and of nothing else.
+        if event.block.is_some() && !self.pushed().is_json() {
+            self.pushed().cbor_is_understood();
+        }
+    }
+
+    /// A subscription that began has brought nothing that can be read: perhaps the server does not push in CBOR, and says so
+    /// too late, or not at all.
+    pub(crate) fn nothing_was_understood(&self) {
+        if !self.pushed().is_proven() {
+            self.pushed().cbor_was_malformed();
+        }
     }
 }
 

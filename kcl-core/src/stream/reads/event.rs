@@ -32,8 +32,9 @@ pub(super) fn read(message: &Message) -> Result<Option<Answer>, CallError> {
     let kind = headers.smithy_type.as_str();
     match headers.message_type.as_str() {
         "event" if kind == "SubscribeToShardEvent" => {
-            let is_cbor = headers.content_type().is_some_and(|kind| kind.contains("cbor"));
             let payload = message.payload();
+            let says_cbor = headers.content_type().map(|kind| kind.contains("cbor"));
+            let is_cbor = says_cbor.unwrap_or_else(|| payload.first() != Some(&b'{'));
             let answer = if is_cbor {
                 cbor::answer(payload, cbor::CONTINUATION).map_err(malformed)
             } else {

@@ -96,6 +96,11 @@ impl Spoken {
         self.known() == JSON
     }
 
+    /// Whether something in CBOR was understood.
+    pub(super) fn is_proven(&self) -> bool {
+        self.known() == CBOR
+    }
+
     /// A read in CBOR was answered.
     pub(super) fn cbor_is_understood(&self) {
         self.0.state.store(CBOR, Ordering::Relaxed);
@@ -147,7 +152,7 @@ impl Spoken {
 }
 
 fn tell() {
-    tracing::info!("the server does not answer GetRecords in CBOR; reading in JSON, which costs more");
+    tracing::info!("the server does not answer in CBOR; reading in JSON, which costs more");
 }
 
 #[cfg(test)]
