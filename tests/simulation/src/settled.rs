@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::faults::Wanted;
 use crate::fleet::Fleet;
-use crate::history::{History, Row};
+use crate::history::{History, Name};
 use crate::load::{Machines, Voice};
 use crate::watcher::Watcher;
 use crate::workload::Workload;
@@ -24,6 +24,9 @@ pub enum Subject {
 
 /// What workers say where not all of them have the same fail-over time.
 const DIFFER: &str = "failover-times-differ";
+
+/// Leases by worker.
+type Held = BTreeMap<String, BTreeSet<Name>>;
 
 /// Everything that is not as it should be in an undisturbed world, as sentences.
 pub async fn what_is_wrong(
@@ -74,9 +77,9 @@ pub async fn what_is_wrong(
             wrong.push(format!("{} has no lease", shard.shard_id()));
         }
     }
-    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    let mut held: Held = BTreeMap::new();
     for id in fleet.each(|member| member.id.clone()) {
-        held.insert(id, 0);
+        held.insert(id, BTreeSet::new());
     }
     for (shard, row) in &rows {
         if row.checkpoint.is_shard_end() {
@@ -86,22 +89,16 @@ pub async fn what_is_wrong(
             wrong.push(format!("{shard} is in hand-off from {before}"));
         }
         match row.owner.as_ref().and_then(|owner| held.get_mut(owner)) {
-            Some(count) => *count += 1,
+            Some(its) => {
+                its.insert(shard.clone());
+            }
             None => wrong.push(format!("{shard} belongs to {:?}", row.owner)),
         }
     }
-    // A lease that failed in a worker is not given back to it for long.
-    let may_move = |from: &str, to: &str| {
-        let failed = watcher.failed_in(to);
-        let is_its = |row: &Row| !row.checkpoint.is_shard_end() && row.owner.as_deref() == Some(from);
-        let mut its = rows.iter().filter(|(_, row)| is_its(row));
-        its.any(|(shard, _)| !failed.contains(&**shard))
-    };
-    let mut pairs = held.iter().flat_map(|from| held.iter().map(move |to| (from, to)));
-    let is_uneven = pairs.any(|((from, many), (to, few))| *many > few + 1 && may_move(from, to));
     // How leases are spread by load is said by a rule of its own.
     let is_by_count = machines.is_none() && !fleet.tells_loads();
-    if is_by_count && is_uneven {
+    if is_by_count && is_uneven(&held, &watcher.failed()) {
+        let held: BTreeMap<_, _> = held.iter().map(|(id, its)| (id, its.len())).collect();
         wrong.push(format!("the leases are not balanced: {held:?}"));
     }
     if wanted.lacks("status") {
@@ -142,7 +139,40 @@ pub async fn what_is_wrong(
     wrong
 }
 
+/// Whether a worker has two leases more than another that could process one of them: what failed there does not return.
+fn is_uneven(held: &Held, failed: &Held) -> bool {
+    let takes = |id: &str, shard: &Name| failed.get(id).is_none_or(|failed| !failed.contains(shard));
+    held.values().any(|many| {
+        let mut others = held.iter().filter(|(_, few)| many.len() > few.len() + 1);
+        others.any(|(id, _)| many.iter().any(|shard| takes(id, shard)))
+    })
+}
+
 fn parents(shard: &Shard) -> impl Iterator<Item = &str> {
     let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
     parents.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_uneven_as_long_as_one_could_move() {
+        let leases = |held: &[(&str, &str)]| -> Held {
+            let its = |text: &str| text.split_whitespace().map(Name::from).collect();
+            held.iter()
+                .map(|(id, text)| ((*id).to_owned(), its(text)))
+                .collect()
+        };
+        let uneven = |held: &[_], failed: &[_]| is_uneven(&leases(held), &leases(failed));
+        assert!(!uneven(&[("a", "1 2 3"), ("b", "4 5")], &[]));
+        assert!(uneven(&[("a", "1 2 3"), ("b", "4")], &[]));
+        assert!(uneven(&[("a", "1 2 3"), ("b", "4")], &[("b", "1 2")]));
+        assert!(!uneven(&[("a", "1 2 3"), ("b", "4")], &[("b", "1 2 3")]));
+        let three = [("a", "1 2 3"), ("b", "4"), ("c", "5")];
+        assert!(uneven(&three, &[("b", "1 2 3")]), "another could take one");
+        assert!(!uneven(&[("a", "1"), ("b", "")], &[]));
+        assert!(uneven(&[("a", "1 2"), ("b", "")], &[("a", "1 2")]));
+    }
 }

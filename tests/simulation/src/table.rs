@@ -58,7 +58,7 @@ pub struct Item {
     throughput: Option<Number>,
     stream_created: Option<Number>,
     kept_lease_key: Option<Text>,
-    failing_leases: Option<Texts>,
+    failing_leases: Option<List>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,9 +68,9 @@ struct Text {
 }
 
 #[derive(Debug, Deserialize)]
-struct Texts {
+struct List {
     #[serde(rename = "L")]
-    texts: Vec<Text>,
+    members: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,10 +128,10 @@ impl Item {
         self.throughput.as_ref()?.digits.as_ref()?.parse().ok()
     }
 
-    /// Of a worker's row: the leases with which it failed.
-    pub fn into_failing(self) -> BTreeSet<String> {
-        let failing = self.failing_leases.into_iter().flat_map(|failing| failing.texts);
-        failing.map(|key| key.text).collect()
+    /// Of a worker's row: the leases that failed there.
+    pub fn failing_leases(self) -> BTreeSet<Name> {
+        let keys = self.failing_leases.map_or_else(Vec::new, |list| list.members);
+        keys.into_iter().map(|key| key.text.into()).collect()
     }
 
     /// When the stream was created that it is about.

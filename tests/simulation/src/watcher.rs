@@ -160,12 +160,12 @@ impl Watcher {
         (owned, has_row)
     }
 
-    /// The leases with which a worker failed, as its row says.
-    pub fn failed_in(&self, id: &str) -> BTreeSet<String> {
-        let item = self.leases().table().item(id);
-        item.filter(Item::is_worker)
-            .map(Item::into_failing)
-            .unwrap_or_default()
+    /// What workers cannot process, as their rows say: by worker, the leases that failed there.
+    pub fn failed(&self) -> BTreeMap<String, BTreeSet<Name>> {
+        let items = self.leases().table().items();
+        let workers = items.into_iter().filter(Item::is_worker);
+        let failed = workers.map(|item| (item.key().to_owned(), item.failing_leases()));
+        failed.collect()
     }
 
     /// What a lease's row says of its throughput, in KB/s.
