@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use kcl_lease::{Environment, SequenceNumber};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::feed::{Feed, Page, Pause, Room};
 use super::oldest::oldest;
@@ -14,9 +14,6 @@ use crate::memory::Wish;
 use crate::record::Record;
 use crate::stream::{Answer, ConsumerArn, StartingPosition, StreamClient, SubscribeFrom, Subscription};
 
-/// A subscription of which nothing is heard for so long is broken: Kinesis sends an event every 5 s, if only to say that there is
-/// nothing.
-const SILENCE: Duration = Duration::from_secs(12);
 /// For so long after a subscription began Kinesis refuses the next one of the same consumer to the same shard.
 const EXCLUSIVE: Duration = Duration::from_secs(5);
 /// A subscription that another one keeps is asked for again at such intervals, and so long without a word: whoever had the shard before
@@ -84,12 +81,13 @@ impl FanOut {
         self.announced = None;
     }
 
-    /// The subscription failed.
-    fn fail(&mut self) {
+    /// What the failure of a subscription means.
+    async fn broken(&mut self, error: CallError) -> CallError {
         if !self.has_understood {
             self.stream.nothing_was_understood();
         }
         self.hang_up();
+        self.refused(error).await
     }
 
     /// Goes on behind what the last subscription brought, as the five minutes of one are over, or as it broke off.
@@ -135,11 +133,16 @@ impl FanOut {
                 Err(error) => break error,
             }
         };
-        Err(self.explained(error).await)
+        Err(self.refused(error).await)
     }
 
-    /// What an error means: a consumer that is gone is not a shard that is gone.
-    async fn explained(&self, error: CallError) -> CallError {
+    /// What a refusal means. A consumer that is gone is not a shard that is gone; where the place is refused, it is the reader's to
+    /// name another.
+    async fn refused(&mut self, error: CallError) -> CallError {
+        let is_of_the_place = matches!(error.class, ErrorClass::InvalidArgument | ErrorClass::NotFound);
+        if is_of_the_place {
+            self.close();
+        }
         let Some(arn) = self.arn.as_ref().filter(|_| error.class == ErrorClass::NotFound) else {
             return error;
         };
@@ -203,24 +206,16 @@ impl Feed for FanOut {
                 self.renew().await?;
                 continue;
             };
-            match timeout(SILENCE, subscription.announced()).await {
-                Ok(Ok(Some(bytes))) => {
+            match subscription.announced().await {
+                Ok(Some(bytes)) => {
                     self.announced = Some(bytes);
                     self.heard = Some(Instant::now());
                 }
-                Ok(Ok(None)) => {
+                Ok(None) => {
                     tracing::debug!(shard = %self.shard, "the subscription is over");
                     self.hang_up();
                 }
-                Ok(Err(error)) => {
-                    self.fail();
-                    return Err(self.explained(error).await);
-                }
-                Err(_) => {
-                    self.fail();
-                    let text = format!("nothing was heard of the subscription for {SILENCE:?}");
-                    return Err(CallError::new(ErrorClass::Transient, "SubscribeToShard", text));
-                }
+                Err(error) => return Err(self.broken(error).await),
             }
         }
         Ok(())
@@ -254,36 +249,28 @@ impl Feed for FanOut {
         let Some(subscription) = self.subscription.as_mut().filter(|_| self.announced.is_some()) else {
             return Ok(nothing);
         };
-        let event = timeout(SILENCE, subscription.event()).await;
+        let event = subscription.event().await;
         self.announced = None;
-        let result = match event {
-            Ok(Ok(Some(Some(answer)))) => {
+        let page = match event {
+            Ok(Some(Some(answer))) => {
                 self.has_understood = true;
                 self.stream.event_was_understood(&answer);
                 self.page(answer).await
             }
-            Ok(Ok(Some(None) | None)) => Ok(nothing),
-            Ok(Err(error)) => Err(self.explained(error).await),
-            Err(_) => {
-                let text = format!("an event did not come to its end within {SILENCE:?}");
-                Err(CallError::new(ErrorClass::Transient, "SubscribeToShard", text))
-            }
+            Ok(Some(None) | None) => Ok(nothing),
+            Err(error) => Err(error),
         };
-        if result.is_err() {
-            self.fail();
+        match page {
+            Ok(page) => Ok(page),
+            Err(error) => Err(self.broken(error).await),
         }
-        result
     }
 
-    fn wish(&self, usual_record: Option<u64>) -> Wish {
+    fn wish(&self, _: Option<u64>) -> Wish {
         let bytes = self.announced.map_or(SMALL, |bytes| bytes as u64);
-        // Records take more than their text if they are short.
-        let most = match self.per_record.or(usual_record) {
-            Some(record) if record > 0 => bytes * 2,
-            _ => bytes * 3,
-        };
         Wish {
-            most: most.max(SMALL),
+            // Short records take more than their text.
+            most: (bytes * 2).max(SMALL),
             least: bytes.max(SMALL),
             is_guess: false,
         }

@@ -1,16 +1,21 @@
 //! The events of one subscription, as they come.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use aws_smithy_eventstream::frame::read_message_from;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
 
 use super::Answer;
 use super::event::{self, OPERATION};
 use crate::aws::{CallError, ErrorClass};
 
+/// A subscription of which nothing is heard for so long is broken: Kinesis sends an event every 5 s, if only to say that there is
+/// nothing. An event may take longer, as long as it gets on.
+const SILENCE: Duration = Duration::from_secs(12);
 /// The length of a message that stands before it, in bytes.
 const LENGTH: usize = 4;
 /// The shortest message: lengths, checksums, and nothing between them.
@@ -76,7 +81,11 @@ impl Subscription {
 
     /// Whether anything came.
     async fn receive(&mut self) -> Result<bool, CallError> {
-        match self.body.next().await {
+        let Ok(received) = timeout(SILENCE, self.body.next()).await else {
+            let text = format!("nothing was heard of the subscription for {SILENCE:?}");
+            return Err(CallError::new(ErrorClass::Transient, OPERATION, text));
+        };
+        match received {
             Some(Ok(chunk)) => {
                 self.buffered += chunk.len();
                 self.chunks.push_back(chunk);

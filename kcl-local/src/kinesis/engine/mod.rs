@@ -18,6 +18,7 @@ mod shard;
 mod shard_id;
 mod status;
 mod stream;
+mod subscribers;
 mod subscription;
 #[cfg(test)]
 mod tests;

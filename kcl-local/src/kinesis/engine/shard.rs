@@ -10,7 +10,7 @@ use super::hash::HashRange;
 use super::limits::ShardLimits;
 use super::sequence::{SequenceNumber, SequenceOrigin};
 use super::shard_id::ShardId;
-use super::subscription::Subscribers;
+use super::subscribers::Subscribers;
 use super::time::EpochMillis;
 
 /// A place between two records of a shard, named by the counter of the record after it.

@@ -2,7 +2,6 @@
 //!
 //! <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +9,11 @@ use tokio::sync::Notify;
 
 use super::consumer::{Consumer, ConsumerStatus};
 use super::error::EngineError;
-use super::limits::PushLimit;
 use super::sequence::SequenceNumber;
 use super::shard::{Position, ReadLimit, Record, Shard};
 use super::shard_id::ShardId;
 use super::stream::{StartingPosition, Stream, find};
+use super::subscribers::TooSoon;
 use super::time::EpochMillis;
 
 /// How much one event carries: a second's worth of what a consumer gets of a shard, and as many records as a read.
@@ -88,60 +87,6 @@ pub(crate) struct Event<'a> {
     pub(crate) children: Vec<&'a Shard>,
 }
 
-/// The last subscription of a consumer to a shard.
-#[derive(Debug)]
-struct Subscriber {
-    registered: EpochMillis,
-    number: u64,
-    since: EpochMillis,
-    limit: PushLimit,
-}
-
-/// The last subscription of each consumer to one shard, by the consumer's name.
-#[derive(Debug, Default)]
-pub(crate) struct Subscribers(BTreeMap<String, Subscriber>);
-
-/// Why there is no new subscription: the last one is too young.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TooSoon;
-
-impl Subscribers {
-    /// Lets a subscription take the place of the consumer's last one, unless that began less than `interval` ago.
-    fn subscribe(
-        &mut self,
-        consumer: &Consumer,
-        number: u64,
-        interval: Duration,
-        now: EpochMillis,
-    ) -> Result<(), TooSoon> {
-        let last = self.0.get_mut(&consumer.name);
-        match last.filter(|last| last.registered == consumer.created) {
-            Some(last) if now.since(last.since) < interval => Err(TooSoon),
-            Some(last) => {
-                (last.number, last.since) = (number, now);
-                Ok(())
-            }
-            None => {
-                let subscriber = Subscriber {
-                    registered: consumer.created,
-                    number,
-                    since: now,
-                    limit: PushLimit::new(now),
-                };
-                self.0.insert(consumer.name.clone(), subscriber);
-                Ok(())
-            }
-        }
-    }
-
-    /// What limits a subscription, unless another one has taken its place.
-    fn limit_of(&mut self, subscription: &Subscription) -> Option<&mut PushLimit> {
-        let last = self.0.get_mut(&subscription.consumer)?;
-        let is_it = last.registered == subscription.registered && last.number == subscription.number;
-        is_it.then_some(&mut last.limit)
-    }
-}
-
 impl Stream {
     /// Subscribes a consumer to a shard from `start` on. `number` tells the subscription from others.
     pub(crate) fn subscribe(
@@ -209,7 +154,11 @@ impl Stream {
             return Ok(Push::Over);
         };
         let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
-        let limit = shard.subscribers.limit_of(subscription);
+        let limit = shard.subscribers.limit_of(
+            &subscription.consumer,
+            subscription.registered,
+            subscription.number,
+        );
         let limit = limit.ok_or_else(|| EngineError::Subscribed {
             stream: self.spec.name.clone(),
             shard: id,
@@ -227,7 +176,11 @@ impl Stream {
                     Some(last) => last.sequence_number,
                     None => shard.continuation(batch.next, now),
                 };
-                if let Some(limit) = shard.subscribers.limit_of(subscription) {
+                if let Some(limit) = shard.subscribers.limit_of(
+                    &subscription.consumer,
+                    subscription.registered,
+                    subscription.number,
+                ) {
                     limit.charge(batch.bytes);
                 }
                 subscription.position = (!has_ended).then_some(batch.next);
@@ -244,64 +197,5 @@ impl Stream {
         // A change that takes time takes effect when somebody looks at the stream.
         let change = self.transition.map(|transition| transition.due);
         Ok(Push::Wait(change.map_or(wait, |due| wait.min(due))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kinesis::engine::consumer::Consumers;
-
-    const FIVE: Duration = Duration::from_secs(5);
-
-    fn at(millis: u64) -> EpochMillis {
-        EpochMillis::new(1_700_000_000_000 + millis)
-    }
-
-    fn consumer(name: &str, registered: u64) -> Consumer {
-        Consumers::default()
-            .register("orders", name, Duration::ZERO, at(registered))
-            .unwrap()
-    }
-
-    fn subscription(consumer: &Consumer, number: u64) -> Subscription {
-        Subscription {
-            stream: "orders".to_owned(),
-            incarnation: 1,
-            shard: ShardId::new(0),
-            consumer: consumer.name.clone(),
-            registered: consumer.created,
-            number,
-            since: at(0),
-            position: Some(Position(1)),
-            heard: at(0),
-        }
-    }
-
-    #[test]
-    fn a_subscription_is_safe_for_five_seconds_and_then_gives_way() {
-        let (mut all, billing) = (Subscribers::default(), consumer("billing", 0));
-        assert_eq!(all.subscribe(&billing, 1, FIVE, at(0)), Ok(()));
-        assert_eq!(all.subscribe(&billing, 2, FIVE, at(4_999)), Err(TooSoon));
-        assert!(all.limit_of(&subscription(&billing, 1)).is_some());
-        assert_eq!(
-            all.subscribe(&billing, 3, FIVE, at(5_000)),
-            Ok(()),
-            "what was refused does not count"
-        );
-        assert!(all.limit_of(&subscription(&billing, 1)).is_none());
-        assert!(all.limit_of(&subscription(&billing, 3)).is_some());
-        assert_eq!(all.subscribe(&billing, 4, FIVE, at(9_999)), Err(TooSoon));
-    }
-
-    #[test]
-    fn consumers_do_not_meet_each_other() {
-        let (mut all, billing) = (Subscribers::default(), consumer("billing", 0));
-        all.subscribe(&billing, 1, FIVE, at(0)).unwrap();
-        assert_eq!(all.subscribe(&consumer("audit", 0), 2, FIVE, at(1)), Ok(()));
-        assert!(all.limit_of(&subscription(&billing, 1)).is_some());
-        let again = consumer("billing", 2);
-        assert_eq!(all.subscribe(&again, 3, FIVE, at(2)), Ok(()), "registered anew");
-        assert!(all.limit_of(&subscription(&billing, 1)).is_none());
     }
 }

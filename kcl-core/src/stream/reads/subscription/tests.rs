@@ -214,3 +214,27 @@ async fn what_is_added_to_the_service_some_day_is_passed_over() {
     let answers = all(pieces([new, in_json()])).await.expect("well formed");
     assert_eq!(answers.len(), 1);
 }
+
+/// A subscription whose pieces come one by one, so long apart, and that stays open then.
+fn slowly(pieces: Vec<Vec<u8>>, apart: Duration) -> Subscription {
+    let frames = stream::unfold(pieces.into_iter(), move |mut left| async move {
+        let Some(piece) = left.next() else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep(apart).await;
+        let frame = http_body::Frame::data(Bytes::from(piece));
+        Some((Ok::<_, std::io::Error>(frame), left))
+    });
+    Subscription::new(SdkBody::from_body_1_x(StreamBody::new(Box::pin(frames))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_may_take_long_as_long_as_it_gets_on_and_silence_is_noticed() {
+    let pieces = in_json().chunks(20).map(<[u8]>::to_vec).collect();
+    let mut subscription = slowly(pieces, Duration::from_secs(10));
+    assert!(subscription.event().await.expect("well formed").is_some());
+    let since = tokio::time::Instant::now();
+    let error = subscription.event().await.expect_err("nothing comes");
+    assert!(error.to_string().contains("nothing was heard"), "{error}");
+    assert_eq!(since.elapsed(), SILENCE);
+}
