@@ -189,6 +189,7 @@ mod tests {
     use kcl_lease::{Balancing, Billing, Load, TableCreation};
 
     use super::*;
+    use crate::config::StreamConsumer;
 
     fn read(text: &str) -> Result<WorkerConfig, String> {
         toml::from_str(text).map_err(|error| error.to_string())
@@ -236,6 +237,7 @@ mod tests {
             [retrieval]
             initial_position = { at_timestamp = "2026-11-28T00:00:00Z" }
             idle_time = "250ms"
+            fan_out = { consumer = { name = "mine" }, or_polling = true }
             [processing]
             failure_policy = { skip_after = { attempts = 5, time = "1m", even_unproven_after = "2h" } }
             "#,
@@ -247,6 +249,10 @@ mod tests {
         assert_eq!(config.table.creation, TableCreation::MustExist);
         assert_eq!(config.leases.on_other_stream, OtherStream::BeginAnew);
         assert_eq!(config.retrieval.idle_time, Duration::from_millis(250));
+        let mine = FanOut::of(StreamConsumer::Name("mine".to_owned())).or_polling(true);
+        assert_eq!(config.retrieval.fan_out, Some(mine));
+        let as_application = read("[retrieval.fan_out]").expect("nothing has to be said of it");
+        assert_eq!(as_application.retrieval.fan_out, Some(FanOut::default()));
         let java = read("retrieval.initial_position = 'LATEST'").expect("as the Java KCL writes it");
         assert_eq!(java.retrieval.initial_position, InitialPosition::Latest);
     }
@@ -268,6 +274,7 @@ mod tests {
                 "fleet.failover_time = '5 parsecs'",
                 "string \"5 parsecs\", expected a duration",
             ),
+            ("retrieval.fan_out.name = 'x'", "unknown field `name`"),
             ("fleet.balancing = 'luck'", "unknown variant `luck`"),
             ("fleet.load = 'source'", "unknown variant `source`"),
             (
