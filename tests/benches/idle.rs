@@ -81,8 +81,10 @@ async fn work(endpoint: &str, shards: usize, way: &str) {
     };
     let since = Instant::now();
     let worker = world.run("one", builder);
+    // To ask costs more the more shards there are.
+    let pause = Duration::from_millis(100 + shards as u64 / 10);
     while worker.processing().len() < shards {
-        sleep(Duration::from_millis(100)).await;
+        sleep(pause).await;
     }
     println!("{:.1}", since.elapsed().as_secs_f64());
     let waiting = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
