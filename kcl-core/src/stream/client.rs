@@ -210,8 +210,7 @@ impl StreamClient {
         limit: u32,
         bound: Duration,
     ) -> Result<Answer, CallError> {
-        let arn = self.stream.request_arn();
-        let reads = CborReads::new(iterator, limit, arn.as_deref());
+        let reads = CborReads::default();
         let result = self
             .get_records(iterator, limit, bound, Some(reads.clone()))
             .await;
@@ -258,7 +257,9 @@ impl StreamClient {
             .customize()
             .config_override(config);
         let call = match reads {
-            Some(reads) => call.interceptor(reads),
+            Some(reads) => {
+                call.interceptor(reads.plug(iterator, limit, self.stream.request_arn().as_deref()))
+            }
             None => call,
         };
         ended("GetRecords", bound, call.send()).await

@@ -104,7 +104,7 @@ impl StreamClient {
             .retry_config(RetryConfig::disabled())
             // It is normal that nothing comes while nothing is put, or while the processor is busy.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        let (subscribing, time) = (Subscribing::new(request), ServiceTime::default());
+        let (subscribing, time) = (Subscribing::default(), ServiceTime::default());
         let call = self
             .client()
             .subscribe_to_shard()
@@ -113,7 +113,7 @@ impl StreamClient {
             .starting_position(position)
             .customize()
             .config_override(config)
-            .interceptor(subscribing.clone())
+            .interceptor(subscribing.plug(request))
             .interceptor(time.clone());
         ended("SubscribeToShard", SUBSCRIBED, call.send()).await?;
         let subscription = subscribing.take().ok_or_else(|| {

@@ -4,6 +4,7 @@
 //! they are bytes, and records can be slices of the answer. Signing, retries, time-outs and errors stay the SDK's.
 
 mod cbor;
+mod cbor_reads;
 mod event;
 mod plug;
 mod subscribe_from;
@@ -21,7 +22,7 @@ use crate::config::ReadEncoding;
 use crate::record::Record;
 
 pub(super) use self::cbor::subscription as subscription_in_cbor;
-pub(super) use self::plug::CborReads;
+pub(super) use self::cbor_reads::CborReads;
 pub(crate) use self::subscribe_from::SubscribeFrom;
 pub(super) use self::subscribing::Subscribing;
 pub(crate) use self::subscription::Subscription;

@@ -1,73 +1,41 @@
-//! Puts CBOR into the SDK's `GetRecords`.
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! What stands between the SDK and Kinesis where records are read: another request, another reader of the answer.
 
 use aws_sdk_kinesis::config::interceptors::{
     BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
 };
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::{BoxError, ErrorMetadata};
-use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
-use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::{Answer, cbor};
+use super::cbor;
 
 pub(super) const CONTENT_TYPE: &str = "content-type";
-pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
+const CBOR: &str = "application/x-amz-cbor-1.1";
 
-/// Makes one call of `GetRecords` ask in CBOR, and keeps what was answered. Clones are the same one.
+/// Makes one call ask in CBOR, if a request in it is given, and gives the answer to a reader of ours.
 #[derive(Debug, Clone)]
-pub(in crate::stream) struct CborReads {
-    request: Bytes,
-    kept: Arc<Mutex<Kept>>,
+pub(in crate::stream) struct Plug<R> {
+    request: Option<Bytes>,
+    reader: R,
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    answer: Option<Answer>,
-    /// It was answered, but not in CBOR.
-    is_foreign: bool,
-    /// It was answered in CBOR that cannot be read.
-    is_malformed: bool,
-}
-
-impl CborReads {
-    pub(in crate::stream) fn new(iterator: &str, limit: u32, stream_arn: Option<&str>) -> Self {
+impl<R> Plug<R> {
+    pub(super) fn new(request: Option<Vec<u8>>, reader: R) -> Self {
         Self {
-            request: cbor::request(iterator, limit, stream_arn).into(),
-            kept: Arc::default(),
+            request: request.map(Bytes::from),
+            reader,
         }
     }
-
-    /// What was answered.
-    pub(in crate::stream) fn take(&self) -> Option<Answer> {
-        self.kept().answer.take()
-    }
-
-    /// Whether it was answered, but not in CBOR.
-    pub(in crate::stream) fn is_foreign(&self) -> bool {
-        self.kept().is_foreign
-    }
-
-    /// Whether it was answered in CBOR that cannot be read.
-    pub(in crate::stream) fn is_malformed(&self) -> bool {
-        self.kept().is_malformed
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Intercept for CborReads {
+impl<R: DeserializeResponse + Clone + 'static> Intercept for Plug<R> {
     fn name(&self) -> &'static str {
-        "reads in CBOR"
+        "records as they come"
     }
 
     fn modify_before_serialization(
@@ -76,7 +44,7 @@ impl Intercept for CborReads {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let deserializer = SharedResponseDeserializer::new(self.clone());
+        let deserializer = SharedResponseDeserializer::new(self.reader.clone());
         config.interceptor_state().store_put(deserializer);
         Ok(())
     }
@@ -87,38 +55,15 @@ impl Intercept for CborReads {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        ask_in_cbor(context.request_mut(), &self.request);
+        if let Some(request) = &self.request {
+            ask_in_cbor(context.request_mut(), request);
+        }
         Ok(())
     }
 }
 
-impl DeserializeResponse for CborReads {
-    fn deserialize_nonstreaming_with_config(
-        &self,
-        response: &HttpResponse,
-        _: &ConfigBag,
-    ) -> Result<Output, OrchestratorError<Error>> {
-        let body = body(response).ok_or_else(|| OrchestratorError::other("the answer has no body"))?;
-        if !response.status().is_success() {
-            let failure = GetRecordsError::generic(failure(response, &body));
-            return Err(OrchestratorError::operation(Error::erase(failure)));
-        }
-        let content_type = response.headers().get(CONTENT_TYPE).unwrap_or_default();
-        if !content_type.contains("cbor") {
-            self.kept().is_foreign = true;
-            let text = format!("GetRecords was asked in CBOR and answered in {content_type:?}");
-            return Err(OrchestratorError::other(text));
-        }
-        let answer = cbor::answer(&body, cbor::NEXT_ITERATOR);
-        self.kept().is_malformed = answer.is_err();
-        self.kept().answer = Some(answer.map_err(OrchestratorError::other)?);
-        let empty = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
-        empty.map(Output::erase).map_err(OrchestratorError::other)
-    }
-}
-
 /// Replaces what the SDK wrote.
-pub(super) fn ask_in_cbor(request: &mut HttpRequest, body: &Bytes) {
+fn ask_in_cbor(request: &mut HttpRequest, body: &Bytes) {
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, CBOR);
     headers.insert("content-length", body.len().to_string());

@@ -2,35 +2,27 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_kinesis::config::interceptors::{
-    BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
-};
-use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_kinesis::error::BoxError;
+use aws_sdk_kinesis::config::ConfigBag;
 use aws_sdk_kinesis::operation::subscribe_to_shard::{SubscribeToShard, SubscribeToShardError};
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 
-use super::plug::{ask_in_cbor, body, failure};
+use super::plug::{Plug, body, failure};
 use super::subscription::Subscription;
 
-/// Makes one call of `SubscribeToShard` ask in CBOR, if a request in it is given, and keeps the events. Clones are the same one.
-#[derive(Debug, Clone)]
+/// Keeps the events that one call of `SubscribeToShard` is answered with. Clones are the same one.
+#[derive(Debug, Clone, Default)]
 pub(in crate::stream) struct Subscribing {
-    request: Option<Bytes>,
     kept: Arc<Mutex<Option<SdkBody>>>,
 }
 
 impl Subscribing {
-    pub(in crate::stream) fn new(request: Option<Vec<u8>>) -> Self {
-        Self {
-            request: request.map(Bytes::from),
-            kept: Arc::default(),
-        }
+    /// What makes a call ask in CBOR, if a request in it is given, and leave the events here.
+    pub(in crate::stream) fn plug(&self, request: Option<Vec<u8>>) -> Plug<Self> {
+        Plug::new(request, self.clone())
     }
 
     /// The subscription, once the call was answered.
@@ -40,35 +32,6 @@ impl Subscribing {
 
     fn kept(&self) -> MutexGuard<'_, Option<SdkBody>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Intercept for Subscribing {
-    fn name(&self) -> &'static str {
-        "subscriptions as they come"
-    }
-
-    fn modify_before_serialization(
-        &self,
-        _: &mut BeforeSerializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let deserializer = SharedResponseDeserializer::new(self.clone());
-        config.interceptor_state().store_put(deserializer);
-        Ok(())
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(request) = &self.request {
-            ask_in_cbor(context.request_mut(), request);
-        }
-        Ok(())
     }
 }
 
