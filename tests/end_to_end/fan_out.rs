@@ -33,16 +33,20 @@ fn counted(world: &World, rule: Rule) -> impl Fn() -> u64 + use<> {
     move || faults.hits(id)
 }
 
-/// The consumers of the stream: their names.
-async fn consumers(world: &World) -> Vec<String> {
+async fn stream_arn(world: &World) -> String {
     let summary = world.kinesis.describe_stream_summary().stream_name("clicks");
     let summary = summary
         .send()
         .await
         .expect("described")
         .stream_description_summary;
-    let arn = summary.expect("there").stream_arn;
-    let listed = world.kinesis.list_stream_consumers().stream_arn(arn).send().await;
+    summary.expect("there").stream_arn
+}
+
+/// The consumers of the stream: their names.
+async fn consumers(world: &World) -> Vec<String> {
+    let listed = world.kinesis.list_stream_consumers();
+    let listed = listed.stream_arn(stream_arn(world).await).send().await;
     let listed = listed.expect("listed").consumers.unwrap_or_default();
     listed
         .into_iter()
@@ -280,15 +284,9 @@ async fn a_consumer_that_is_deregistered_is_registered_again_if_it_was_named() {
     world.put(5, 5).await;
     world.until_checkpointed(LIMIT).await;
     assert_eq!(consumers(&world).await, ["mine"]);
-    let summary = world.kinesis.describe_stream_summary().stream_name("clicks");
-    let summary = summary
-        .send()
-        .await
-        .expect("described")
-        .stream_description_summary;
     let deregistered = world.kinesis.deregister_stream_consumer();
     deregistered
-        .stream_arn(summary.expect("there").stream_arn)
+        .stream_arn(stream_arn(&world).await)
         .consumer_name("mine")
         .send()
         .await

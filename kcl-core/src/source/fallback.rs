@@ -89,7 +89,7 @@ impl Fallback {
         }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         let is_hopeless = matches!(error.class, ErrorClass::AccessDenied | ErrorClass::Other);
-        // Of a shard that is gone, or that nobody may read, polling says the same.
+        // A position that is too old says nothing of fan-out, and what cannot be signed fails in polling, too.
         let is_of_fan_out = !matches!(error.class, ErrorClass::Expired | ErrorClass::NotSigned(_));
         is_of_fan_out && (is_hopeless || since.elapsed() >= PATIENCE)
     }

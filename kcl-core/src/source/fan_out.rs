@@ -239,15 +239,8 @@ impl Feed for FanOut {
     }
 
     async fn next(&mut self, _: Room) -> Result<Page, CallError> {
-        let nothing = Page {
-            records: Vec::new(),
-            millis_behind_latest: None,
-            end: None,
-            block: None,
-            pause: Pause::default(),
-        };
         let Some(subscription) = self.subscription.as_mut().filter(|_| self.announced.is_some()) else {
-            return Ok(nothing);
+            return Ok(Page::default());
         };
         let event = subscription.event().await;
         self.announced = None;
@@ -257,7 +250,7 @@ impl Feed for FanOut {
                 self.stream.event_was_understood(&answer);
                 self.page(answer).await
             }
-            Ok(Some(None) | None) => Ok(nothing),
+            Ok(Some(None) | None) => Ok(Page::default()),
             Err(error) => Err(error),
         };
         match page {

@@ -35,7 +35,8 @@ pub(crate) trait Feed: Debug + Send + Sync {
     /// Forgets where it is.
     fn close(&mut self);
 
-    /// The next page, which brings nothing if there is nothing to bring yet. A feed that cannot go on from where it is after a failure is closed by it.
+    /// The next page, which brings nothing if there is nothing to bring yet. A feed that cannot go on from where it is after a
+    /// failure is closed by it.
     async fn next(&mut self, room: Room) -> Result<Page, CallError>;
 
     /// The memory that the next page needs. `usual_record` is what a record takes in other shards.
@@ -52,7 +53,7 @@ pub(crate) trait Feed: Debug + Send + Sync {
 }
 
 /// Consecutive records of a shard, and what the source says of the shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Page {
     pub(crate) records: Vec<Record>,
     /// `None` when the source did not say.
