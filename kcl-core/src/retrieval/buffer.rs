@@ -37,7 +37,7 @@ pub(crate) fn buffer(limit: u64, budget: &Budget) -> (Inlet, Outlet) {
 /// The reader's end.
 #[derive(Debug)]
 pub(crate) struct Inlet {
-    sender: mpsc::UnboundedSender<Delivery>,
+    sender: mpsc::UnboundedSender<Box<Delivery>>,
     memory: Arc<ShardMemory>,
     seat: Seat,
     limit: u64,
@@ -88,20 +88,21 @@ impl Inlet {
             children,
             unprocessed: Arc::new(Unprocessed(self.memory.clone())),
         };
-        self.sender.send(delivery).is_ok()
+        self.sender.send(Box::new(delivery)).is_ok()
     }
 }
 
 /// The processor's end.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    receiver: mpsc::UnboundedReceiver<Delivery>,
+    /// A channel keeps room for 32 messages, and most shards have none: therefore the boxes.
+    receiver: mpsc::UnboundedReceiver<Box<Delivery>>,
 }
 
 impl Outlet {
     /// The next batch; `None` when the reader is gone and everything was taken.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        self.receiver.recv().await
+        self.receiver.recv().await.map(|delivery| *delivery)
     }
 }
 

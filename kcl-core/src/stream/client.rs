@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
@@ -29,6 +30,9 @@ pub(super) const BOUND: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub(crate) struct StreamClient {
     client: Client,
+    /// For what brings records: how long that may take depends on what was asked for, and whether it is repeated, and in which
+    /// way, is the reader's choice. Of one configuration, since the SDK keeps connections apart by their time-outs.
+    unbounded: Client,
     stream: Stream,
     /// In what reads are answered.
     spoken: Spoken,
@@ -39,6 +43,7 @@ pub(crate) struct StreamClient {
 impl StreamClient {
     pub(crate) fn new(client: Client, stream: Stream) -> Self {
         Self {
+            unbounded: unbounded(&client),
             client,
             stream,
             spoken: Spoken::new(ReadEncoding::default()),
@@ -61,6 +66,11 @@ impl StreamClient {
         &self.client
     }
 
+    /// Without time-outs and retries.
+    pub(super) fn unbounded(&self) -> &Client {
+        &self.unbounded
+    }
+
     pub(super) fn pushed(&self) -> &Spoken {
         &self.pushed
     }
@@ -73,8 +83,9 @@ impl StreamClient {
         let request = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn());
-        let call = request.customize().interceptor(time.clone()).send();
-        ended("ListShards", BOUND, call).await.map(|_| time.last())
+        let call = request.customize().interceptor(time.clone());
+        let answer = ended("ListShards", BOUND, call.send()).await;
+        answer.map(|_| time.last())
     }
 
     /// When the stream was created, in seconds since the Unix epoch; `None` if the server does not say.
@@ -92,9 +103,8 @@ impl StreamClient {
         let request = self.client.describe_stream_summary();
         let call = request
             .set_stream_name(self.stream.request_name())
-            .set_stream_arn(self.stream.request_arn())
-            .send();
-        let answer = ended("DescribeStreamSummary", BOUND, call).await?;
+            .set_stream_arn(self.stream.request_arn());
+        let answer = ended("DescribeStreamSummary", BOUND, call.send()).await?;
         Ok(answer.stream_description_summary)
     }
 
@@ -154,9 +164,8 @@ impl StreamClient {
             .set_starting_sequence_number(at.sequence().map(|sequence| sequence.as_str().to_owned()))
             .set_timestamp(at.timestamp().map(DateTime::from))
             .customize()
-            .interceptor(time.clone())
-            .send();
-        let answer = ended("GetShardIterator", BOUND, call).await?;
+            .interceptor(time.clone());
+        let answer = ended("GetShardIterator", BOUND, call.send()).await?;
         let iterator = answer.shard_iterator.ok_or_else(|| {
             CallError::new(
                 ErrorClass::Transient,
@@ -240,22 +249,13 @@ impl StreamClient {
         bound: Duration,
         reads: Option<CborReads>,
     ) -> Result<GetRecordsOutput, CallError> {
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(bound)
-            .operation_attempt_timeout(bound)
-            .read_timeout(bound)
-            .build();
-        let config = aws_sdk_kinesis::config::Builder::new()
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled());
         let call = self
-            .client
+            .unbounded
             .get_records()
             .shard_iterator(iterator)
             .set_stream_arn(self.stream.request_arn())
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .customize()
-            .config_override(config);
+            .customize();
         let call = match reads {
             Some(reads) => {
                 call.interceptor(reads.plug(iterator, limit, self.stream.request_arn().as_deref()))
@@ -266,23 +266,46 @@ impl StreamClient {
     }
 }
 
+/// The same client, connections included, without time-outs but that of connecting, and without retries.
+fn unbounded(client: &Client) -> Client {
+    let config = client.config();
+    let timeouts = config.timeout_config().map(TimeoutConfig::to_builder);
+    let timeouts = timeouts
+        .unwrap_or_default()
+        .disable_read_timeout()
+        .disable_operation_timeout()
+        .disable_operation_attempt_timeout();
+    let config = config
+        .to_builder()
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::disabled())
+        // It is normal that nothing comes in a subscription while nothing is put, or while the processor is busy.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
+}
+
 /// Waits for a call, but not for longer than `bound`.
-pub(super) async fn ended<T, E, R>(
+///
+/// The SDK's future takes 10 KB. In a box it takes them only while it is under way, and not in every shard's task for good.
+pub(super) fn ended<T, E, R>(
     operation: &'static str,
     bound: Duration,
     call: impl Future<Output = Result<T, SdkError<E, R>>>,
-) -> Result<T, CallError>
+) -> impl Future<Output = Result<T, CallError>>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    match tokio::time::timeout(bound, call).await {
-        Ok(result) => result.map_err(|error| CallError::from_sdk(operation, error)),
-        Err(_) => Err(CallError::new(
-            ErrorClass::Transient,
-            operation,
-            format!("no answer within {bound:?}"),
-        )),
+    let call = Box::pin(call);
+    async move {
+        match tokio::time::timeout(bound, call).await {
+            Ok(result) => result.map_err(|error| CallError::from_sdk(operation, error)),
+            Err(_) => Err(CallError::new(
+                ErrorClass::Transient,
+                operation,
+                format!("no answer within {bound:?}"),
+            )),
+        }
     }
 }
 

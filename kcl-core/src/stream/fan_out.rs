@@ -2,9 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::operation::describe_stream_consumer::builders::DescribeStreamConsumerFluentBuilder;
 use aws_sdk_kinesis::types::{ConsumerStatus, StartingPosition as SdkPosition};
 use aws_smithy_types::DateTime;
@@ -54,8 +51,10 @@ impl StreamClient {
     /// Registers a consumer, which can be used some time later.
     pub(super) async fn register(&self, stream_arn: &str, name: &str) -> Result<(), CallError> {
         let call = self.client().register_stream_consumer();
-        let call = call.stream_arn(stream_arn).consumer_name(name).send();
-        ended("RegisterStreamConsumer", BOUND, call).await.map(|_| ())
+        let call = call.stream_arn(stream_arn).consumer_name(name);
+        ended("RegisterStreamConsumer", BOUND, call.send())
+            .await
+            .map(|_| ())
     }
 
     /// Subscribes to a shard, for up to five minutes (a limit of the service). The client's own time-outs do not count, and nothing is
@@ -94,25 +93,14 @@ impl StreamClient {
             .set_timestamp(from.timestamp().map(DateTime::from))
             .build()
             .map_err(|error| CallError::new(ErrorClass::Other, "SubscribeToShard", error.to_string()))?;
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(SUBSCRIBED)
-            .operation_attempt_timeout(SUBSCRIBED)
-            .read_timeout(SUBSCRIBED)
-            .build();
-        let config = aws_sdk_kinesis::config::Builder::new()
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            // It is normal that nothing comes while nothing is put, or while the processor is busy.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let (subscribing, time) = (Subscribing::default(), ServiceTime::default());
         let call = self
-            .client()
+            .unbounded()
             .subscribe_to_shard()
             .consumer_arn(consumer_arn)
             .shard_id(shard.as_str())
             .starting_position(position)
             .customize()
-            .config_override(config)
             .interceptor(subscribing.plug(request))
             .interceptor(time.clone());
         ended("SubscribeToShard", SUBSCRIBED, call.send()).await?;

@@ -1,6 +1,7 @@
 //! When a fleet has come to rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_kinesis::types::Shard;
 use kcl_core::Checkpoint;
@@ -25,10 +26,44 @@ pub enum Subject {
 /// What workers say where not all of them have the same fail-over time.
 const DIFFER: &str = "failover-times-differ";
 
+/// What workers say where a shard is polled because it could not be subscribed to. It is subscribed to again after eight
+/// minutes and a quarter of them at the latest, if that works.
+const POLLED: &str = "fan-out-unavailable";
+const RESUBSCRIBED: Duration = Duration::from_secs(620);
+
+/// What is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// A sentence.
+    pub what: String,
+    /// How much longer than anything else it may last.
+    pub longer: Duration,
+}
+
+impl Wrong {
+    fn of_status(what: String, code: &str) -> Self {
+        let longer = if code == POLLED {
+            RESUBSCRIBED
+        } else {
+            Duration::ZERO
+        };
+        Self { what, longer }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self {
+            what,
+            longer: Duration::ZERO,
+        }
+    }
+}
+
 /// Leases by worker.
 type Held = BTreeMap<String, BTreeSet<Name>>;
 
-/// Everything that is not as it should be in an undisturbed world, as sentences.
+/// Everything that is not as it should be in an undisturbed world.
 pub async fn what_is_wrong(
     fleet: &Fleet,
     watcher: &Watcher,
@@ -37,18 +72,18 @@ pub async fn what_is_wrong(
     wanted: &Wanted,
     machines: Option<&Machines>,
     subject: Subject,
-) -> Vec<String> {
-    let mut wrong = Vec::new();
+) -> Vec<Wrong> {
+    let mut wrong: Vec<Wrong> = Vec::new();
     match history.unprocessed() {
         0 => {}
         _ if subject == Subject::AllButRecords => {}
-        records => wrong.push(format!("{records} records are not processed")),
+        records => wrong.push(format!("{records} records are not processed").into()),
     }
     if fleet.stopping() > 0 {
-        wrong.push(format!("{} workers are still stopping", fleet.stopping()));
+        wrong.push(format!("{} workers are still stopping", fleet.stopping()).into());
     }
     if !watcher.is_of_the_stream() {
-        wrong.push("the leases are of a stream that is gone".to_owned());
+        wrong.push("the leases are of a stream that is gone".to_owned().into());
     }
     let rows = watcher.rows();
     let shards = workload.lock().await.shards().await;
@@ -64,17 +99,17 @@ pub async fn what_is_wrong(
         let me = shards.iter().find(|it| it.shard_id() == &**shard);
         let has_parents = me.is_some_and(|me| parents(me).any(|id| rows.contains_key(id)));
         if children.peek().is_some() && children.all(is_started) && !has_parents {
-            wrong.push(format!("the lease of {shard} is kept: {}", row.checkpoint));
+            wrong.push(format!("the lease of {shard} is kept: {}", row.checkpoint).into());
         }
     }
     let leaders = fleet.each(|member| member.handle.status().is_leader);
     match leaders.into_iter().filter(|leads| *leads).count() {
         1 => {}
-        leaders => wrong.push(format!("{leaders} workers lead")),
+        leaders => wrong.push(format!("{leaders} workers lead").into()),
     }
     for shard in workload.lock().await.open_shards().await {
         if !rows.contains_key(shard.shard_id()) {
-            wrong.push(format!("{} has no lease", shard.shard_id()));
+            wrong.push(format!("{} has no lease", shard.shard_id()).into());
         }
     }
     let mut held: Held = BTreeMap::new();
@@ -86,20 +121,20 @@ pub async fn what_is_wrong(
             continue;
         }
         if let Some(before) = &row.checkpoint_owner {
-            wrong.push(format!("{shard} is in hand-off from {before}"));
+            wrong.push(format!("{shard} is in hand-off from {before}").into());
         }
         match row.owner.as_ref().and_then(|owner| held.get_mut(owner)) {
             Some(its) => {
                 its.insert(shard.clone());
             }
-            None => wrong.push(format!("{shard} belongs to {:?}", row.owner)),
+            None => wrong.push(format!("{shard} belongs to {:?}", row.owner).into()),
         }
     }
     // How leases are spread by load is said by a rule of its own.
     let is_by_count = machines.is_none() && !fleet.tells_loads();
     if is_by_count && is_uneven(&held, &watcher.failed()) {
         let held: BTreeMap<_, _> = held.iter().map(|(id, its)| (id, its.len())).collect();
-        wrong.push(format!("the leases are not balanced: {held:?}"));
+        wrong.push(format!("the leases are not balanced: {held:?}").into());
     }
     if wanted.lacks("status") {
         return wrong;
@@ -118,7 +153,7 @@ pub async fn what_is_wrong(
         problems.any(|problem| problem.code == code)
     };
     if times.len() > 1 && !says(DIFFER) {
-        wrong.push("nobody says that the fail-over times differ".to_owned());
+        wrong.push("nobody says that the fail-over times differ".to_owned().into());
     }
     for status in statuses.iter().cloned() {
         for problem in &status.problems {
@@ -128,11 +163,12 @@ pub async fn what_is_wrong(
             if is_mute(&status.worker_id) && problem.code == "load-unmeasured" {
                 continue;
             }
-            wrong.push(format!("{}: {problem}", status.worker_id));
+            let what = format!("{}: {problem}", status.worker_id);
+            wrong.push(Wrong::of_status(what, problem.code));
         }
         for shard in &status.shards {
             if let Some(problem) = &shard.problem {
-                wrong.push(format!("{} on {}: {problem}", status.worker_id, shard.shard_id));
+                wrong.push(format!("{} on {}: {problem}", status.worker_id, shard.shard_id).into());
             }
         }
     }
@@ -156,6 +192,13 @@ fn parents(shard: &Shard) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_may_be_polled_until_it_is_subscribed_to_again() {
+        let longer = |code| Wrong::of_status("w1: a sentence".to_owned(), code).longer;
+        assert_eq!(longer("fan-out-unavailable"), RESUBSCRIBED);
+        assert_eq!(longer("reading-failing"), Duration::ZERO);
+    }
 
     #[test]
     fn leases_are_uneven_as_long_as_one_could_move() {

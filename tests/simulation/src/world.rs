@@ -23,7 +23,7 @@ use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::processor::Stage;
 use crate::scripts::Director;
 use crate::seeds::Dice;
-use crate::settled::{self, Subject};
+use crate::settled::{self, Subject, Wrong};
 use crate::sink::Sink;
 use crate::streams::Streams;
 use crate::watcher::Watcher;
@@ -287,6 +287,15 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     };
     let patience =
         |history: &History| SETTLE + failover * 6 + skipping + catching_up(memory, history.unprocessed());
+    let give_up_on = |wrong: Vec<Wrong>, until: Instant| {
+        let because = wrong
+            .into_iter()
+            .filter(|wrong| until + wrong.longer < Instant::now());
+        let because: Vec<_> = because.map(|wrong| wrong.what).collect();
+        if !because.is_empty() {
+            history.record(&world, What::Unsettled { because });
+        }
+    };
     network.heal_all();
     stage.calm();
     // Only a worker that starts makes a new lease table.
@@ -306,8 +315,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
                 if !chaos.is_pending() {
                     break;
                 }
-            } else if healed.elapsed() > patient_for {
-                history.record(&world, What::Unsettled { because: wrong });
+            } else {
+                give_up_on(wrong, healed + patient_for);
             }
         }
         history.record(&world, fleet.calm(machines));
@@ -337,9 +346,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
             }
         } else {
             calm_since = None;
-            if healed.elapsed() > patient_for {
-                history.record(&world, What::Unsettled { because: wrong });
-            }
+            give_up_on(wrong, healed + patient_for);
         }
     }
     let lasted = history.elapsed();
