@@ -1,12 +1,18 @@
 //! Aggregates of other producers' libraries, and ours for them: what one puts together, the other takes apart.
 //!
-//! Needs Python 3 with `venv`, Node.js and npm, and what pip and npm fetch once; where one of them is missing the suite says so
-//! and passes.
+//! Needs Python 3 with `venv`, Node.js and npm, Java and Maven, and what pip, npm and Maven fetch once; where one of them is missing
+//! the suite says so and passes.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod java;
+mod java_kcl;
+mod kpl;
+mod user_records;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -50,10 +56,13 @@ fn node() -> Result<(), String> {
     fetch::fill(&home, NODE, &mut npm).map_err(|said| format!("npm could not fetch {NODE}: {said}"))
 }
 
-/// A program that answers a line for each line.
+/// So long a program may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that answers a line for each line. Dropping it kills it.
 struct Producer {
     child: Child,
-    answers: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    answers: mpsc::Receiver<String>,
 }
 
 impl Producer {
@@ -63,15 +72,31 @@ impl Producer {
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (said, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.map_while(Result::ok) {
+                if said.send(line).is_err() {
+                    return;
+                }
+            }
+        });
         Self { child, answers }
     }
 
     fn ask(&mut self, request: &Value) -> Value {
         let mut stdin = self.child.stdin.as_ref().unwrap();
         writeln!(stdin, "{request}").expect("it listens");
-        let answer = self.answers.next().expect("it answers").expect("text");
+        let answer = self.answers.recv_timeout(PATIENCE).expect("it answers");
         serde_json::from_str(&answer).expect("JSON")
+    }
+
+    /// Lets it end, and what it started with it.
+    fn finish(mut self) {
+        drop(self.child.stdin.take());
+        let said = self.answers.recv_timeout(PATIENCE);
+        assert_eq!(said, Err(mpsc::RecvTimeoutError::Disconnected));
+        assert!(self.child.wait().expect("ours").success());
     }
 }
 
@@ -169,6 +194,18 @@ const SCENARIOS: &[Scenario] = &[
                 ));
             })
         },
+    },
+    Scenario {
+        name: "what_the_kpl_puts_together_a_worker_takes_apart",
+        is_short: true,
+        prepare: java::prepare,
+        run: || Box::pin(kpl::is_understood()),
+    },
+    Scenario {
+        name: "what_ours_puts_together_the_java_kcl_takes_apart",
+        is_short: true,
+        prepare: java::prepare,
+        run: || Box::pin(java_kcl::takes_ours_apart()),
     },
 ];
 
