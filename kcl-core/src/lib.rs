@@ -85,6 +85,10 @@ pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 pub use self::worker::{Departure, Fate, Stopped, Worker, WorkerBuilder, WorkerHandle};
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use self::stream::fuzzing;
+
 /// The README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

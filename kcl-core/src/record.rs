@@ -70,7 +70,8 @@ impl Record {
         &self.data
     }
 
-    /// The key that the producer gave; its MD5 digest chose the shard unless an explicit hash key did.
+    /// The key that the producer gave; its MD5 digest chose the shard unless an explicit hash key did. It is empty where the producer
+    /// gave none, as it may for a stream whose record distribution strategy is `AUTO`.
     pub fn partition_key(&self) -> &str {
         &self.partition_key
     }

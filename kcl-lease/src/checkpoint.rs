@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct InvalidSequenceNumber(pub String);
 
-/// A Kinesis sequence number: a decimal number of up to some 60 digits, compared as a number. Clones share the digits.
+/// A Kinesis sequence number: a decimal number of some 60 digits or any other number of them, compared as a number.
 ///
 /// ```
 /// use kcl_lease::SequenceNumber;
@@ -26,7 +26,37 @@ pub struct InvalidSequenceNumber(pub String);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SequenceNumber(Arc<str>);
+pub struct SequenceNumber(Digits);
+
+/// The digits that stand in a number itself, at most: Kinesis's have 56. Each record has a number, and needs no memory for it elsewhere.
+const SHORT: usize = 62;
+
+/// Digits without leading zeros, behind the short ones zero bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Digits {
+    Short(u8, [u8; SHORT]),
+    Long(Arc<str>),
+}
+
+impl Digits {
+    fn new(digits: &str) -> Self {
+        let mut short = [0; SHORT];
+        match short.get_mut(..digits.len()) {
+            Some(place) => {
+                place.copy_from_slice(digits.as_bytes());
+                Self::Short(digits.len() as u8, short)
+            }
+            None => Self::Long(digits.into()),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(length, digits) => &digits[..usize::from(*length)],
+            Self::Long(digits) => digits.as_bytes(),
+        }
+    }
+}
 
 impl SequenceNumber {
     /// Parses decimal digits; leading zeros are dropped.
@@ -39,16 +69,12 @@ impl SequenceNumber {
             return Err(InvalidSequenceNumber(text.to_owned()));
         }
         let digits = text.trim_start_matches('0');
-        Ok(Self(if digits.is_empty() {
-            "0".into()
-        } else {
-            digits.into()
-        }))
+        Ok(Self(Digits::new(if digits.is_empty() { "0" } else { digits })))
     }
 
     /// The decimal digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -62,16 +88,14 @@ impl TryFrom<String> for SequenceNumber {
 
 impl From<SequenceNumber> for String {
     fn from(number: SequenceNumber) -> Self {
-        number.0.as_ref().to_owned()
+        number.as_str().to_owned()
     }
 }
 
 impl Ord for SequenceNumber {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0
-            .len()
-            .cmp(&other.0.len())
-            .then_with(|| self.0.cmp(&other.0))
+        let (own, its) = (self.0.as_bytes(), other.0.as_bytes());
+        own.len().cmp(&its.len()).then_with(|| own.cmp(its))
     }
 }
 
@@ -83,13 +107,13 @@ impl PartialOrd for SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -259,6 +283,16 @@ mod tests {
             0,
             "a sentinel has no sub-sequence"
         );
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_kept_and_compared() {
+        let numbers = [1, SHORT - 1, SHORT, SHORT + 1, 300].map(|length| "9".repeat(length));
+        let parsed = numbers
+            .clone()
+            .map(|number| SequenceNumber::parse(number).expect("digits"));
+        assert!(parsed.is_sorted_by(|a, b| a < b));
+        assert_eq!(parsed.map(String::from), numbers);
     }
 
     #[test]

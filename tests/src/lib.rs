@@ -7,6 +7,7 @@
 )]
 
 mod backend_process;
+pub mod draining;
 mod fencing;
 pub mod fetch;
 #[cfg(test)]

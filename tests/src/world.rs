@@ -63,7 +63,7 @@ pub struct World<S = Bundled> {
     pub ledger: Ledger,
     /// A client that no fault is aimed at.
     pub kinesis: Client,
-    options: WorldOptions,
+    pub(crate) options: WorldOptions,
 }
 
 /// A worker that runs.

@@ -45,7 +45,7 @@ pub enum CheckpointError {
     LeaseLost(LossReason),
     /// The position lies before the last checkpoint or behind what was delivered.
     #[error(transparent)]
-    OutOfRange(#[from] OutOfRange),
+    OutOfRange(#[from] Box<OutOfRange>),
     /// The lease table is over its capacity, although the checkpoint was repeated for ten seconds. Try again later, or
     /// checkpoint less often.
     #[error("the lease table throttles; checkpoint again later or less often: {0}")]

@@ -99,17 +99,17 @@ impl CheckpointRules {
     }
 
     /// Whether a checkpoint at `target` has to be written; false where the last one is.
-    pub(crate) fn is_due(&self, target: &Checkpoint) -> Result<bool, OutOfRange> {
+    pub(crate) fn is_due(&self, target: &Checkpoint) -> Result<bool, Box<OutOfRange>> {
         if *target == self.last {
             return Ok(false);
         }
         let is_position = matches!(target, Checkpoint::At(_));
         if !is_position || *target < self.last || *target > self.delivered {
-            return Err(OutOfRange {
+            return Err(Box::new(OutOfRange {
                 requested: target.clone(),
                 from: self.last.clone(),
                 to: self.delivered.clone(),
-            });
+            }));
         }
         Ok(true)
     }

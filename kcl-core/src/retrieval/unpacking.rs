@@ -89,7 +89,7 @@ impl Unpacking {
                 opened.records.pop_front();
                 continue;
             };
-            let belongs = self.judge.belongs(&next);
+            let belongs = self.judge.belongs(record.partition_key(), &next);
             opened.ahead = record.take_next(next, belongs);
             if opened.ahead.is_some() {
                 return;
@@ -108,7 +108,7 @@ impl Unpacking {
         let mut last = None;
         for _ in 0..=whole.sub_sequence_number() {
             let next = whole.look_at_next()?;
-            let belongs = self.judge.belongs(&next);
+            let belongs = self.judge.belongs(whole.partition_key(), &next);
             last = whole.take_next(next, belongs).or(last);
         }
         last.map(|last| last.detach())
@@ -125,10 +125,14 @@ struct Judge {
 }
 
 impl Judge {
-    fn belongs(&mut self, record: &UserRecord) -> bool {
+    fn belongs(&mut self, aggregate_key: &str, record: &UserRecord) -> bool {
         let Some(range) = self.range else {
             return true;
         };
+        // Only streams that choose shards without keys take records without one.
+        if aggregate_key.is_empty() {
+            return true;
+        }
         // A hash key that is none chose no shard.
         let judge = || record.hash_key().is_none_or(|key| range.contains(key));
         if record.explicit_hash_key.is_some() {

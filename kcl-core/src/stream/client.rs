@@ -12,10 +12,11 @@ use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, StreamDescriptionSummary};
 use aws_smithy_types::DateTime;
 use kcl_lease::HashRange;
+use tokio::time::Instant;
 
 use super::children::Child;
 use super::graph::{Shard, ShardGraph};
-use super::reads::{Answer, CborReads, Spoken};
+use super::reads::{Answer, CborReads, NoAnswer, Spoken};
 use super::service_time::ServiceTime;
 use super::starting_position::StartingPosition;
 use crate::aws::{CallError, ErrorClass};
@@ -219,24 +220,37 @@ impl StreamClient {
         limit: u32,
         bound: Duration,
     ) -> Result<Answer, CallError> {
+        let until = Instant::now() + bound;
         let reads = CborReads::default();
         let result = self
             .get_records(iterator, limit, bound, Some(reads.clone()))
             .await;
         match (result, reads.take()) {
             (Ok(_), Some(answer)) => {
-                self.spoken.cbor_is_understood();
-                Ok(answer)
+                let Ok(answer) = tokio::time::timeout_at(until, answer.read()).await else {
+                    return Err(unanswered("GetRecords", bound));
+                };
+                match answer {
+                    Ok(answer) => {
+                        self.spoken.cbor_is_understood();
+                        Ok(answer)
+                    }
+                    Err(error @ NoAnswer::BrokenOff(_)) => Err(CallError::new(
+                        ErrorClass::Transient,
+                        "GetRecords",
+                        error.to_string(),
+                    )),
+                    Err(NoAnswer::Malformed(error)) => {
+                        tracing::debug!(%error, "reading once more, in JSON");
+                        let answer = self.records_in_json(iterator, limit, bound).await;
+                        answer.inspect(|_| self.spoken.cbor_was_malformed())
+                    }
+                }
             }
             (Ok(output), None) => Answer::from_sdk(output),
             (Err(_), _) if reads.is_foreign() => {
                 let answer = self.records_in_json(iterator, limit, bound).await;
                 answer.inspect(|_| self.spoken.json_is_spoken())
-            }
-            (Err(error), _) if reads.is_malformed() => {
-                tracing::debug!(%error, "reading once more, in JSON");
-                let answer = self.records_in_json(iterator, limit, bound).await;
-                answer.inspect(|_| self.spoken.cbor_was_malformed())
             }
             (Err(error), _) => Err(error),
         }
@@ -300,13 +314,17 @@ where
     async move {
         match tokio::time::timeout(bound, call).await {
             Ok(result) => result.map_err(|error| CallError::from_sdk(operation, error)),
-            Err(_) => Err(CallError::new(
-                ErrorClass::Transient,
-                operation,
-                format!("no answer within {bound:?}"),
-            )),
+            Err(_) => Err(unanswered(operation, bound)),
         }
     }
+}
+
+fn unanswered(operation: &'static str, bound: Duration) -> CallError {
+    CallError::new(
+        ErrorClass::Transient,
+        operation,
+        format!("no answer within {bound:?}"),
+    )
 }
 
 fn shard_filter(open_at: InitialPosition) -> Result<ShardFilter, CallError> {

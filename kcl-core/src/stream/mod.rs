@@ -29,6 +29,8 @@ pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
 pub(crate) use self::identity::{LeasesOfAnother, Recognition};
+#[cfg(fuzzing)]
+pub use self::reads::fuzzing;
 pub(crate) use self::reads::{Answer, SubscribeFrom, Subscription};
 pub(crate) use self::shard_problems::ShardProblems;
 pub(crate) use self::starting_position::StartingPosition;

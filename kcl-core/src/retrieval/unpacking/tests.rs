@@ -8,7 +8,7 @@ fn user_records_are_judged_by_the_hash_key_that_chose_their_shard() {
         last: None,
     };
     let record = |key: &'static str| UserRecord::new(key, "data");
-    let mut belongs = |record: UserRecord| judge.belongs(&record);
+    let mut belongs = |record: UserRecord| judge.belongs("a", &record);
     assert!(belongs(record("a")) && belongs(record("a")));
     assert!(!belongs(record("b")) && !belongs(record("b")));
     assert!(!belongs(record("a").explicit_hash_key(u128::MAX.to_string())));
@@ -17,4 +17,5 @@ fn user_records_are_judged_by_the_hash_key_that_chose_their_shard() {
         belongs(record("b").explicit_hash_key("no number")),
         "it chose no shard"
     );
+    assert!(judge.belongs("", &record("b")), "no key chose a shard");
 }

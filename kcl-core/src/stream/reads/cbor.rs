@@ -1,30 +1,21 @@
 //! Reads in CBOR: what is asked, and what was answered. Pure.
 
-use std::borrow::Cow;
-use std::fmt;
+mod reader;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use ciborium_ll::{Decoder, Encoder, Header};
-use kcl_lease::{HashRange, InvalidSequenceNumber, SequenceNumber};
+use ciborium_ll::{Encoder, Header};
+use kcl_lease::{HashRange, SequenceNumber};
 
+pub(in crate::stream) use self::reader::Malformed;
+use self::reader::Reader;
 use super::Answer;
 use super::subscribe_from::SubscribeFrom;
 use crate::config::ShardId;
 use crate::record::{Encryption, Record};
 use crate::stream::Child;
-
-/// An answer that is not what it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("a read was answered with CBOR that cannot be read: {0}")]
-pub(super) struct Malformed(String);
-
-impl From<InvalidSequenceNumber> for Malformed {
-    fn from(error: InvalidSequenceNumber) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// The bytes of a record with its keys, at least: so many records can an answer have at most.
 const LEAST_RECORD: usize = 32;
@@ -91,13 +82,14 @@ pub(in crate::stream) fn subscription(consumer_arn: &str, shard: &str, at: &Subs
     body
 }
 
-/// Reads an answer, in which `next` names where reading goes on. Payloads and keys are slices of it.
-pub(super) fn answer(body: &Bytes, next: &str) -> Result<Answer, Malformed> {
+/// Reads an answer that came in these pieces, in which `next` names where reading goes on. Payloads and keys are slices of the
+/// pieces, but for those that are in more than one.
+pub(super) fn answer(pieces: &[Bytes], next: &str) -> Result<Answer, Malformed> {
+    let mut reader = Reader::new(pieces);
     let mut answer = Answer {
-        block: Some(body.len() as u64),
+        block: Some(reader.left() as u64),
         ..Answer::default()
     };
-    let mut reader = Reader { body, rest: body };
     reader.members(|reader, name| {
         match name {
             b"Records" => answer.records = reader.list(LEAST_RECORD, Reader::record)?,
@@ -119,19 +111,16 @@ pub(super) fn answer(body: &Bytes, next: &str) -> Result<Answer, Malformed> {
         }
         Ok(())
     })?;
-    if !reader.rest.is_empty() {
-        return Err(Malformed(format!(
-            "{} bytes follow the answer",
-            reader.rest.len()
-        )));
+    match reader.left() {
+        0 => Ok(answer),
+        left => Err(Malformed::new(format!("{left} bytes follow the answer"))),
     }
-    Ok(answer)
 }
 
 /// The code and the message of a failure.
 pub(super) fn failure(body: &Bytes) -> Result<(Option<String>, Option<String>), Malformed> {
     let (mut code, mut message) = (None, None);
-    let mut reader = Reader { body, rest: body };
+    let mut reader = Reader::new(std::slice::from_ref(body));
     reader.members(|reader, name| {
         match name {
             b"__type" | b"code" => code = reader.optional(Reader::text)?.map(String::from),
@@ -143,231 +132,7 @@ pub(super) fn failure(body: &Bytes) -> Result<(Option<String>, Option<String>), 
     Ok((code, message))
 }
 
-/// The first bytes of items that say nothing, and the upper bits of that of a text.
-const NULL: u8 = 0xf6;
-const UNDEFINED: u8 = 0xf7;
-const TEXT: u8 = 3;
-
-/// The header of an item, and its length, if it is one of those that nearly all items have: they are a large part of what reading costs.
-fn short_header(bytes: &[u8]) -> Option<(Header, usize)> {
-    let (argument, length) = match *bytes {
-        [first, ..] if first & 0x1f < 24 => (u16::from(first & 0x1f), 1),
-        [first, argument, ..] if first & 0x1f == 24 => (u16::from(argument), 2),
-        [first, high, low, ..] if first & 0x1f == 25 => (u16::from_be_bytes([high, low]), 3),
-        _ => return None,
-    };
-    let size = Some(usize::from(argument));
-    let header = match bytes.first()? >> 5 {
-        0 => Header::Positive(argument.into()),
-        2 => Header::Bytes(size),
-        TEXT => Header::Text(size),
-        4 => Header::Array(size),
-        5 => Header::Map(size),
-        6 => Header::Tag(argument.into()),
-        _ => return None,
-    };
-    Some((header, length))
-}
-
-/// How deep what is skipped may nest.
-const MAX_DEPTH: usize = 128;
-
-struct Reader<'b> {
-    body: &'b Bytes,
-    rest: &'b [u8],
-}
-
-impl<'b> Reader<'b> {
-    fn header(&mut self) -> Result<Header, Malformed> {
-        if let Some((header, length)) = short_header(self.rest) {
-            self.rest = &self.rest[length..];
-            return Ok(header);
-        }
-        let mut decoder = Decoder::from(self.rest);
-        let header = decoder.pull().map_err(|error| match error {
-            ciborium_ll::Error::Io(_) => self.malformed("it ends too early"),
-            ciborium_ll::Error::Syntax(_) => self.malformed("an item is none"),
-        })?;
-        self.rest = &self.rest[decoder.offset()..];
-        Ok(header)
-    }
-
-    fn peek(&self) -> Result<Header, Malformed> {
-        Reader { ..*self }.header()
-    }
-
-    /// The next bytes, without copying them.
-    fn take(&mut self, length: usize) -> Result<&'b [u8], Malformed> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or_else(|| self.malformed("it ends too early"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn malformed(&self, what: &str) -> Malformed {
-        Malformed(format!("{what}, at byte {}", self.body.len() - self.rest.len()))
-    }
-
-    /// The members of a map; `see` reads the value of each.
-    fn members(
-        &mut self,
-        mut see: impl FnMut(&mut Self, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        let Header::Map(mut left) = self.header()? else {
-            return Err(self.malformed("there is no map"));
-        };
-        while self.has_more(&mut left)? {
-            let name = self.word()?;
-            see(self, &name)?;
-        }
-        Ok(())
-    }
-
-    /// The elements of an array, each of which takes so many bytes at least.
-    fn list<T>(
-        &mut self,
-        least: usize,
-        mut element: impl FnMut(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let Header::Array(mut left) = self.header()? else {
-            return Err(self.malformed("there is no array"));
-        };
-        // What is claimed is not believed further than the bytes go that are there.
-        let mut list = Vec::with_capacity(left.unwrap_or(0).min(self.rest.len() / least));
-        while self.has_more(&mut left)? {
-            list.push(element(self)?);
-        }
-        Ok(list)
-    }
-
-    fn has_more(&mut self, left: &mut Option<usize>) -> Result<bool, Malformed> {
-        if let Some(left) = left {
-            let has_more = *left > 0;
-            *left = left.saturating_sub(1);
-            return Ok(has_more);
-        }
-        let has_ended = self.peek()? == Header::Break;
-        if has_ended {
-            self.header()?;
-        }
-        Ok(!has_ended)
-    }
-
-    fn optional<T>(
-        &mut self,
-        value: impl FnOnce(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, Malformed> {
-        match self.rest.first() {
-            Some(&(NULL | UNDEFINED)) => self.header().map(|_| None),
-            _ => value(self).map(Some),
-        }
-    }
-
-    /// A text that is only compared with others.
-    fn word(&mut self) -> Result<Cow<'b, [u8]>, Malformed> {
-        match self.header()? {
-            Header::Text(Some(length)) => self.take(length).map(Cow::Borrowed),
-            Header::Text(None) => self.pieces_of_text().map(|bytes| Cow::Owned(bytes.to_vec())),
-            _ => Err(self.malformed("there is no text")),
-        }
-    }
-
-    /// A text, which is a slice of the answer unless it comes in pieces.
-    fn text(&mut self) -> Result<ByteString, Malformed> {
-        let bytes = match self.header()? {
-            Header::Text(Some(length)) => self.body.slice_ref(self.take(length)?),
-            Header::Text(None) => self.pieces_of_text()?,
-            _ => return Err(self.malformed("there is no text")),
-        };
-        ByteString::try_from(bytes).map_err(|_| self.malformed("a text is no UTF-8"))
-    }
-
-    /// Bytes, which are a slice of the answer unless they come in pieces. Some servers (kinesis-local) write them as in JSON, as text
-    /// in base 64.
-    fn bytes(&mut self) -> Result<Bytes, Malformed> {
-        if self.rest.first().is_some_and(|first| first >> 5 == TEXT) {
-            let text = self.text()?;
-            let bytes = aws_smithy_types::base64::decode(&*text);
-            return bytes
-                .map(Bytes::from)
-                .map_err(|_| self.malformed("text for bytes is not in base 64"));
-        }
-        match self.header()? {
-            Header::Bytes(Some(length)) => Ok(self.body.slice_ref(self.take(length)?)),
-            Header::Bytes(None) => self.pieces(|header| match header {
-                Header::Bytes(length) => length,
-                _ => None,
-            }),
-            _ => Err(self.malformed("there are no bytes")),
-        }
-    }
-
-    fn pieces_of_text(&mut self) -> Result<Bytes, Malformed> {
-        self.pieces(|header| match header {
-            Header::Text(length) => length,
-            _ => None,
-        })
-    }
-
-    /// Pieces up to a break, whose lengths `length` knows.
-    fn pieces(&mut self, length: impl Fn(Header) -> Option<usize>) -> Result<Bytes, Malformed> {
-        let mut joined = Vec::new();
-        loop {
-            match self.header()? {
-                Header::Break => return Ok(joined.into()),
-                header => {
-                    let length = length(header).ok_or_else(|| self.malformed("a piece is none"))?;
-                    joined.extend_from_slice(self.take(length)?);
-                }
-            }
-        }
-    }
-
-    /// A number, with a tag or without.
-    fn number(&mut self) -> Result<f64, Malformed> {
-        let mut header = self.header()?;
-        if let Header::Tag(_) = header {
-            header = self.header()?;
-        }
-        match header {
-            Header::Positive(number) => Ok(number as f64),
-            Header::Negative(number) => Ok(-1.0 - number as f64),
-            Header::Float(number) => Ok(number),
-            _ => Err(self.malformed("there is no number")),
-        }
-    }
-
-    /// Steps over an item of any kind.
-    fn skip(&mut self) -> Result<(), Malformed> {
-        // How many items are left in what is open; `None` until a break.
-        let mut open: Vec<Option<usize>> = vec![Some(1)];
-        while let Some(left) = open.last_mut() {
-            if *left == Some(0) {
-                open.pop();
-                continue;
-            }
-            *left = left.map(|left| left - 1);
-            let is_endless = left.is_none();
-            match self.header()? {
-                Header::Break if is_endless => _ = open.pop(),
-                Header::Break => return Err(self.malformed("nothing is to be broken off")),
-                Header::Bytes(Some(length)) | Header::Text(Some(length)) => _ = self.take(length)?,
-                Header::Bytes(None) | Header::Text(None) => open.push(None),
-                Header::Array(items) => open.push(items),
-                Header::Map(None) => open.push(None),
-                Header::Map(Some(members)) => open.push(Some(members.saturating_mul(2))),
-                Header::Tag(_) => open.push(Some(1)),
-                Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => {}
-            }
-            if open.len() > MAX_DEPTH {
-                return Err(self.malformed("items nest too deep"));
-            }
-        }
-        Ok(())
-    }
-
+impl Reader<'_> {
     fn record(&mut self) -> Result<Record, Malformed> {
         let (mut sequence, mut data, mut key) = (None, None, ByteString::new());
         let (mut arrival, mut encryption) = (None, None);
@@ -375,7 +140,7 @@ impl<'b> Reader<'b> {
             match name {
                 b"SequenceNumber" => sequence = Some(SequenceNumber::parse(reader.text()?)?),
                 b"Data" => data = Some(reader.bytes()?),
-                b"PartitionKey" => key = reader.text()?,
+                b"PartitionKey" => key = reader.optional(Reader::text)?.unwrap_or_default(),
                 b"ApproximateArrivalTimestamp" => {
                     arrival = reader.optional(Reader::number)?.and_then(time);
                 }
@@ -388,8 +153,8 @@ impl<'b> Reader<'b> {
             }
             Ok(())
         })?;
-        let sequence = sequence.ok_or_else(|| Malformed("a record has no sequence number".to_owned()))?;
-        let data = data.ok_or_else(|| Malformed(format!("the record {sequence} has no data")))?;
+        let sequence = sequence.ok_or_else(|| Malformed::new("a record has no sequence number"))?;
+        let data = data.ok_or_else(|| Malformed::new(format!("the record {sequence} has no data")))?;
         Ok(Record::of_kinesis(sequence, data, key, arrival, encryption))
     }
 
@@ -404,7 +169,7 @@ impl<'b> Reader<'b> {
             }
             Ok(())
         })?;
-        let id = id.ok_or_else(|| Malformed("a child shard has no id".to_owned()))?;
+        let id = id.ok_or_else(|| Malformed::new("a child shard has no id"))?;
         Ok(Child {
             id: ShardId::from(&*id),
             parents: parents.iter().map(|parent| ShardId::from(&**parent)).collect(),
@@ -448,14 +213,6 @@ fn encryption_of(kind: &[u8]) -> Option<Encryption> {
         b"NONE" => Some(Encryption::None),
         b"KMS" => Some(Encryption::Kms),
         _ => None,
-    }
-}
-
-impl fmt::Debug for Reader<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("left", &self.rest.len())
-            .finish_non_exhaustive()
     }
 }
 

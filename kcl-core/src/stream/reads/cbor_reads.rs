@@ -7,7 +7,10 @@ use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput}
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::ser_de::DeserializeResponse;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 
+use super::cbor::Malformed;
 use super::plug::{CONTENT_TYPE, Plug, body, failure};
 use super::{Answer, cbor};
 
@@ -19,11 +22,9 @@ pub(in crate::stream) struct CborReads {
 
 #[derive(Debug, Default)]
 struct Kept {
-    answer: Option<Answer>,
+    body: Option<SdkBody>,
     /// It was answered, but not in CBOR.
     is_foreign: bool,
-    /// It was answered in CBOR that cannot be read.
-    is_malformed: bool,
 }
 
 impl CborReads {
@@ -32,9 +33,9 @@ impl CborReads {
         Plug::new(Some(cbor::request(iterator, limit, stream_arn)), self.clone())
     }
 
-    /// What was answered.
-    pub(in crate::stream) fn take(&self) -> Option<Answer> {
-        self.kept().answer.take()
+    /// The answer, of which nothing was read yet.
+    pub(in crate::stream) fn take(&self) -> Option<CborAnswer> {
+        self.kept().body.take().map(CborAnswer)
     }
 
     /// Whether it was answered, but not in CBOR.
@@ -42,17 +43,51 @@ impl CborReads {
         self.kept().is_foreign
     }
 
-    /// Whether it was answered in CBOR that cannot be read.
-    pub(in crate::stream) fn is_malformed(&self) -> bool {
-        self.kept().is_malformed
-    }
-
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// An answer on its way.
+#[derive(Debug)]
+pub(in crate::stream) struct CborAnswer(SdkBody);
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::stream) enum NoAnswer {
+    #[error("the answer broke off: {0}")]
+    BrokenOff(#[from] aws_smithy_types::byte_stream::error::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl CborAnswer {
+    /// Waits until all of it came, and reads it. The SDK would join the pieces, which copies every payload, and holds it twice.
+    pub(in crate::stream) async fn read(self) -> Result<Answer, NoAnswer> {
+        let mut body = ByteStream::new(self.0);
+        let mut pieces = Vec::new();
+        while let Some(piece) = body.next().await {
+            pieces.push(piece?);
+        }
+        Ok(cbor::answer(&pieces, cbor::NEXT_ITERATOR)?)
+    }
+}
+
 impl DeserializeResponse for CborReads {
+    /// The SDK is given an answer without records, so that it has something to return.
+    fn deserialize_streaming_with_config(
+        &self,
+        response: &mut HttpResponse,
+        _: &ConfigBag,
+    ) -> Option<Result<Output, OrchestratorError<Error>>> {
+        if !response.status().is_success() || !content_type(response).contains("cbor") {
+            return None;
+        }
+        self.kept().body = Some(std::mem::replace(response.body_mut(), SdkBody::empty()));
+        let empty = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
+        Some(empty.map(Output::erase).map_err(OrchestratorError::other))
+    }
+
     fn deserialize_nonstreaming_with_config(
         &self,
         response: &HttpResponse,
@@ -63,16 +98,15 @@ impl DeserializeResponse for CborReads {
             let failure = GetRecordsError::generic(failure(response, &body));
             return Err(OrchestratorError::operation(Error::erase(failure)));
         }
-        let content_type = response.headers().get(CONTENT_TYPE).unwrap_or_default();
-        if !content_type.contains("cbor") {
-            self.kept().is_foreign = true;
-            let text = format!("GetRecords was asked in CBOR and answered in {content_type:?}");
-            return Err(OrchestratorError::other(text));
-        }
-        let answer = cbor::answer(&body, cbor::NEXT_ITERATOR);
-        self.kept().is_malformed = answer.is_err();
-        self.kept().answer = Some(answer.map_err(OrchestratorError::other)?);
-        let empty = GetRecordsOutput::builder().set_records(Some(Vec::new())).build();
-        empty.map(Output::erase).map_err(OrchestratorError::other)
+        self.kept().is_foreign = true;
+        let text = format!(
+            "GetRecords was asked in CBOR and answered in {:?}",
+            content_type(response)
+        );
+        Err(OrchestratorError::other(text))
     }
+}
+
+fn content_type(response: &HttpResponse) -> &str {
+    response.headers().get(CONTENT_TYPE).unwrap_or_default()
 }

@@ -36,7 +36,7 @@ pub(super) fn read(message: &Message) -> Result<Option<Answer>, CallError> {
             let says_cbor = headers.content_type().map(|kind| kind.contains("cbor"));
             let is_cbor = says_cbor.unwrap_or_else(|| payload.first() != Some(&b'{'));
             let answer = if is_cbor {
-                cbor::answer(payload, cbor::CONTINUATION).map_err(malformed)
+                cbor::answer(std::slice::from_ref(payload), cbor::CONTINUATION).map_err(malformed)
             } else {
                 json(payload)
             };
@@ -82,8 +82,7 @@ struct EventRecord<'a> {
     approximate_arrival_timestamp: Option<f64>,
     #[serde(borrow)]
     data: Cow<'a, str>,
-    #[serde(default)]
-    partition_key: String,
+    partition_key: Option<String>,
     encryption_type: Option<String>,
 }
 
@@ -132,7 +131,7 @@ impl EventRecord<'_> {
         Ok(Record::of_kinesis(
             sequence,
             data,
-            self.partition_key.into(),
+            self.partition_key.unwrap_or_default().into(),
             arrival,
             encryption,
         ))

@@ -6,6 +6,8 @@
 mod cbor;
 mod cbor_reads;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod plug;
 mod subscribe_from;
 mod subscribing;
@@ -22,7 +24,7 @@ use crate::config::ReadEncoding;
 use crate::record::Record;
 
 pub(super) use self::cbor::subscription as subscription_in_cbor;
-pub(super) use self::cbor_reads::CborReads;
+pub(super) use self::cbor_reads::{CborReads, NoAnswer};
 pub(crate) use self::subscribe_from::SubscribeFrom;
 pub(super) use self::subscribing::Subscribing;
 pub(crate) use self::subscription::Subscription;

@@ -77,6 +77,7 @@ struct StreamDescriptionSummary {
     warm_throughput: Option<WarmThroughput>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: u32,
+    record_distribution_strategy: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -173,6 +174,8 @@ impl Kinesis {
                     current_mibps: mibps,
                 }),
                 max_record_size_in_kib: stream.spec.max_record_kib,
+                // The service's default, and the only one here. The KPL asks before it aggregates.
+                record_distribution_strategy: "USER_PARTITION_KEY",
             };
             Ok(DescribeStreamSummaryResponse {
                 stream_description_summary,

@@ -10,7 +10,7 @@ use http_body_util::StreamBody;
 
 use super::*;
 use crate::config::ShardId;
-use crate::record::Encryption;
+use crate::record::{Encryption, Record};
 
 fn message(headers: &[(&str, &str)], payload: impl Into<Bytes>) -> Vec<u8> {
     let headers = headers.iter().map(|(name, value)| {
@@ -65,6 +65,27 @@ fn in_cbor() -> Vec<u8> {
     let mut payload = Vec::new();
     ciborium::into_writer(&value.expect("a map"), &mut payload).expect("in memory");
     event("application/x-amz-cbor-1.1", payload)
+}
+
+#[tokio::test]
+async fn a_record_may_have_been_put_without_a_key() {
+    let json = r#"{"Records": [{"SequenceNumber": "7", "Data": "", "PartitionKey": null}, {"SequenceNumber": "8", "Data": ""}]}"#;
+    let value = cbor!({
+        "Records" => [
+            {"SequenceNumber" => "7", "Data" => ciborium::Value::Bytes(Vec::new()), "PartitionKey" => null},
+            {"SequenceNumber" => "8", "Data" => ciborium::Value::Bytes(Vec::new())}
+        ]
+    });
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&value.expect("a map"), &mut cbor).expect("in memory");
+    for event in [
+        event("application/x-amz-json-1.1", json),
+        event("application/x-amz-cbor-1.1", cbor),
+    ] {
+        let answers = all(pieces([begin(), event])).await.expect("well formed");
+        let keys: Vec<_> = answers[0].records.iter().map(Record::partition_key).collect();
+        assert_eq!(keys, ["", ""]);
+    }
 }
 
 /// A subscription whose bytes come in these pieces.

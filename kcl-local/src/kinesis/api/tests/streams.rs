@@ -18,7 +18,7 @@ async fn a_stream_is_described_as_it_was_created() {
             "StreamModeDetails": {"StreamMode": "PROVISIONED"}, "RetentionPeriodHours": 24,
             "StreamCreationTimestamp": 1_700_000_000.0, "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
             "EncryptionType": "NONE", "OpenShardCount": 2, "ConsumerCount": 0, "MaxRecordSizeInKiB": 2048,
-            "WarmThroughput": {"TargetMiBps": 5, "CurrentMiBps": 5}
+            "WarmThroughput": {"TargetMiBps": 5, "CurrentMiBps": 5}, "RecordDistributionStrategy": "USER_PARTITION_KEY"
         })
     );
 
