@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kcl_core::{Error, OtherStream, WorkerBuilder, WorkerStatus};
-use kcl_lease::{Lease, LeaseStore, StreamIdentity};
+use kcl_core::{Checkpoint, Error, OtherStream, ShardState, ShardStatus, WorkerBuilder, WorkerStatus};
+use kcl_lease::{ClientVersion, Lease, LeaseStore, StreamIdentity};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Behaviour, Reaction, World, WorldOptions};
 use tokio::time::sleep;
@@ -58,6 +58,11 @@ async fn refusal(world: &World) -> String {
     }
 }
 
+/// What says that a table is one of today.
+fn java() -> ClientVersion {
+    ClientVersion::new(ClientVersion::CURRENT, "java", 1)
+}
+
 fn progress(leases: &[Lease]) -> Vec<(String, String)> {
     let line = |lease: &Lease| (lease.key.to_string(), lease.checkpoint.to_string());
     leases.iter().map(line).collect()
@@ -84,8 +89,7 @@ async fn without_a_record_the_leases_themselves_show_that_they_are_of_a_larger_s
     let world = world(2).await;
     let store = world.store();
     store.prepare().await.unwrap();
-    let java = kcl_lease::ClientVersion::new(kcl_lease::ClientVersion::CURRENT, "java", 1);
-    store.agree_on_version(&java).await.unwrap();
+    store.agree_on_version(&java()).await.unwrap();
     let lease = |number| Lease::new(shard(number), kcl_lease::Checkpoint::parse("77", 0).unwrap());
     for number in 0..8 {
         store.create(&lease(number)).await.unwrap();
@@ -167,6 +171,49 @@ async fn the_next_stream_is_not_read_with_leases_of_which_nothing_was_processed(
     let ended = ended.await.expect("it ends");
     assert!(matches!(ended, Err(Error::OtherStream(_))), "{ended:?}");
     assert_eq!(world.ledger.deliveries().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_waits_for_its_parents_is_not_begun_in_the_next_stream() {
+    let world = World::new(WorldOptions {
+        shards: 2,
+        is_policed: false,
+        failover_time: Duration::from_secs(1_000),
+        ..WorldOptions::default()
+    })
+    .await;
+    world.merge(&shard(0), &shard(1)).await;
+    let store = world.store();
+    store.prepare().await.unwrap();
+    store.agree_on_version(&java()).await.unwrap();
+    let lease = |number| Lease::new(shard(number), Checkpoint::TrimHorizon);
+    let mut parents = [0, 1].map(lease);
+    for parent in &mut parents {
+        parent.owner = Some("w2".into());
+    }
+    for parent in &parents {
+        store.create(parent).await.unwrap();
+    }
+    let mut child = lease(2);
+    child.parents = [shard(0), shard(1)].into();
+    store.create(&child).await.unwrap();
+    // It reads nothing, so no read tells it what becomes of the stream.
+    let worker = world.start("w1");
+    let waits = |shard: &ShardStatus| shard.state == ShardState::WaitingOnParents;
+    worker
+        .until(Duration::from_secs(30), |status| status.shards.iter().any(waits))
+        .await;
+    make_anew(&world, 2).await;
+    world.put(60, 600).await;
+    world.merge(&shard(0), &shard(1)).await;
+    // As a worker does that sets the leases of the stream before aside.
+    for parent in &parents {
+        assert!(store.delete(parent).await.unwrap());
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(60), worker.ended());
+    let ended = ended.await.expect("it ends");
+    assert!(matches!(ended, Err(Error::OtherStream(_))), "{ended:?}");
+    assert_eq!(world.ledger.calls("initialize"), 0);
 }
 
 #[tokio::test(start_paused = true)]

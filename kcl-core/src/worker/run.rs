@@ -43,7 +43,7 @@ const LOOKING: Activity = Activity {
     doing: "looking at the stream",
 };
 
-/// The stream's description is not asked for more often, whatever fails.
+/// The stream's description is asked for no more often than this for long, whatever fails; a few times a little more often.
 const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
 /// Answers in a row that may be lost without a word.
@@ -239,10 +239,15 @@ fn vitals_of(shared: &Arc<Shared>) -> impl Fn() -> BTreeMap<LeaseKey, Vitals> + 
 /// It is asked whenever reads fail in a way that this would explain, and now and then by the leader.
 async fn recognise(worker: &Worker, began_with: &StreamIdentity) -> StreamIdentity {
     let (env, doubt) = (&worker.env, &worker.doubt);
-    let mut return_of_it = Retry::new(env.clone(), Duration::from_secs(1), RECOGNITION_PAUSE);
+    let pauses = || Retry::new(env.clone(), Duration::from_secs(1), RECOGNITION_PAUSE);
+    let (mut return_of_it, mut between) = (pauses(), pauses());
     let mut unanswered = 0;
     loop {
+        let answered = Instant::now();
         let question = doubt.asked().await;
+        if answered.elapsed() >= RECOGNITION_PAUSE {
+            between.succeeded();
+        }
         let identity = worker.recognition.identity().await;
         unanswered = if identity.is_ok() { 0 } else { unanswered + 1 };
         let pause = match identity {
@@ -263,7 +268,7 @@ async fn recognise(worker: &Worker, began_with: &StreamIdentity) -> StreamIdenti
                 worker.shared.health.succeeded(LOOKING);
                 return_of_it.succeeded();
                 match now.created_at {
-                    Some(_) => RECOGNITION_PAUSE,
+                    Some(_) => between.pause(),
                     // Denied, or not told. It will hardly be told later, and a leader may wait for the answer.
                     None => Duration::from_secs(1),
                 }

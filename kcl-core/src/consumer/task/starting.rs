@@ -48,7 +48,10 @@ impl Task {
                 match store.get(&key).await {
                     // Deleted because it was processed, or together with the whole table, and then this lease is gone too.
                     Ok(None) => match self.held.renew().await {
-                        Ok(()) => break,
+                        Ok(()) => match self.is_the_same_stream().await {
+                            Some(interruption) => return interruption,
+                            None => break,
+                        },
                         Err(LeaseWriteError::Lost(reason)) => return Event::Lost(reason),
                         Err(error) => self.complain(LOOKING_FOR_PARENTS, error.to_string()),
                     },
@@ -74,6 +77,22 @@ impl Task {
             }
         }
         Event::Succeeded
+    }
+
+    /// Waits until the stream was found to be the one that this lease is of, where nothing else would tell: the lease of a parent may be
+    /// gone because somebody sets the leases of a stream aside that was made anew, and no read has failed because there was none. What
+    /// has a checkpoint needs no question: it does not lie in a shard of another stream.
+    async fn is_the_same_stream(&mut self) -> Option<Event> {
+        if matches!(self.held.lease().checkpoint, Checkpoint::At(_)) {
+            return None;
+        }
+        let doubt = self.parts.creation.doubt.clone();
+        let question = doubt.raise();
+        tokio::select! {
+            biased;
+            event = self.interrupted() => Some(event),
+            () = doubt.settled(question) => None,
+        }
     }
 
     pub(super) async fn initialize(&mut self) -> Event {
