@@ -49,6 +49,7 @@ mod aws;
 mod checkpointer;
 mod config;
 mod consumer;
+pub mod dead_letters;
 mod error;
 pub mod guide;
 mod leading;

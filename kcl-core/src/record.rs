@@ -149,6 +149,28 @@ impl Record {
         }
     }
 
+    /// A record that was given up, and is delivered once more.
+    pub(crate) fn of_letter(
+        position: ExtendedSequenceNumber,
+        data: Bytes,
+        partition_key: ByteString,
+        explicit_hash_key: Option<ByteString>,
+        approximate_arrival: Option<SystemTime>,
+        is_user_record: bool,
+    ) -> Self {
+        Self {
+            position,
+            data,
+            partition_key,
+            explicit_hash_key,
+            approximate_arrival,
+            encryption: None,
+            is_user_record,
+            inside: None,
+            holding: None,
+        }
+    }
+
     /// Takes over a record of the SDK without copying its payload.
     pub(crate) fn from_sdk(record: sdk::Record) -> Result<Self, InvalidSequenceNumber> {
         let sequence = SequenceNumber::parse(record.sequence_number)?;

@@ -6,6 +6,7 @@ mod batches;
 mod blocked;
 mod broken;
 mod checkpoints;
+mod dead_letters;
 mod encodings;
 mod failover_times;
 mod fan_out;

@@ -10,6 +10,7 @@
 //! | [`testing`] | tests without an account |
 //! | [`operating`] | what to watch, and what to set |
 //! | [`lease_store`] | keeping the leases elsewhere than in DynamoDB |
+//! | [`dead_letters`] | keeping records that cannot be processed, and putting them back |
 
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}
@@ -34,3 +35,6 @@ pub mod operating {}
 
 #[doc = include_str!("lease_store.md")]
 pub mod lease_store {}
+
+#[doc = include_str!("dead_letters.md")]
+pub mod dead_letters {}

@@ -301,7 +301,7 @@ fn unbounded(client: &Client) -> Client {
 /// Waits for a call, but not for longer than `bound`.
 ///
 /// The SDK's future takes 10 KB. In a box it takes them only while it is under way, and not in every shard's task for good.
-pub(super) fn ended<T, E, R>(
+pub(crate) fn ended<T, E, R>(
     operation: &'static str,
     bound: Duration,
     call: impl Future<Output = Result<T, SdkError<E, R>>>,
