@@ -54,6 +54,17 @@ pub enum Error {
         /// The worker id of both.
         worker_id: String,
     },
+    /// A processor kept failing, and the failure policy says that the worker is to stop then. It has left in good order; what failed is
+    /// behind the shard's checkpoint.
+    #[error("{call} of shard {shard} keeps failing, and the failure policy stops the worker for it: {error}")]
+    Processor {
+        /// The shard.
+        shard: String,
+        /// The method.
+        call: &'static str,
+        /// Why it failed last, with the messages of all sources.
+        error: String,
+    },
     /// The process cannot be notified of signals.
     #[error("cannot wait for signals; use run_until with a future of your own: {0}")]
     Signal(#[from] std::io::Error),
@@ -72,6 +83,7 @@ impl Error {
             | Self::Stream { .. }
             | Self::OtherStream(_)
             | Self::Superseded { .. }
+            | Self::Processor { .. }
             | Self::Signal(_) => false,
         }
     }

@@ -51,6 +51,7 @@ mod config;
 mod consumer;
 pub mod dead_letters;
 mod error;
+mod failure;
 pub mod guide;
 mod leading;
 mod log_limiter;
@@ -77,10 +78,11 @@ pub use kcl_lease::{
 
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
-    FailurePolicy, FanOut, InitialPosition, InvalidStream, LeaseOptions, OtherStream, ProcessingOptions,
-    ReadEncoding, RetrievalOptions, ShardId, SkipRule, Stream, StreamConsumer, WorkerConfig,
+    FailurePolicy, FanOut, InitialPosition, InvalidStream, LastResort, LeaseOptions, OtherStream,
+    ProcessingOptions, ReadEncoding, RetrievalOptions, ShardId, Stream, StreamConsumer, WorkerConfig,
 };
 pub use self::error::Error;
+pub use self::failure::{Decision, FailedRecords, FailureHandler};
 pub use self::processor::{ProcessorError, RecordProcessor, ShardContext};
 pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kcl_lease::{Checkpoint, FencingToken, HashRange, LossReason, PendingCheckpoint};
+use kcl_lease::{Checkpoint, ExtendedSequenceNumber, FencingToken, HashRange, LossReason, PendingCheckpoint};
 
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
-use crate::record::RecordBatch;
+use crate::record::{Record, RecordBatch};
 
 /// Processes the records of one shard.
 ///
@@ -147,12 +147,46 @@ pub struct ShardContext {
 /// }
 /// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
 /// ```
-pub struct ProcessorError(Box<dyn StdError + Send + Sync>);
+pub struct ProcessorError {
+    error: Box<dyn StdError + Send + Sync>,
+    at: Option<Box<ExtendedSequenceNumber>>,
+}
 
 impl ProcessorError {
+    /// A failure of [`process_records`](RecordProcessor::process_records) that says how far it came: it is done with all records of
+    /// the batch before this one, and failed with this one. They are not delivered again, and a checkpoint that names no position
+    /// covers them from then on; the batch goes on at this record.
+    ///
+    /// ```
+    /// # use kcl_core::{async_trait, Checkpointer, ProcessorError, Record, RecordBatch, RecordProcessor};
+    /// # struct OneByOne;
+    /// # impl OneByOne { async fn store(&self, _: &Record) -> Result<(), std::io::Error> { Ok(()) } }
+    /// # #[async_trait]
+    /// # impl RecordProcessor for OneByOne {
+    /// async fn process_records(&mut self, batch: &RecordBatch, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+    ///     for record in batch {
+    ///         self.store(record).await.map_err(|error| ProcessorError::at(record, error))?;
+    ///     }
+    ///     checkpointer.checkpoint().await?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    pub fn at(record: &Record, error: impl Into<Self>) -> Self {
+        Self {
+            at: Some(Box::new(record.position().clone())),
+            ..error.into()
+        }
+    }
+
+    /// The record that was named, if one was.
+    pub(crate) fn position(&self) -> Option<&ExtendedSequenceNumber> {
+        self.at.as_deref()
+    }
+
     /// The error itself, for its sources or for downcasting.
     pub fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        &*self.0
+        &*self.error
     }
 
     /// From what a panic left behind.
@@ -167,7 +201,7 @@ impl ProcessorError {
 
     /// The message with the messages of all sources, for status and logs.
     pub(crate) fn chain(&self) -> String {
-        chain(&*self.0)
+        chain(&*self.error)
     }
 }
 
@@ -188,19 +222,22 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
 
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for ProcessorError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self {
+            error: error.into(),
+            at: None,
+        }
     }
 }
 
 impl fmt::Display for ProcessorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
 impl fmt::Debug for ProcessorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 

@@ -395,9 +395,9 @@ impl RecordBatch {
         self.with(vec![record], false)
     }
 
-    /// Two batches, of which the first has the first half of the records.
-    pub(crate) fn halves(&self) -> (Self, Self) {
-        let (first, second) = self.records.split_at(self.records.len().div_ceil(2));
+    /// Two batches, of which the first has so many of the records.
+    pub(crate) fn split_at(&self, records: usize) -> (Self, Self) {
+        let (first, second) = self.records.split_at(records);
         let first = self.with(first.to_vec(), false).behind(self.gap.clone());
         (first, self.with(second.to_vec(), self.is_last))
     }

@@ -133,6 +133,8 @@ numbers! {
         BytesProcessed = "bytes_processed", "bytes";
         /// Records that were skipped, as the failure policy says. Label: shard.
         RecordsSkipped = "records_skipped", "records";
+        /// Records that were written to the dead letters. Label: shard.
+        RecordsDeadLettered = "records_dead_lettered", "records";
         /// User records that were left out of aggregates, since their hash keys are not the shard's. Label: shard.
         UserRecordsLeftOut = "user_records_left_out", "records";
         /// Failed calls of a processor, and other failed steps of its shard. Labels: shard, code.

@@ -8,6 +8,7 @@ mod broken;
 mod checkpoints;
 mod dead_letters;
 mod encodings;
+mod failing;
 mod failover_times;
 mod fan_out;
 mod faults;

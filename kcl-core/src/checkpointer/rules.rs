@@ -79,6 +79,11 @@ impl CheckpointRules {
         self.in_batch = false;
     }
 
+    /// The call failed, but everything up to this position is done.
+    pub(crate) fn is_done_up_to(&mut self, position: &ExtendedSequenceNumber) {
+        self.processed = self.processed.clone().max(Checkpoint::At(position.clone()));
+    }
+
     pub(crate) fn last(&self) -> &Checkpoint {
         &self.last
     }

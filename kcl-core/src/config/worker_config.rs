@@ -24,7 +24,7 @@ use super::{FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding};
 ///     [retrieval]
 ///     initial_position = "latest"
 ///     [processing]
-///     failure_policy = { skip_after = { attempts = 5, time = "1m" } }
+///     failure_policy = { attempts = 5, time = "1m", then = "skip" }
 /// "#)?;
 /// assert_eq!(config.fleet.failover_time, Duration::from_secs(5));
 ///
@@ -239,7 +239,7 @@ mod tests {
             idle_time = "250ms"
             fan_out = { consumer = { name = "mine" }, or_polling = true }
             [processing]
-            failure_policy = { skip_after = { attempts = 5, time = "1m", even_unproven_after = "2h" } }
+            failure_policy = { attempts = 5, time = "1m", then = "dead_letter", even_unproven_after = "2h" }
             "#,
         )
         .expect("valid");
@@ -278,12 +278,16 @@ mod tests {
             ("fleet.balancing = 'luck'", "unknown variant `luck`"),
             ("fleet.load = 'source'", "unknown variant `source`"),
             (
-                "processing.failure_policy = { skip_after = { attempts = 0, time = '1s' } }",
+                "processing.failure_policy = { attempts = 0, time = '1s' }",
                 "nonzero",
             ),
             (
-                "processing.failure_policy = { skip_after = { attempts = 1, tyme = '1s' } }",
+                "processing.failure_policy = { attempts = 1, tyme = '1s' }",
                 "unknown field `tyme`",
+            ),
+            (
+                "processing.failure_policy.then = 'give_up'",
+                "unknown variant `give_up`",
             ),
         ] {
             let error = read(text).expect_err(text);

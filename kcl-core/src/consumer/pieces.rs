@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use kcl_lease::ExtendedSequenceNumber;
 use tokio::time::Instant;
 
-use crate::config::{FailedCall, Failure, FailurePolicy, Piece, Reaction};
+use crate::config::{FailedCall, Failure, Piece, Reaction};
 use crate::record::{Record, RecordBatch};
 
 /// What is left of a batch, and how its first piece fails.
@@ -12,6 +13,8 @@ use crate::record::{Record, RecordBatch};
 pub(crate) struct Pieces {
     /// In order. Empty while the batch is whole.
     left: VecDeque<RecordBatch>,
+    /// Whether the batch was cut to find the record at fault.
+    is_cut: bool,
     trouble: Trouble,
     /// The last record that was processed and is small enough to be kept.
     probe: Option<Record>,
@@ -30,6 +33,8 @@ struct Trouble {
     proofs: u32,
     /// The probe was the last that was delivered, and succeeded.
     is_probed: bool,
+    /// The processor says that it is the first record that fails.
+    is_the_first: bool,
 }
 
 /// What to deliver now.
@@ -70,13 +75,37 @@ impl Pieces {
     /// The first piece is done, processed or not; whether nothing is left.
     pub(crate) fn done(&mut self, whole: &RecordBatch, is_processed: bool) -> bool {
         if is_processed {
-            let mut backwards = self.first(whole).iter().rev();
-            let last = backwards.find(|record| record.is_small()).map(Record::detach);
+            let last = probe_in(self.first(whole).records());
             self.probe = last.or_else(|| self.probe.take());
         }
         self.trouble = Trouble::default();
         self.left.pop_front();
+        self.is_cut &= !self.left.is_empty();
         self.left.is_empty()
+    }
+
+    /// The processor says that it is done with everything in the first piece before the record at this position, and failed with that
+    /// one. Returns what it is done with, if it is anything; `None` also if there is no such record.
+    pub(crate) fn failed_at(
+        &mut self,
+        whole: &RecordBatch,
+        position: &ExtendedSequenceNumber,
+    ) -> Option<RecordBatch> {
+        let first = self.first(whole);
+        let index = first.iter().position(|record| record.position() == position)?;
+        if index == 0 {
+            self.trouble.is_the_first = true;
+            return None;
+        }
+        let (done, rest) = first.split_at(index);
+        self.left.pop_front();
+        self.left.push_front(rest);
+        self.probe = probe_in(done.records()).or_else(|| self.probe.take());
+        self.trouble = Trouble {
+            is_the_first: true,
+            ..Trouble::default()
+        };
+        Some(done)
     }
 
     /// The record in front was delivered again.
@@ -93,40 +122,53 @@ impl Pieces {
         }
     }
 
-    /// A call with the first piece failed now.
-    pub(crate) fn failed(&mut self, whole: &RecordBatch, policy: &FailurePolicy) -> Reaction {
+    /// A call with the first piece failed now. [`react`](Self::react) follows.
+    pub(crate) fn failed(&mut self, whole: &RecordBatch) -> Failure {
         let now = Instant::now();
         let records = self.first(whole).len();
-        let is_cut = !self.left.is_empty();
         let has_probe = self.probe.is_some() || whole.front().is_some();
         let trouble = &mut self.trouble;
         trouble.attempts = trouble.attempts.saturating_add(1);
         trouble.proofs += u32::from(std::mem::take(&mut trouble.is_probed));
-        let failure = Failure {
+        Failure {
             call: FailedCall::ProcessRecords(Piece {
                 records,
-                is_cut,
+                is_cut: self.is_cut,
                 lasted_in_all: now.saturating_duration_since(*trouble.since_ever.get_or_insert(now)),
                 proofs: trouble.proofs,
                 has_probe,
             }),
             attempts: trouble.attempts,
             lasted: now.saturating_duration_since(*trouble.since.get_or_insert(now)),
-        };
-        let reaction = policy.react(&failure);
-        match reaction {
-            Reaction::Halve => self.halve(whole),
-            Reaction::Probe | Reaction::ProbeAgain => trouble.is_probing = true,
-            Reaction::Repeat | Reaction::AwaitProof | Reaction::Skip => {}
         }
-        reaction
     }
 
-    fn halve(&mut self, whole: &RecordBatch) {
-        let (first, second) = self.first(whole).halves();
+    /// Makes of the first piece what is to be delivered next.
+    pub(crate) fn react(&mut self, whole: &RecordBatch, reaction: Reaction) {
+        match reaction {
+            Reaction::Halve => self.cut(whole),
+            Reaction::Probe | Reaction::ProbeAgain => self.trouble.is_probing = true,
+            Reaction::Repeat
+            | Reaction::AwaitProof
+            | Reaction::Skip
+            | Reaction::DeadLetter
+            | Reaction::Release
+            | Reaction::Stop => {}
+        }
+    }
+
+    fn cut(&mut self, whole: &RecordBatch) {
+        let piece = self.first(whole);
+        let at = if self.trouble.is_the_first {
+            1
+        } else {
+            piece.len().div_ceil(2)
+        };
+        let (first, second) = piece.split_at(at);
         self.left.pop_front();
         self.left.push_front(second);
         self.left.push_front(first);
+        self.is_cut = true;
         self.trouble = Trouble::default();
     }
 
@@ -134,6 +176,12 @@ impl Pieces {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// The last record that is small enough to be kept.
+fn probe_in(records: &[Record]) -> Option<Record> {
+    let mut backwards = records.iter().rev();
+    backwards.find(|record| record.is_small()).map(Record::detach)
 }
 
 #[cfg(test)]

@@ -101,6 +101,11 @@ impl Machine {
         self.attempts
     }
 
+    /// What fails now is not what failed before.
+    pub(crate) fn got_ahead(&mut self) {
+        self.attempts = 0;
+    }
+
     /// Whether [`Event::DrainBegan`] makes a difference now: at first, and again when an attempt to end the shard
     /// failed meanwhile.
     pub(crate) fn heeds_drain(&self) -> bool {

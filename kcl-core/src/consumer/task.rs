@@ -18,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::checkpointer::Checkpointer;
-use crate::config::{FailurePolicy, ShardId};
+use crate::config::ShardId;
+use crate::failure::Failures;
 use crate::log_limiter::LogLimiter;
 use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor};
 use crate::retrieval::{Batches, Delivery, ReaderParts};
@@ -36,7 +37,7 @@ pub(crate) struct ConsumerParts {
     pub(crate) readers: ReaderParts,
     /// Told when a shard ended, and so when a child may begin.
     pub(crate) shard_ended: Arc<Notify>,
-    pub(crate) failure_policy: FailurePolicy,
+    pub(crate) failures: Failures,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
     /// When the worker stops: until when it may.
@@ -114,7 +115,11 @@ impl Task {
             pieces: Pieces::default(),
             noted_start: None,
             children: Vec::new(),
-            retry: Retry::new(env, Duration::from_millis(100), Duration::from_secs(10)),
+            retry: Retry::new(
+                env,
+                parts.failures.policy.first_pause(),
+                parts.failures.policy.longest_pause(),
+            ),
             failing_since: None,
             log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),

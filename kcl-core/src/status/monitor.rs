@@ -29,6 +29,7 @@ struct Inner {
     records: u64,
     bytes: u64,
     skipped: u64,
+    dead: u64,
     vitals: Vitals,
 }
 
@@ -64,6 +65,7 @@ impl ShardMonitor {
                 records: 0,
                 bytes: 0,
                 skipped: 0,
+                dead: 0,
                 vitals: Vitals::default(),
             }),
         }
@@ -124,6 +126,20 @@ impl ShardMonitor {
         inner.skipped += records as u64;
         self.add(Counter::RecordsSkipped, records as u64);
         inner.vitals.succeeded(Work::Processing, Instant::now());
+    }
+
+    /// Records were written to the dead letters.
+    pub(crate) fn dead(&self, records: usize) {
+        let mut inner = self.inner();
+        inner.progress_at = Instant::now();
+        inner.dead += records as u64;
+        self.add(Counter::RecordsDeadLettered, records as u64);
+        inner.vitals.succeeded(Work::Processing, Instant::now());
+    }
+
+    /// What fails is not waited for any longer: another worker is to try.
+    pub(crate) fn gives_up(&self) {
+        self.inner().vitals.gives_up();
     }
 
     /// What failed before works again.
@@ -219,6 +235,7 @@ impl ShardMonitor {
             records_processed: inner.records,
             bytes_processed: inner.bytes,
             records_skipped: inner.skipped,
+            records_dead_lettered: inner.dead,
         }
     }
 

@@ -56,4 +56,6 @@ pub struct ShardStatus {
     pub bytes_processed: u64,
     /// Records skipped since this worker acquired the lease, as the [`FailurePolicy`](crate::FailurePolicy) says.
     pub records_skipped: u64,
+    /// Records written to the dead letters since this worker acquired the lease.
+    pub records_dead_lettered: u64,
 }

@@ -47,18 +47,21 @@ pub(crate) struct Vitals {
     /// Nothing is tried at present: it waits for its parents, or is being given up.
     pub(crate) is_idle: bool,
     failing: BTreeMap<Work, Failure>,
+    /// Another worker is to try, as the failure policy says.
+    is_given_up: bool,
     succeeded_at: BTreeMap<Work, Instant>,
 }
 
 impl Vitals {
     pub(crate) fn succeeded(&mut self, work: Work, at: Instant) {
-        self.failing.remove(&work);
+        self.recovered(work);
         self.succeeded_at.insert(work, at);
     }
 
     /// What failed is over, though nothing shows yet that it works.
     pub(crate) fn recovered(&mut self, work: Work) {
         self.failing.remove(&work);
+        self.is_given_up &= !self.failing.is_empty();
     }
 
     pub(crate) fn failed(&mut self, work: Work, failure: Failure) {
@@ -69,6 +72,15 @@ impl Vitals {
             ..failure
         };
         self.failing.insert(work, failure);
+    }
+
+    pub(crate) fn gives_up(&mut self) {
+        self.is_given_up = true;
+    }
+
+    /// Whether it has failed for long enough, however long that is.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     pub(crate) fn failure(&self, work: Work) -> Option<&Failure> {

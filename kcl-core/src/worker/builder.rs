@@ -16,7 +16,9 @@ use super::{Shared, Worker, clients};
 use crate::config::{
     FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding, Stream, WorkerConfig,
 };
+use crate::dead_letters::DeadLetters;
 use crate::error::Error;
+use crate::failure::{FailureHandler, Handler};
 use crate::processor::ProcessorFactory;
 use crate::status::WorkerPhase;
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
@@ -34,6 +36,8 @@ pub struct WorkerBuilder {
     dynamodb: Option<aws_sdk_dynamodb::Client>,
     store: Option<Arc<dyn LeaseStore>>,
     metrics: Option<Metrics>,
+    handler: Handler,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
 }
 
 impl WorkerBuilder {
@@ -49,6 +53,8 @@ impl WorkerBuilder {
             dynamodb: None,
             store: None,
             metrics: None,
+            handler: Handler::default(),
+            dead_letters: None,
         }
     }
 
@@ -367,6 +373,20 @@ impl WorkerBuilder {
         self
     }
 
+    /// Who decides about failed records in place of the [failure policy](Self::failure_policy), where it has an opinion. Default:
+    /// nobody.
+    pub fn on_failure(mut self, handler: impl FailureHandler) -> Self {
+        self.handler = Handler::new(handler);
+        self
+    }
+
+    /// Where records go that are given up as [`LastResort::DeadLetter`](crate::LastResort::DeadLetter) or
+    /// [`Decision::DeadLetter`](crate::Decision::DeadLetter) says. Default: nowhere; no record is given up then.
+    pub fn dead_letters(mut self, sink: impl DeadLetters) -> Self {
+        self.dead_letters = Some(Arc::new(sink));
+        self
+    }
+
     /// Where the worker's numbers go: see [`Counter`](kcl_lease::Counter), [`Gauge`](kcl_lease::Gauge) and
     /// [`Histogram`](kcl_lease::Histogram) for what there is. Default: nowhere.
     pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
@@ -431,6 +451,12 @@ impl WorkerBuilder {
         if store.is_none() && !has_config {
             problems.push("aws_config, dynamodb_client or lease_store is missing".to_owned());
         }
+        if config.processing.failure_policy.writes_dead_letters() && self.dead_letters.is_none() {
+            problems.push(
+                "failure_policy gives records up to the dead letters, and there are none; set dead_letters, or another last resort"
+                    .to_owned(),
+            );
+        }
         let (Some(stream), Some(kinesis), Some(store), true) = (stream, kinesis, store, problems.is_empty())
         else {
             return Err(Error::Configuration(problems));
@@ -467,6 +493,8 @@ impl WorkerBuilder {
             doubt: Doubt::new(),
             store,
             factory: self.factory,
+            handler: self.handler,
+            dead_letters: self.dead_letters,
             config,
         })
     }

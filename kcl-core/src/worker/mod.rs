@@ -20,7 +20,9 @@ pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
 pub use self::outcome::{Departure, Fate, Stopped};
 use crate::config::WorkerConfig;
+use crate::dead_letters::DeadLetters;
 use crate::error::Error;
+use crate::failure::Handler;
 use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
 use crate::status::{ShardMonitor, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
@@ -64,6 +66,8 @@ pub struct Worker {
     /// Where to ask whether the stream is still the same.
     doubt: Doubt,
     factory: ProcessorFactory,
+    handler: Handler,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
 }
 
 impl Worker {

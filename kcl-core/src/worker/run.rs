@@ -24,6 +24,7 @@ use crate::aws::{CallError, ErrorClass};
 use crate::config::OtherStream;
 use crate::consumer::{ConsumerParts, consume};
 use crate::error::Error;
+use crate::failure::Failures;
 use crate::leading::Leading;
 use crate::memory::Budget;
 use crate::retrieval::{BatchLimits, ReaderParts};
@@ -63,6 +64,8 @@ enum End {
     OtherStream(StreamIdentity),
     /// Another process was started under its name.
     Superseded,
+    /// The failure policy says so.
+    Fatal(Error),
     Broken(Broken),
 }
 
@@ -99,6 +102,7 @@ pub(super) async fn run(
                 let worker_id = worker.shared.worker_id.to_string();
                 return Err(Error::Superseded { worker_id });
             }
+            End::Fatal(error) => return Err(error),
             End::Broken(broken) => return Err(Error::Broken(broken)),
         }
     }
@@ -148,7 +152,8 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
     let mut on_duty = AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::join!(leading.run(), watching);
     }));
-    let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended);
+    let (fatal, mut fatalities) = mpsc::unbounded_channel();
+    let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended, fatal);
     let mut other = pin!(recognise(worker, &stream));
     let end = loop {
         tokio::select! {
@@ -158,6 +163,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
             ended = &mut on_duty => break End::Broken(broken_by(ended)),
             () = fleet.superseded() => break End::Superseded,
             now = &mut other => break End::OtherStream(now),
+            Some(error) = fatalities.recv() => break End::Fatal(error),
             ended = consumers.ended() => consumers.settle(ended),
             Some(held) = acquired.recv() => consumers.take(held),
         }
@@ -423,7 +429,13 @@ enum Ended {
 }
 
 impl Consumers {
-    fn new(worker: &Worker, fleet: Membership, creation: LeaseCreation, shard_ended: Arc<Notify>) -> Self {
+    fn new(
+        worker: &Worker,
+        fleet: Membership,
+        creation: LeaseCreation,
+        shard_ended: Arc<Notify>,
+        fatal: mpsc::UnboundedSender<Error>,
+    ) -> Self {
         let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
             fleet,
@@ -437,7 +449,14 @@ impl Consumers {
             creation,
             shard_ended,
             factory: worker.factory.clone(),
-            failure_policy: worker.config.processing.failure_policy.clone(),
+            failures: Failures {
+                policy: worker.config.processing.failure_policy.clone(),
+                handler: worker.handler.clone(),
+                dead_letters: worker.dead_letters.clone(),
+                application: worker.shared.application.clone(),
+                worker: worker.shared.worker_id.clone(),
+                fatal,
+            },
             drain_timeout: worker.config.drain_timeout(),
             stopping: stopping.subscribe(),
         };

@@ -21,7 +21,7 @@ use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
 use crate::processor::{Actor, Stage};
 use crate::seeds::Dice;
-use crate::sink::Sink;
+use crate::sink::Letters;
 use crate::watcher::Watcher;
 use crate::workload::STREAM;
 
@@ -290,9 +290,14 @@ impl Fleet {
         if self.stage.is_scripted() {
             builder = builder.on_other_stream(OtherStream::BeginAnew);
         }
-        if self.stage.sink.is_some() {
+        if let Some(sink) = &self.stage.sink {
             builder = builder
-                .failure_policy(Sink::policy())
+                .failure_policy(sink.policy())
+                .dead_letters(Letters {
+                    history: self.stage.history.clone(),
+                    who: who.clone(),
+                    sink: sink.clone(),
+                })
                 .stop_timeout(self.times.stop);
         }
         if let Some(or_polling) = self.stage.pushing.as_ref().and_then(|it| it.of_worker(&who)) {

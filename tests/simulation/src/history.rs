@@ -109,6 +109,24 @@ pub enum What {
         key: Name,
         /// The key's counter.
         counter: u64,
+        /// Whether it is to become a dead letter; else it may be skipped.
+        is_kept: bool,
+    },
+    /// A record was written to the dead letters.
+    DeadLettered {
+        /// The partition key.
+        key: Name,
+        /// The key's counter.
+        counter: u64,
+        /// Its place in the shard.
+        position: ExtendedSequenceNumber,
+    },
+    /// A call failed, and told with which record: it is done with all before that.
+    Named {
+        /// Whose.
+        of: Ownership,
+        /// The record's place.
+        position: ExtendedSequenceNumber,
     },
     /// The processor took a record's effects.
     Delivered {

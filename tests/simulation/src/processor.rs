@@ -386,8 +386,18 @@ impl Actor {
             Manner::PanicsEarly => batch.len() / 2,
             _ => batch.len(),
         };
+        let is_named = sink.is_some_and(|sink| sink.is_named);
         for record in batch.records().iter().take(taken) {
-            self.deliver(record)?;
+            match self.deliver(record) {
+                Err(error) if is_named => {
+                    self.note(What::Named {
+                        of: self.of.clone(),
+                        position: record.position().clone(),
+                    });
+                    return Err(ProcessorError::at(record, error));
+                }
+                delivered => delivered?,
+            }
         }
         match manner {
             Manner::FailsLast => return Err("at the last moment".into()),

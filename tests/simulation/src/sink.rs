@@ -1,12 +1,14 @@
 //! What processors write to, in the histories of some seeds: at times it is away, it never takes some records, and sometimes it
-//! takes very long. The workers of such a history skip what it never takes.
+//! takes very long. The workers of such a history give up what it never takes: they skip it, or write it to the dead letters.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use kcl_core::{FailurePolicy, SkipRule};
+use kcl_core::dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
+use kcl_core::{ExtendedSequenceNumber, FailurePolicy, LastResort, async_trait};
 use tokio::time::Instant;
 
+use crate::history::{History, Name, What};
 use crate::seeds::Dice;
 
 /// A sink with its moods. Clones are the same.
@@ -15,6 +17,10 @@ pub struct Sink {
     began: Instant,
     /// When it is away, after the beginning.
     away: Vec<(Duration, Duration)>,
+    /// What it never takes is written to the dead letters.
+    pub is_kept: bool,
+    /// Processors tell which record it did not take.
+    pub is_named: bool,
 }
 
 impl Sink {
@@ -43,20 +49,29 @@ impl Sink {
             // Longer than the rule takes to be sure of a record.
             (from, from + Duration::from_millis(dice.between(500, 15_000)))
         });
+        let away = away.collect();
+        let mut dice = Dice::of(seed, "giving up");
         Self {
-            away: away.collect(),
+            away,
             began: Instant::now(),
+            is_kept: dice.happens(600),
+            is_named: dice.happens(500),
         }
     }
 
-    /// When the workers skip a record.
+    /// When the workers give up a record.
     ///
     /// # Panics
     /// Never.
     #[must_use]
-    pub fn policy() -> FailurePolicy {
+    pub fn policy(&self) -> FailurePolicy {
         let attempts = NonZeroU32::new(3).expect("not zero");
-        FailurePolicy::SkipAfter(SkipRule::new(attempts, Duration::from_secs(2)))
+        let resort = if self.is_kept {
+            LastResort::DeadLetter
+        } else {
+            LastResort::Skip
+        };
+        FailurePolicy::after(attempts, Duration::from_secs(2)).then(resort)
     }
 
     /// Whether it takes nothing now.
@@ -70,5 +85,41 @@ impl Sink {
     #[must_use]
     pub fn unreadable(counter: u64) -> String {
         format!("{counter} is unreadable")
+    }
+}
+
+/// The dead letters of one worker, which cannot be written while the sink is away.
+#[derive(Debug)]
+pub struct Letters {
+    /// Where they are noted.
+    pub history: History,
+    /// The worker.
+    pub who: Name,
+    /// The sink.
+    pub sink: Sink,
+}
+
+#[async_trait]
+impl DeadLetters for Letters {
+    async fn write(&self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
+        if self.sink.is_away() {
+            return Err(DeadLetterError::failed("the dead letters", "they are away"));
+        }
+        for letter in letters {
+            let text = String::from_utf8_lossy(&letter.data);
+            let counter = text.split(' ').next().and_then(|number| number.parse().ok());
+            let sub_sequence = if letter.is_aggregated {
+                letter.sub_sequence_number
+            } else {
+                0
+            };
+            let what = What::DeadLettered {
+                key: letter.partition_key.as_str().into(),
+                counter: counter.unwrap_or(u64::MAX),
+                position: ExtendedSequenceNumber::new(letter.sequence_number.clone(), sub_sequence),
+            };
+            self.history.record(&self.who, what);
+        }
+        Ok(())
     }
 }

@@ -82,9 +82,15 @@ fn sentence(what: &What) -> String {
             shard,
             position,
         } => format!("{key}:{counter} put to {shard} at {position}"),
-        What::PutUnreadable { key, counter } => {
+        What::PutUnreadable { key, counter, .. } => {
             format!("{key}:{counter} is put, which no processor can take")
         }
+        What::DeadLettered {
+            key,
+            counter,
+            position,
+        } => format!("{key}:{counter} at {position} becomes a dead letter"),
+        What::Named { of, position } => format!("is done with what is before {position}, {}", owner(of)),
         What::Initialized { of } => format!("initialized {}", owner(of)),
         What::BatchBegan {
             of,

@@ -44,6 +44,8 @@ pub struct Workload {
     memory: Option<Memory>,
     /// Where there are records that no processor can take: their dice.
     unreadable: Option<Dice>,
+    /// Whether those become dead letters.
+    is_kept: bool,
     /// Where records are put together: how.
     aggregates: Option<Aggregates>,
     spoiled: u64,
@@ -109,6 +111,7 @@ impl Workload {
             counters: BTreeMap::new(),
             memory: None,
             unreadable: None,
+            is_kept: false,
             aggregates: None,
             spoiled: 0,
             turns: None,
@@ -124,9 +127,10 @@ impl Workload {
         self.memory = Some(memory);
     }
 
-    /// Some records are such as no processor can take.
-    pub fn spoil(&mut self, dice: Dice) {
+    /// Some records are such as no processor can take, and become dead letters, or may be skipped.
+    pub fn spoil(&mut self, dice: Dice, is_kept: bool) {
         self.unreadable = Some(dice);
+        self.is_kept = is_kept;
     }
 
     /// Some records are put together.
@@ -239,9 +243,15 @@ impl Workload {
                 is_behind && self.spoiled < Sink::MOST_BAD && self.unreadable.as_mut().is_some_and(spoils);
             if is_unreadable {
                 self.spoiled += 1;
-                let (key, counter) = (name.clone(), *counter);
-                self.history
-                    .record(&self.world, What::PutUnreadable { key, counter });
+                let (key, counter, is_kept) = (name.clone(), *counter, self.is_kept);
+                self.history.record(
+                    &self.world,
+                    What::PutUnreadable {
+                        key,
+                        counter,
+                        is_kept,
+                    },
+                );
             }
             records.push(Drawn {
                 key: name,

@@ -205,8 +205,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     if script.is_some() {
         workload.spread_evenly();
     }
-    if sink.is_some() {
-        workload.spoil(Dice::of(seed, "unreadable"));
+    if let Some(sink) = &sink {
+        workload.spoil(Dice::of(seed, "unreadable"), sink.is_kept);
     }
     if let Some(memory) = memory {
         workload.fatten(memory);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::config::SkipRule;
+use crate::config::{FailurePolicy, LastResort};
 use crate::record::tests::{batch, record};
 
 /// The number of a scene's first record.
@@ -27,6 +27,8 @@ struct Scene {
     has_front: bool,
     /// The bad records are taken after all, once they failed so often after the record in front was processed again.
     heals_after: Option<usize>,
+    /// The processor says which record failed, and is done with those before it.
+    names: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +44,8 @@ struct Told {
 impl Scene {
     /// What a consumer does, second by second.
     async fn play(&self) -> Told {
-        let rule = SkipRule::new(NonZeroU32::new(RULE_ATTEMPTS).expect("not zero"), RULE_TIME);
-        let policy = FailurePolicy::SkipAfter(rule);
+        let attempts = NonZeroU32::new(RULE_ATTEMPTS).expect("not zero");
+        let policy = FailurePolicy::after(attempts, RULE_TIME).then(LastResort::Skip);
         let mut pieces = Pieces::default();
         let mut told = Told::default();
         let mut probes = 0;
@@ -62,12 +64,20 @@ impl Scene {
                 let is_bad = self.heals_after.is_none_or(|times| probes <= times)
                     && numbers.iter().any(|number| self.bad.contains(number));
                 let is_ok = !is_away && !is_bad;
-                if is_ok {
-                    let is_new = |number: &&u64| **number >= FIRST && !told.processed.contains(number);
-                    let new: Vec<u64> = numbers.iter().filter(is_new).copied().collect();
-                    told.repeated += numbers.len() - new.len();
-                    told.processed.extend(new);
-                }
+                let done = match numbers.iter().position(|number| self.bad.contains(number)) {
+                    _ if is_ok => numbers.len(),
+                    Some(index) if self.names && !is_away => index,
+                    _ => 0,
+                };
+                let is_new = |number: &&u64| **number >= FIRST && !told.processed.contains(number);
+                let new: Vec<u64> = numbers[..done].iter().filter(is_new).copied().collect();
+                told.repeated += done - new.len();
+                told.processed.extend(new);
+                let at_fault = next
+                    .batch()
+                    .records()
+                    .get(done)
+                    .map(|record| record.position().clone());
                 if is_probe {
                     pieces.probed(is_ok);
                     probes += usize::from(is_ok);
@@ -80,7 +90,13 @@ impl Scene {
                     }
                     continue;
                 } else {
-                    match pieces.failed(&whole, &policy) {
+                    if let Some(position) = at_fault.filter(|_| self.names) {
+                        let passed = pieces.failed_at(&whole, &position);
+                        assert_eq!(passed.map_or(0, |passed| passed.len()), done);
+                    }
+                    let reaction = policy.react(&pieces.failed(&whole));
+                    pieces.react(&whole, reaction);
+                    match reaction {
                         Reaction::Probe => continue,
                         Reaction::Skip => {
                             told.skipped.extend(numbers);
@@ -136,6 +152,29 @@ fn one_bad_record_costs_itself() {
     assert_eq!(
         told.repeated, RULE_ATTEMPTS as usize,
         "the record in front of it, to see whether the sink is there"
+    );
+}
+
+#[test]
+fn a_record_that_the_processor_names_is_not_searched_for_and_nothing_before_it_is_repeated() {
+    let scene = Scene {
+        batches: vec![1000..2000, 2000..2010],
+        bad: BTreeSet::from([1317, 1318, 2000]),
+        names: true,
+        ..Scene::default()
+    };
+    let told = played(&scene);
+    assert_eq!(told.skipped, [1317, 1318, 2000]);
+    assert_eq!(told.processed, scene.good(), "in order");
+    let searched = Scene {
+        names: false,
+        ..scene
+    };
+    assert!(told.took < played(&searched).took);
+    assert_eq!(
+        told.repeated,
+        3 * RULE_ATTEMPTS as usize,
+        "the record in front, as proof"
     );
 }
 
@@ -204,6 +243,7 @@ proptest! {
         from in 0u64..120,
         lasts in 0u64..400,
         has_front in any::<bool>(),
+        names in any::<bool>(),
     ) {
         let mut batches = Vec::new();
         let mut start = FIRST;
@@ -213,7 +253,7 @@ proptest! {
         }
         // The first record may have none before it, and so wait for ever.
         let bad: BTreeSet<u64> = bad.into_iter().filter(|number| *number < start && (has_front || *number > FIRST)).collect();
-        let scene = Scene { batches, bad: bad.clone(), away: from..from + lasts, has_front, ..Scene::default() };
+        let scene = Scene { batches, bad: bad.clone(), away: from..from + lasts, has_front, names, ..Scene::default() };
         let told = played(&scene);
         prop_assert_eq!(&told.skipped, &bad.into_iter().collect::<Vec<_>>());
         prop_assert_eq!(&told.processed, &scene.good());

@@ -1,4 +1,5 @@
-//! What becomes of a call of the processor that failed: the failure policy says it, whatever call it was.
+//! What becomes of a call of the processor that failed: the failure policy says it, whatever call it was, unless the application
+//! decides otherwise.
 
 use kcl_lease::Activity;
 use tokio::time::Instant;
@@ -7,8 +8,11 @@ use super::super::pieces::Pieces;
 use super::super::state::Event;
 use super::Task;
 use crate::config::{FailedCall, Failure, Reaction};
+use crate::dead_letters::{DeadLetter, GivenUp};
+use crate::error::Error;
+use crate::failure::FailedRecords;
 use crate::processor::ProcessorError;
-use crate::record::RecordBatch;
+use crate::record::{Record, RecordBatch};
 
 const INITIALIZING: Activity = Activity {
     code: "initialize-failing",
@@ -37,36 +41,62 @@ impl Task {
             FailedCall::ProcessRecords(_) => PROCESSING,
             FailedCall::ShardEnded => ENDING,
         };
-        match self.parts.failure_policy.react(&failure) {
-            // There are no records that could be cut, or skipped.
+        match self.parts.failures.policy.react(&failure) {
+            Reaction::Release => self.release(activity, error),
+            Reaction::Stop => self.stop(activity, error),
+            // There are no records that could be cut, or given up.
             Reaction::Repeat
             | Reaction::AwaitProof
             | Reaction::Probe
             | Reaction::ProbeAgain
             | Reaction::Halve
-            | Reaction::Skip => self.failed(activity, error),
+            | Reaction::Skip
+            | Reaction::DeadLetter => self.failed(activity, error),
         }
     }
 
-    /// Does what the failure policy says of a batch, or a piece of one.
-    pub(super) fn react(
+    /// A batch, or a piece of one, failed.
+    pub(super) async fn records_failed(
         &mut self,
-        reaction: Reaction,
         error: &ProcessorError,
         pieces: &mut Pieces,
         whole: &RecordBatch,
     ) -> Event {
+        if let Some(position) = error.position()
+            && let Some(done) = pieces.failed_at(whole, position)
+        {
+            if let Some(last) = done.records().last() {
+                self.checkpointer.rules().is_done_up_to(last.position());
+            }
+            self.monitor.progressed(done.len(), done.weight());
+            self.held.record_throughput(done.weight());
+            self.machine.got_ahead();
+            self.retry.succeeded();
+        }
+        let failure = pieces.failed(whole);
+        let policy = self.parts.failures.policy.react(&failure);
+        let next = pieces.next(whole);
+        let failed = FailedRecords {
+            shard_id: &self.shard,
+            batch: next.batch(),
+            error,
+            attempts: failure.attempts,
+            age: failure.lasted,
+            policy: policy.into(),
+        };
+        let reaction = self.parts.failures.handler.react(policy, &failed);
+        pieces.react(whole, reaction);
         match reaction {
             Reaction::Repeat | Reaction::ProbeAgain => self.failed(PROCESSING, error),
             Reaction::AwaitProof => {
                 let text = format!(
-                    "{} (not skipped: no record in front of it is there to show that it is the record, and not the sink)",
+                    "{} (not given up: no record in front of it is there to show that it is the record, and not the sink)",
                     error.chain()
                 );
                 self.failed(PROCESSING, &text.into())
             }
             Reaction::Halve => {
-                tracing::info!(shard = %self.shard, "a batch that fails is cut in halves, to find the record at fault");
+                tracing::info!(shard = %self.shard, "a batch that fails is cut, to find the record at fault");
                 self.retry.succeeded();
                 self.failed(PROCESSING, error)
             }
@@ -74,19 +104,97 @@ impl Task {
                 self.complain(PROCESSING, error.chain());
                 Event::Undecided
             }
-            Reaction::Skip => {
-                let skipped = pieces.next(whole);
-                let records = skipped.batch().records();
-                tracing::error!(
-                    shard = %self.shard, error = %error.chain(), record = ?records.first(),
-                    "skipping a record that fails while others do not, as the failure policy says"
-                );
-                self.monitor.skipped(records.len());
-                match pieces.done(whole, false) {
-                    true => Event::Succeeded,
-                    false => Event::PieceDone,
-                }
-            }
+            Reaction::Skip => self.skip(error, pieces, whole),
+            Reaction::DeadLetter => self.give_up_records(&failure, error, pieces, whole).await,
+            Reaction::Release => self.release(PROCESSING, error),
+            Reaction::Stop => self.stop(PROCESSING, error),
         }
+    }
+
+    fn skip(&mut self, error: &ProcessorError, pieces: &mut Pieces, whole: &RecordBatch) -> Event {
+        let skipped = pieces.next(whole);
+        let records = skipped.batch().records();
+        tracing::error!(
+            shard = %self.shard, error = %error.chain(), records = records.len(), record = ?records.first(),
+            "skipping what fails while the rest does not, as the failure policy says"
+        );
+        self.monitor.skipped(records.len());
+        behind(pieces, whole)
+    }
+
+    /// Writes the records to the dead letters before anything goes on behind them.
+    async fn give_up_records(
+        &mut self,
+        failure: &Failure,
+        error: &ProcessorError,
+        pieces: &mut Pieces,
+        whole: &RecordBatch,
+    ) -> Event {
+        let next = pieces.next(whole);
+        let records = next.batch().records();
+        let Some(dead_letters) = self.parts.failures.dead_letters.clone() else {
+            let text = format!(
+                "{} (and there are no dead letters to give it up to)",
+                error.chain()
+            );
+            return self.failed(PROCESSING, &text.into());
+        };
+        let letters = self.letters(failure, error, records);
+        let writing = async { Ok(dead_letters.write(&letters).await?) };
+        if let Err(refused) = self.supervise("dead_letters", writing).await {
+            let text = format!(
+                "{} (and it cannot be written to the dead letters: {})",
+                error.chain(),
+                refused.chain()
+            );
+            return self.failed(PROCESSING, &text.into());
+        }
+        tracing::error!(
+            shard = %self.shard, error = %error.chain(), records = records.len(), record = ?records.first(),
+            "gave up what fails, and wrote it to the dead letters"
+        );
+        self.monitor.dead(records.len());
+        behind(pieces, whole)
+    }
+
+    fn letters(&self, failure: &Failure, error: &ProcessorError, records: &[Record]) -> Vec<DeadLetter> {
+        let given_up_at = self.parts.creation.env.now();
+        let given_up = GivenUp {
+            application: &self.parts.failures.application,
+            worker: &self.parts.failures.worker,
+            stream: self.parts.creation.stream.stream(),
+            shard_id: &self.shard,
+            error: error.as_error(),
+            attempts: failure.attempts,
+            first_failed_at: given_up_at.checked_sub(failure.lasted).unwrap_or(given_up_at),
+            given_up_at,
+        };
+        let letters = records.iter().map(|record| DeadLetter::new(record, &given_up));
+        letters.collect()
+    }
+
+    /// Lets another worker try; meanwhile it goes on here.
+    fn release(&mut self, activity: Activity, error: &ProcessorError) -> Event {
+        let event = self.failed(activity, error);
+        self.monitor.gives_up();
+        event
+    }
+
+    fn stop(&mut self, activity: Activity, error: &ProcessorError) -> Event {
+        // Where nobody listens, the worker stops already.
+        let _ = self.parts.failures.fatal.send(Error::Processor {
+            shard: self.shard.to_string(),
+            call: activity.doing,
+            error: error.chain(),
+        });
+        self.failed(activity, error)
+    }
+}
+
+/// Goes on behind the first piece.
+fn behind(pieces: &mut Pieces, whole: &RecordBatch) -> Event {
+    match pieces.done(whole, false) {
+        true => Event::Succeeded,
+        false => Event::PieceDone,
     }
 }

@@ -86,7 +86,7 @@ impl Task {
                     }
                     Err(error) => {
                         let text = format!(
-                            "{} (not skipped: the record in front of it fails now, too, so it is not the record)",
+                            "{} (not given up: the record in front of it fails now, too, so it is not the record)",
                             error.chain()
                         );
                         self.failed(PROCESSING, &text.into())
@@ -103,11 +103,10 @@ impl Task {
                 }
             }
             Err(error) => {
-                let reaction = pieces.failed(whole, &self.parts.failure_policy);
                 // Nor is a checkpoint implied at a record that is skipped: whoever reads on from there would have it as the
                 // one in front, and could not tell the next bad one from a sink that is away.
                 self.checkpointer.rules().batch_ends(false);
-                self.react(reaction, &error, &mut pieces, whole)
+                self.records_failed(&error, &mut pieces, whole).await
             }
         };
         self.pieces = pieces;

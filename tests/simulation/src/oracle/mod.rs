@@ -8,6 +8,7 @@ mod cost;
 mod denied;
 mod family;
 mod gap;
+mod given_up;
 mod leaving;
 mod lives;
 mod memory;
@@ -126,6 +127,7 @@ impl Oracle {
                 Box::new(cost::Cost::new(times)),
                 Box::new(balance::Balance::default()),
                 Box::new(gap::Gaps::default()),
+                Box::new(given_up::GivenUp::default()),
                 Box::new(memory::Memory::default()),
                 Box::new(namesakes::Namesakes::new(times)),
                 Box::new(renewals::Renewals::new(times)),

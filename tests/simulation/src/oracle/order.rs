@@ -76,7 +76,7 @@ impl Rule for Order {
                 }
                 None
             }
-            What::PutUnreadable { key, counter } => {
+            What::PutUnreadable { key, counter, .. } => {
                 self.trimmed.insert((key.clone(), *counter));
                 None
             }

@@ -138,7 +138,7 @@ impl Rule for Rest {
                 self.delivered.insert(name);
                 None
             }
-            What::PutUnreadable { key, counter } => {
+            What::PutUnreadable { key, counter, .. } => {
                 self.delivered.insert((key.clone(), *counter));
                 None
             }

@@ -34,7 +34,7 @@ pub(super) struct Table {
     shards: BTreeMap<Name, Records>,
     /// Where records were put: a worker that began with a stream just before it was deleted makes leases for the next one.
     places: BTreeMap<ExtendedSequenceNumber, Name>,
-    /// Records that no processor can take.
+    /// Records that no processor can take, and that may be skipped.
     unreadable: BTreeSet<(Name, u64)>,
 }
 
@@ -72,8 +72,14 @@ impl Table {
 impl Rule for Table {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
-            What::PutUnreadable { key, counter } => {
-                self.unreadable.insert((key.clone(), *counter));
+            What::PutUnreadable {
+                key,
+                counter,
+                is_kept,
+            } => {
+                if !is_kept {
+                    self.unreadable.insert((key.clone(), *counter));
+                }
                 None
             }
             What::Put { key, counter, .. } if self.unreadable.contains(&(key.clone(), *counter)) => None,
@@ -126,6 +132,13 @@ impl Rule for Table {
             What::Misled(how) => Some((MISLED, how.clone())),
             What::Delivered { of, position, .. } => {
                 let shard = self.places.get(position).unwrap_or(&of.shard);
+                let records = self.shards.entry(shard.clone()).or_default();
+                records.waiting.remove(position);
+                records.processed.insert(position.clone());
+                None
+            }
+            What::DeadLettered { position, .. } => {
+                let shard = self.places.get(position)?;
                 let records = self.shards.entry(shard.clone()).or_default();
                 records.waiting.remove(position);
                 records.processed.insert(position.clone());

@@ -7,6 +7,7 @@ mod cost;
 mod denied;
 mod family;
 mod gap;
+mod given_up;
 mod leaving;
 mod memory;
 mod namesakes;
