@@ -149,6 +149,8 @@ numbers! {
     Gauge {
         /// Leases that this worker holds.
         LeasesHeld = "leases_held", "leases";
+        /// 1 while the shard has something to do and has got no further for long, else 0. Label: shard.
+        Stalled = "stalled", "shards";
         /// 1 while this worker leads, else 0.
         Leads = "leads", "workers";
         /// How far reading is behind the newest record, as Kinesis says. Label: shard.

@@ -22,6 +22,7 @@ mod reshard;
 mod resuming;
 mod retention;
 mod skipping;
+mod stalled;
 mod start;
 mod stops;
 mod table;

@@ -80,6 +80,7 @@ impl WorkerConfig {
             1 << 40,
         );
         problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
+        problems.check("stalled_after", processing.stalled_after, second, hour * 24);
         problems.check("stop_timeout", processing.stop_timeout, second, hour);
         problems.0.extend(processing.failure_policy.problem());
         problems.0

@@ -149,6 +149,9 @@ pub struct ProcessingOptions {
     pub max_batch_records: Option<u32>,
     /// See [`WorkerBuilder::max_batch_bytes`](crate::WorkerBuilder::max_batch_bytes).
     pub max_batch_bytes: Option<u64>,
+    /// See [`WorkerBuilder::stalled_after`](crate::WorkerBuilder::stalled_after).
+    #[serde(with = "humantime_serde")]
+    pub stalled_after: Duration,
     /// See [`WorkerBuilder::batch_window`](crate::WorkerBuilder::batch_window).
     #[serde(with = "humantime_serde")]
     pub batch_window: Duration,
@@ -167,6 +170,7 @@ impl Default for ProcessingOptions {
             max_batch_records: None,
             max_batch_bytes: None,
             batch_window: Duration::ZERO,
+            stalled_after: Duration::from_secs(300),
             drain_timeout: None,
             stop_timeout: Duration::from_secs(20),
         }

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::pauses::PauseWatch;
 use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::checkpointer::Checkpointer;
@@ -40,6 +41,8 @@ pub(crate) struct ConsumerParts {
     pub(crate) failures: Failures,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
+    /// Whether the shard is paused.
+    pub(crate) pauses: PauseWatch,
     /// When the worker stops: until when it may.
     pub(crate) stopping: watch::Receiver<Option<Instant>>,
 }
@@ -150,7 +153,31 @@ impl Task {
         }
     }
 
+    /// Waits while the shard is paused; what interrupted that.
+    async fn paused(&mut self) -> Option<Event> {
+        if !self.parts.pauses.has(self.shard.as_str()) {
+            return None;
+        }
+        tracing::info!(shard = %self.shard, "paused");
+        self.monitor.enter(ShardState::Paused, None);
+        let (mut pauses, shard) = (self.parts.pauses.clone(), self.shard.clone());
+        tokio::select! {
+            biased;
+            event = self.interrupted() => Some(event),
+            () = pauses.resumed(shard.as_str()) => {
+                tracing::info!(shard = %self.shard, "resumed");
+                self.monitor.enter(ShardState::Processing, None);
+                None
+            }
+        }
+    }
+
     async fn perform(&mut self, step: Step) -> Event {
+        if matches!(step, Step::AwaitBatch | Step::Process)
+            && let Some(interruption) = self.paused().await
+        {
+            return interruption;
+        }
         match step {
             Step::AwaitParents => self.await_parents().await,
             Step::Initialize => self.initialize().await,

@@ -124,7 +124,9 @@ impl Prefetch {
             }
             self.reader.ready().await;
             self.doubt.until_there().await;
+            self.monitor.waits_for_memory(true);
             let (claim, room) = self.room().await;
+            self.monitor.waits_for_memory(false);
             let started = Instant::now();
             let result = self.reader.read(room).await;
             let failure = result.as_ref().err().map(ReadError::code);

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 use super::shard::{ShardState, ShardStatus};
 use super::vitals::{Failure, Vitals, Work};
 
+/// A shard has something to do, and gets no further.
+const STALLED: &str = "stalled";
+
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
 #[derive(Debug)]
 pub(crate) struct ShardMonitor {
@@ -30,6 +33,10 @@ struct Inner {
     bytes: u64,
     skipped: u64,
     dead: u64,
+    /// The call of the processor that is under way.
+    busy: Option<(&'static str, Instant)>,
+    /// Whether the reader waits until there is memory for another read.
+    waits_for_memory: bool,
     vitals: Vitals,
 }
 
@@ -66,6 +73,8 @@ impl ShardMonitor {
                 bytes: 0,
                 skipped: 0,
                 dead: 0,
+                busy: None,
+                waits_for_memory: false,
                 vitals: Vitals::default(),
             }),
         }
@@ -78,7 +87,9 @@ impl ShardMonitor {
         inner.reason = reason;
         inner.vitals.is_idle = match state {
             ShardState::Initializing | ShardState::Processing | ShardState::Ending => false,
-            ShardState::WaitingOnParents | ShardState::Draining | ShardState::Lost => true,
+            ShardState::WaitingOnParents | ShardState::Paused | ShardState::Draining | ShardState::Lost => {
+                true
+            }
         };
     }
 
@@ -196,8 +207,19 @@ impl ShardMonitor {
         }
     }
 
+    /// The reader waits for memory, or does not any more.
+    pub(crate) fn waits_for_memory(&self, waits: bool) {
+        self.inner().waits_for_memory = waits;
+    }
+
+    /// A call of the processor begins.
+    pub(crate) fn call_begins(&self, method: &'static str) {
+        self.inner().busy = Some((method, Instant::now()));
+    }
+
     /// A call of the processor ended after so long.
     pub(crate) fn call_took(&self, method: &'static str, time: Duration) {
+        self.inner().busy = None;
         let mut labels = self.labels();
         labels.operation = Some(method);
         self.metrics.took(Histogram::ProcessorCallTime, labels, time);
@@ -218,9 +240,48 @@ impl ShardMonitor {
         self.inner().progress_at.elapsed()
     }
 
-    /// A snapshot.
-    pub(crate) fn status(&self, shard_id: String, checkpoint: String) -> ShardStatus {
+    /// Why the shard got no further for so long, if it did not.
+    pub(crate) fn stalled(&self, after: Duration) -> Option<Problem> {
+        let inner = self.inner();
+        if inner.progress_at.elapsed() < after {
+            return None;
+        }
+        let why = match (inner.state, &inner.processing, inner.busy, &inner.reading) {
+            (ShardState::Draining | ShardState::Lost, ..) => return None,
+            (ShardState::Paused, ..) => "it is paused".to_owned(),
+            (ShardState::WaitingOnParents, ..) => match &inner.reason {
+                Some(reason) => format!("it waits until what it came from is processed: {reason}"),
+                None => "it waits until what it came from is processed".to_owned(),
+            },
+            (_, Some(trouble), ..) => trouble.text.clone(),
+            (_, None, Some((call, since)), _) => {
+                format!("the processor has been busy with one call of {call} for {} s", since.elapsed().as_secs())
+            }
+            (.., Some(trouble)) => trouble.text.clone(),
+            _ if inner.waits_for_memory => {
+                "there is no memory to read into: other shards, and records that are kept, have all of prefetch_bytes_per_worker"
+                    .to_owned()
+            }
+            _ => inner.reason.clone().unwrap_or_else(|| "nothing shows why".to_owned()),
+        };
+        Some(Problem::new(STALLED, why, inner.progress_at))
+    }
+
+    /// A shard begins to stall, or does not any more.
+    pub(crate) fn tell_stall(&self, stalls: bool) {
+        self.metrics
+            .set(Gauge::Stalled, self.labels(), f64::from(u8::from(stalls)));
+    }
+
+    /// A snapshot. A shard that gets no further for `stalled_after` stalls.
+    pub(crate) fn status(
+        &self,
+        shard_id: String,
+        checkpoint: String,
+        stalled_after: Duration,
+    ) -> ShardStatus {
         let age = self.progress_age();
+        let stalled = self.stalled(stalled_after);
         let inner = self.inner();
         ShardStatus {
             shard_id,
@@ -231,6 +292,7 @@ impl ShardMonitor {
             millis_behind_latest: inner.millis_behind_latest,
             problem: (inner.processing.as_ref().or(inner.reading.as_ref()))
                 .map(|trouble| Problem::new(trouble.code, trouble.text.clone(), trouble.since)),
+            stalled,
             attempts: inner.attempts,
             records_processed: inner.records,
             bytes_processed: inner.bytes,

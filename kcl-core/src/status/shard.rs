@@ -14,6 +14,8 @@ pub enum ShardState {
     Initializing,
     /// Batches are read and processed.
     Processing,
+    /// Nothing is delivered until it is resumed; the lease is kept. See [`WorkerHandle::pause`](crate::WorkerHandle::pause).
+    Paused,
     /// Everything was processed; the end is being recorded.
     Ending,
     /// It is being given up.
@@ -40,6 +42,9 @@ pub struct ShardStatus {
     pub state: ShardState,
     /// What fails at present, reading or processing; `None` after a success.
     pub problem: Option<Problem>,
+    /// Whether it has something to do and has got no further for
+    /// [`stalled_after`](crate::WorkerBuilder::stalled_after): since when, and why.
+    pub stalled: Option<Problem>,
     /// Why it is in this state, where that is not obvious.
     pub reason: Option<String>,
     /// The last checkpoint: a sequence number (with `:` and a sub-sequence number) or a sentinel.

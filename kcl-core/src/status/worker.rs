@@ -41,6 +41,8 @@ pub struct WorkerStatus {
     pub worker_id: String,
     /// Where it is in its life.
     pub phase: WorkerPhase,
+    /// Whether all of its shards are paused: see [`WorkerHandle::pause`](crate::WorkerHandle::pause).
+    pub is_paused: bool,
     /// Whether it leads the fleet.
     pub is_leader: bool,
     /// The leader, as far as it is known.

@@ -12,15 +12,17 @@ use kcl_lease::{
 use tokio::sync::watch;
 
 use super::run::Alive;
+use super::watchdog::StallHook;
 use super::{Shared, Worker, clients};
 use crate::config::{
     FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding, Stream, WorkerConfig,
 };
+use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::failure::{FailureHandler, Handler};
 use crate::processor::ProcessorFactory;
-use crate::status::WorkerPhase;
+use crate::status::{ShardStatus, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
@@ -38,6 +40,7 @@ pub struct WorkerBuilder {
     metrics: Option<Metrics>,
     handler: Handler,
     dead_letters: Option<Arc<dyn DeadLetters>>,
+    stall_hook: StallHook,
 }
 
 impl WorkerBuilder {
@@ -55,6 +58,7 @@ impl WorkerBuilder {
             metrics: None,
             handler: Handler::default(),
             dead_letters: None,
+            stall_hook: StallHook::default(),
         }
     }
 
@@ -373,6 +377,20 @@ impl WorkerBuilder {
         self
     }
 
+    /// A shard that has something to do and gets no further for so long is shown as
+    /// [`stalled`](crate::ShardStatus::stalled), with the reason, and the log says so once. 1 s to 24 hours; default: 5 minutes.
+    pub fn stalled_after(mut self, time: Duration) -> Self {
+        self.config.processing.stalled_after = time;
+        self
+    }
+
+    /// Called when a shard begins to [stall](crate::ShardStatus::stalled), and when it gets further again, with its status. It should
+    /// return at once.
+    pub fn on_stalled(mut self, hook: impl Fn(&ShardStatus) + Send + Sync + 'static) -> Self {
+        self.stall_hook = StallHook::new(hook);
+        self
+    }
+
     /// Who decides about failed records in place of the [failure policy](Self::failure_policy), where it has an opinion. Default:
     /// nobody.
     pub fn on_failure(mut self, handler: impl FailureHandler) -> Self {
@@ -475,6 +493,8 @@ impl WorkerBuilder {
             worker_id,
             phase: watch::Sender::new(WorkerPhase::Starting),
             stop: watch::Sender::new(false),
+            pauses: watch::Sender::new(Pauses::default()),
+            stalled_after: config.processing.stalled_after,
             fleet: Mutex::default(),
             shards: Mutex::default(),
             health: health.clone(),
@@ -495,6 +515,7 @@ impl WorkerBuilder {
             factory: self.factory,
             handler: self.handler,
             dead_letters: self.dead_letters,
+            stall_hook: self.stall_hook,
             config,
         })
     }

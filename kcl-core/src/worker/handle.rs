@@ -34,6 +34,34 @@ impl WorkerHandle {
         snapshot(&self.shared)
     }
 
+    /// Delivers nothing from now on, in no shard, until [`resume`](Self::resume). The leases are kept; reading goes on until the
+    /// buffers are full; a call that is under way is not interrupted, and checkpoints can be made. The shards' states are
+    /// [`Paused`](crate::ShardState::Paused). Shards that other workers take over go on there.
+    pub fn pause(&self) {
+        self.shared.pauses.send_if_modified(|pauses| pauses.set_all(true));
+    }
+
+    /// Ends [`pause`](Self::pause). Shards that were paused by themselves stay paused.
+    pub fn resume(&self) {
+        self.shared
+            .pauses
+            .send_if_modified(|pauses| pauses.set_all(false));
+    }
+
+    /// As [`pause`](Self::pause), for one shard; also for one that this worker does not have yet.
+    pub fn pause_shard(&self, shard_id: &str) {
+        self.shared
+            .pauses
+            .send_if_modified(|pauses| pauses.set(shard_id, true));
+    }
+
+    /// Ends [`pause_shard`](Self::pause_shard).
+    pub fn resume_shard(&self, shard_id: &str) {
+        self.shared
+            .pauses
+            .send_if_modified(|pauses| pauses.set(shard_id, false));
+    }
+
     /// Asks the worker to stop in good order, and waits until it has: the processors finish the batch at hand and
     /// checkpoint, and the leases are handed on. A worker that has not started yet will stop as soon as it runs.
     pub async fn shutdown(&self) {

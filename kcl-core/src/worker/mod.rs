@@ -7,11 +7,13 @@ mod outcome;
 mod run;
 mod snapshot;
 mod stop;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kcl_lease::{Environment, Health, HeldLease, LeaseKey, LeaseStore, Membership, WorkerId};
 use tokio::sync::watch;
@@ -19,7 +21,9 @@ use tokio::sync::watch;
 pub use self::builder::WorkerBuilder;
 pub use self::handle::WorkerHandle;
 pub use self::outcome::{Departure, Fate, Stopped};
+use self::watchdog::StallHook;
 use crate::config::WorkerConfig;
+use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::failure::Handler;
@@ -68,6 +72,7 @@ pub struct Worker {
     factory: ProcessorFactory,
     handler: Handler,
     dead_letters: Option<Arc<dyn DeadLetters>>,
+    stall_hook: StallHook,
 }
 
 impl Worker {
@@ -144,6 +149,9 @@ struct Shared {
     worker_id: WorkerId,
     phase: watch::Sender<WorkerPhase>,
     stop: watch::Sender<bool>,
+    pauses: watch::Sender<Pauses>,
+    /// A shard that has something to do and gets no further for so long stalls.
+    stalled_after: Duration,
     fleet: Mutex<Option<Membership>>,
     shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
     /// What keeps the worker from starting, or the leader from its work.

@@ -19,10 +19,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::outcome::{Departure, Stopped};
 use super::stop::StopTimes;
-use super::{Shared, Worker};
+use super::{Shared, Worker, watchdog};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::OtherStream;
-use crate::consumer::{ConsumerParts, consume};
+use crate::consumer::{ConsumerParts, PauseWatch, consume};
 use crate::error::Error;
 use crate::failure::Failures;
 use crate::leading::Leading;
@@ -148,9 +148,10 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         Timers::of(worker.config.fleet.failover_time),
         vitals_of(&worker.shared),
     );
-    // Neither ever returns.
+    let watchdog = watchdog::watch(Arc::downgrade(&worker.shared), worker.stall_hook.clone());
+    // None of them ever returns.
     let mut on_duty = AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(leading.run(), watching);
+        tokio::join!(leading.run(), watching, watchdog);
     }));
     let (fatal, mut fatalities) = mpsc::unbounded_channel();
     let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended, fatal);
@@ -458,6 +459,7 @@ impl Consumers {
                 fatal,
             },
             drain_timeout: worker.config.drain_timeout(),
+            pauses: PauseWatch::new(&worker.shared.pauses),
             stopping: stopping.subscribe(),
         };
         Self {

@@ -12,6 +12,7 @@ pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
         stream: shared.stream.clone(),
         worker_id: shared.worker_id.to_string(),
         phase: *shared.phase.borrow(),
+        is_paused: shared.pauses.borrow().has_all(),
         is_leader: fleet.as_ref().is_some_and(|fleet| fleet.is_leader),
         leader: fleet
             .as_ref()
@@ -22,7 +23,8 @@ pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
         shards: shards
             .values()
             .map(|(held, monitor)| {
-                monitor.status(held.key().to_string(), held.lease().checkpoint.to_string())
+                let checkpoint = held.lease().checkpoint.to_string();
+                monitor.status(held.key().to_string(), checkpoint, shared.stalled_after)
             })
             .collect(),
     }

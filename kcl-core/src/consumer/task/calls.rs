@@ -25,6 +25,7 @@ impl Task {
     ) -> Result<T, ProcessorError> {
         let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
         let mut leaving = pin!(self.leave_without(name));
+        self.monitor.call_begins(name);
         let began = Instant::now();
         let mut reminder = began + LONG_CALL;
         loop {

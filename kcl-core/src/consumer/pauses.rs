@@ -1,0 +1,79 @@
+//! What is paused, as whoever has a handle said.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::watch;
+
+/// The worker as a whole, and single shards of it, whether it has them or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pauses {
+    all: bool,
+    shards: BTreeSet<String>,
+}
+
+impl Pauses {
+    pub(crate) fn set_all(&mut self, paused: bool) -> bool {
+        std::mem::replace(&mut self.all, paused) != paused
+    }
+
+    pub(crate) fn set(&mut self, shard: &str, paused: bool) -> bool {
+        if paused {
+            self.shards.insert(shard.to_owned())
+        } else {
+            self.shards.remove(shard)
+        }
+    }
+
+    pub(crate) fn has_all(&self) -> bool {
+        self.all
+    }
+
+    fn has(&self, shard: &str) -> bool {
+        self.all || self.shards.contains(shard)
+    }
+}
+
+/// One shard's view of them.
+#[derive(Debug, Clone)]
+pub(crate) struct PauseWatch(watch::Receiver<Pauses>);
+
+impl PauseWatch {
+    pub(crate) fn new(pauses: &watch::Sender<Pauses>) -> Self {
+        Self(pauses.subscribe())
+    }
+
+    pub(crate) fn has(&self, shard: &str) -> bool {
+        self.0.borrow().has(shard)
+    }
+
+    /// Completes when the shard is not paused.
+    pub(crate) async fn resumed(&mut self, shard: &str) {
+        if self.0.wait_for(|pauses| !pauses.has(shard)).await.is_err() {
+            // The worker is gone, and nobody is left to resume it.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_shard_is_paused_by_itself_or_with_all_and_goes_on_when_neither_is_so() {
+        let sender = watch::Sender::new(Pauses::default());
+        let mut watch = PauseWatch::new(&sender);
+        assert!(watch.resumed("a").now_or_never().is_some());
+        assert!(sender.send_if_modified(|pauses| pauses.set("a", true)));
+        assert!(!sender.send_if_modified(|pauses| pauses.set("a", true)), "it is");
+        assert!(watch.has("a") && !watch.has("b"));
+        assert!(sender.send_if_modified(|pauses| pauses.set_all(true)));
+        assert!(watch.has("b"));
+        assert!(sender.send_if_modified(|pauses| pauses.set("a", false)));
+        assert!(watch.resumed("a").now_or_never().is_none(), "all are");
+        assert!(sender.send_if_modified(|pauses| pauses.set_all(false)));
+        assert!(watch.resumed("a").now_or_never().is_some());
+    }
+}

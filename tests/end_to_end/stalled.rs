@@ -1,0 +1,155 @@
+//! Shards that get no further, and shards that are not to: what is told of both.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kcl_core::{ShardState, ShardStatus, WorkerBuilder, WorkerStatus};
+use kcl_local::faults::{Fault, Rule};
+use kcl_tests::scenarios::shard;
+use kcl_tests::{Behaviour, Reaction, World};
+use tokio::time::sleep;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the hook was told: the reason, or that it is over.
+type Told = Arc<Mutex<Vec<Option<String>>>>;
+
+/// A worker whose shards stall after a minute.
+fn watched(world: &World, behaviour: Behaviour) -> (WorkerBuilder, Told) {
+    let told = Told::default();
+    let teller = told.clone();
+    let hook = move |shard: &ShardStatus| {
+        let stalled = shard.stalled.as_ref().map(|problem| problem.text.clone());
+        teller.lock().unwrap().push(stalled);
+    };
+    let builder = world.builder("one", behaviour);
+    (builder.stalled_after(MINUTE).on_stalled(hook), told)
+}
+
+fn stalled(status: &WorkerStatus) -> Option<String> {
+    let problem = status.shards.first()?.stalled.as_ref()?;
+    assert_eq!(problem.code, "stalled");
+    assert!(problem.since_ms >= 60_000);
+    Some(problem.text.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_processor_is_busy_for_long_is_told_once_and_when_it_goes_on() {
+    let world = World::with_shards(1).await;
+    world.put(1, 10).await;
+    let (builder, told) = watched(&world, Behaviour::at_first(1, Reaction::Work(10 * MINUTE)));
+    let worker = world.run("one", builder);
+    let is_busy = |status: &WorkerStatus| {
+        stalled(status).is_some_and(|why| why.contains("busy with one call of process_records"))
+    };
+    worker.until(2 * MINUTE, is_busy).await;
+    world.until_drained(10 * MINUTE).await;
+    worker.until(MINUTE, |status| stalled(status).is_none()).await;
+    sleep(30 * MINUTE).await;
+    let told = told.lock().unwrap().clone();
+    assert!(
+        matches!(&told[..], [Some(_), None]),
+        "an idle shard does not stall: {told:?}"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_fails_is_told_with_the_failure() {
+    let world = World::with_shards(1).await;
+    world.put(1, 10).await;
+    let fails = Arc::new(AtomicBool::new(true));
+    let (builder, told) = watched(&world, Behaviour::while_set(&fails, Reaction::Fail));
+    let worker = world.run("one", builder);
+    let is_failing = |status: &WorkerStatus| stalled(status).is_some_and(|why| why.contains("not today"));
+    worker.until(3 * MINUTE, is_failing).await;
+    fails.store(false, Ordering::SeqCst);
+    let is_over = |status: &WorkerStatus| stalled(status).is_none() && told.lock().unwrap().len() == 2;
+    worker.until(MINUTE, is_over).await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_cannot_be_read_is_told_with_what_kinesis_says() {
+    let world = World::with_shards(1).await;
+    let (builder, _) = watched(&world, Behaviour::default());
+    let worker = world.run("one", builder);
+    worker.until(MINUTE, |status| status.leases_held == 1).await;
+    let faults = &world.servers.faults;
+    let rule = faults.add(Rule::on("GetRecords").fault(Fault::internal_error()));
+    world.put(1, 10).await;
+    let is_told = |status: &WorkerStatus| stalled(status).is_some_and(|why| why.contains("GetRecords"));
+    worker.until(3 * MINUTE, is_told).await;
+    faults.remove(rule);
+    world.until_drained(MINUTE).await;
+    worker.until(MINUTE, |status| stalled(status).is_none()).await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_paused_delivers_nothing_keeps_its_lease_and_goes_on() {
+    let world = World::with_shards(2).await;
+    world.put(100, 200).await;
+    let (builder, _) = watched(&world, Behaviour::default());
+    let worker = world.run("one", builder);
+    world.until_drained(MINUTE).await;
+    worker.handle.pause_shard(&shard(0));
+    let delivered = || {
+        let deliveries = world.ledger.deliveries();
+        deliveries.iter().filter(|it| it.shard == shard(0)).count()
+    };
+    let before = delivered();
+    world.put(100, 200).await;
+    let state = |status: &WorkerStatus| {
+        let of = |it: &&ShardStatus| it.shard_id == shard(0);
+        status
+            .shards
+            .iter()
+            .find(of)
+            .map(|it| (it.state, it.stalled.is_some()))
+    };
+    worker
+        .until(MINUTE, |status| {
+            state(status) == Some((ShardState::Paused, false))
+        })
+        .await;
+    worker
+        .until(3 * MINUTE, |status| {
+            state(status) == Some((ShardState::Paused, true))
+        })
+        .await;
+    sleep(10 * MINUTE).await;
+    assert_eq!(delivered(), before);
+    let status = worker.handle.status();
+    assert_eq!((status.leases_held, status.is_paused), (2, false));
+    worker.handle.resume_shard(&shard(0));
+    world.until_drained(MINUTE).await;
+    world.assert_exactly_once();
+    worker
+        .until(MINUTE, |status| {
+            state(status) == Some((ShardState::Processing, false))
+        })
+        .await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_paused_can_be_stopped_and_its_shards_go_on_elsewhere() {
+    let world = World::with_shards(2).await;
+    let one = world.start("one");
+    one.until(MINUTE, |status| status.leases_held == 2).await;
+    one.handle.pause();
+    world.put(100, 200).await;
+    one.until(MINUTE, |status| {
+        status.is_paused && status.shards.iter().all(|it| it.state == ShardState::Paused)
+    })
+    .await;
+    assert_eq!(world.ledger.unique(), 0);
+    let two = world.start("two");
+    let stopped = one.stop().await;
+    assert!(!stopped.is_cut_short);
+    world.until_drained(MINUTE).await;
+    world.assert_exactly_once();
+    two.stop().await;
+}
