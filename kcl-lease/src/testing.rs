@@ -1,45 +1,10 @@
-//! For tests: leases without a fleet, and a recorder that remembers.
+//! For tests: leases that are lost, and a recorder that remembers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use crate::environment::Environment;
-use crate::ids::{ProcessId, WorkerId};
-use crate::keeper::{HeldLease, Holder, Keeper, LossReason};
-use crate::lease::Lease;
-use crate::metrics::{Counter, Gauge, Histogram, Labels, Metrics, Recorder};
-use crate::seat::Seat;
-use crate::store::{LeaseStore, StoreError};
-use crate::timers::Timers;
-
-/// Holds the lease `key` of a table, and makes it if it is missing. There is no fleet: nobody renews the lease, and it does not
-/// expire. `None` if the lease is somebody else's.
-///
-/// # Errors
-/// The table does not take a write.
-pub async fn hold(
-    store: Arc<dyn LeaseStore>,
-    lease: &Lease,
-    env: Environment,
-) -> Result<Option<HeldLease>, StoreError> {
-    /// A hundred years.
-    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    let worker = WorkerId::from("test");
-    store.create(&lease.clone().owned_by(worker.clone())).await?;
-    let process = ProcessId::of(&worker, "test");
-    let holder = Holder::new(
-        store,
-        worker,
-        process,
-        Timers::of(FOR_EVER),
-        env,
-        Seat::here(),
-        Metrics::default(),
-    );
-    let acquisition = Keeper::new(Arc::new(holder)).acquire(&lease.key, true).await?;
-    Ok(acquisition.held())
-}
+use crate::keeper::{HeldLease, LossReason};
+use crate::metrics::{Counter, Gauge, Histogram, Labels, Recorder};
 
 /// Lets a lease be lost, as if the table said so.
 pub fn lose(held: &HeldLease, reason: LossReason) {

@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use kcl_core::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, GivenUp, StreamDeadLetters};
+use kcl_core::dead_letters::{
+    DeadLetter, DeadLetterError, DeadLetters, GivenUp, MemoryDeadLetters, Redrive, StreamDeadLetters,
+    ToStream,
+};
 use kcl_core::{ProcessorError, Stream, testing};
 use kcl_local::faults::{Fault, Loss, Rule};
 use kcl_tests::{Servers, World, WorldOptions};
@@ -179,4 +182,112 @@ async fn a_letter_that_is_too_large_is_told_before_anything_is_put() {
     let error = sink(&world).max_record_bytes(10 << 20).write(&[large]).await;
     let text = error.expect_err("refused").to_string();
     assert!(text.contains("1024 KiB"), "{text}");
+}
+
+/// What is known of the records of the stream: payload and key.
+async fn told(world: &World) -> Vec<(String, String)> {
+    let records = records(world).await;
+    let told = |record: &Record| {
+        let text = String::from_utf8(record.data.as_ref().to_vec()).expect("text");
+        (text, record.partition_key().unwrap_or_default().to_owned())
+    };
+    records.iter().map(told).collect()
+}
+
+fn to_stream(world: &World) -> ToStream {
+    let stream = ToStream::new(Client::new(&world.aws("")), Stream::parse("clicks").unwrap());
+    stream.environment(world.servers.environment(7))
+}
+
+async fn memory(letters: &[DeadLetter]) -> MemoryDeadLetters {
+    let memory = MemoryDeadLetters::default();
+    memory.write(letters).await.unwrap();
+    memory
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_are_put_back_into_the_stream_once_and_processed() {
+    let world = World::with_shards(2).await;
+    // The ledger's processor expects the counters of their keys.
+    let lost: Vec<DeadLetter> = (0..20)
+        .map(|number| {
+            let key = format!("user-{}", number % 4);
+            let counter = world.ledger.next_counter(&key).to_string();
+            letter_of(
+                testing::record(counter)
+                    .sequence_number(number)
+                    .partition_key(key),
+            )
+        })
+        .collect();
+    let memory = memory(&lost).await;
+    let worker = world.start("w1");
+    let rule = Rule::on("PutRecord").times(5).fault(Fault::throttled());
+    let rule = world.servers.faults.add(rule);
+    for expected in [20, 0] {
+        let told = Redrive::new()
+            .run(&mut memory.not_done(), &mut to_stream(&world))
+            .await
+            .unwrap();
+        assert_eq!((told.done, told.failed), (expected, 0), "{told:?}");
+    }
+    assert_eq!(world.servers.faults.hits(rule), 5);
+    let is_delivered = || (world.ledger.unique() == 20).then_some(());
+    let describe = || format!("{} were delivered", world.ledger.unique());
+    world.until(Duration::from_secs(30), is_delivered, describe).await;
+    assert_eq!(world.ledger.deliveries().len(), 20);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_goes_back_under_its_keys() {
+    let world = World::with_shards(4).await;
+    let largest = u128::MAX.to_string();
+    let of_aggregate = testing::record("user record").sequence_number(9);
+    let of_aggregate = of_aggregate.sub_sequence_number(3).partition_key("k");
+    let letter = letter_of(of_aggregate.explicit_hash_key(&largest));
+    let memory = memory(&[letter]).await;
+    let told_of = Redrive::new()
+        .run(&mut memory.not_done(), &mut to_stream(&world))
+        .await;
+    assert_eq!(told_of.unwrap().done, 1);
+    assert_eq!(told(&world).await, [("user record".to_owned(), "k".to_owned())]);
+    let last = world.open_shards().await.pop().unwrap();
+    let iterator = world.kinesis.get_shard_iterator().stream_name("clicks");
+    let iterator = iterator
+        .shard_id(last)
+        .shard_iterator_type(ShardIteratorType::TrimHorizon);
+    let iterator = iterator.send().await.unwrap().shard_iterator.unwrap();
+    let page = world.kinesis.get_records().shard_iterator(iterator);
+    assert_eq!(
+        page.send().await.unwrap().records().len(),
+        1,
+        "where its hash key says"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_does_not_take_stays_for_the_next_time() {
+    let world = world().await;
+    let too_large = letter_of(testing::record(vec![b'x'; 2 << 20]).sequence_number(1_000));
+    let written = [letters(0..2), vec![too_large.clone()], letters(2..4)].concat();
+    let memory = memory(&written).await;
+    let told_of = Redrive::new()
+        .run(&mut memory.not_done(), &mut to_stream(&world))
+        .await
+        .unwrap();
+    assert_eq!((told_of.done, told_of.failed), (4, 1), "{told_of:?}");
+    assert!(
+        told_of.problems[0].contains(too_large.id()) && told_of.problems[0].contains("1024 KiB"),
+        "{told_of:?}"
+    );
+    let denied = Rule::on("PutRecord").fault(Fault::respond(400, "AccessDeniedException"));
+    world.servers.faults.add(denied);
+    memory.write(&letters(10..40)).await.unwrap();
+    let told_of = Redrive::new()
+        .run(&mut memory.not_done(), &mut to_stream(&world))
+        .await
+        .unwrap();
+    assert_eq!((told_of.done, told_of.failed, told_of.gave_up), (0, 10, true));
+    assert_eq!(told(&world).await.len(), 4);
 }

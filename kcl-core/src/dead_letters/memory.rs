@@ -1,11 +1,13 @@
 //! Dead letters in memory, for tests.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::letter::DeadLetter;
+use super::redrive::{Found, Letters};
 use super::sink::{DeadLetterError, DeadLetters};
 
 /// Keeps dead letters in memory: for tests, since nothing is durable. Clones share the letters.
@@ -23,14 +25,20 @@ use super::sink::{DeadLetterError, DeadLetters};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDeadLetters {
-    letters: Arc<Mutex<Vec<DeadLetter>>>,
+    kept: Arc<Mutex<Kept>>,
     refuses: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    letters: Vec<DeadLetter>,
+    done: BTreeSet<String>,
 }
 
 impl MemoryDeadLetters {
     /// All letters that were written, in order.
     pub fn letters(&self) -> Vec<DeadLetter> {
-        self.lock().clone()
+        self.lock().letters.clone()
     }
 
     /// From now on, writes fail; or do not any more.
@@ -38,8 +46,17 @@ impl MemoryDeadLetters {
         self.refuses.store(refuses, Ordering::SeqCst);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<DeadLetter>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The letters that are not done, to be put back.
+    #[must_use]
+    pub fn not_done(&self) -> LettersInMemory {
+        LettersInMemory {
+            letters: self.clone(),
+            seen: 0,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,7 +69,33 @@ impl DeadLetters for MemoryDeadLetters {
                 "it refuses, as it was told",
             ));
         }
-        self.lock().extend(letters.iter().map(DeadLetter::detach));
+        self.lock().letters.extend(letters.iter().map(DeadLetter::detach));
+        Ok(())
+    }
+}
+
+/// The letters in memory that are not done.
+#[derive(Debug)]
+pub struct LettersInMemory {
+    letters: MemoryDeadLetters,
+    seen: usize,
+}
+
+#[async_trait]
+impl Letters for LettersInMemory {
+    async fn next(&mut self) -> Result<Option<Found>, DeadLetterError> {
+        let kept = self.letters.lock();
+        while let Some(letter) = kept.letters.get(self.seen) {
+            self.seen += 1;
+            if !kept.done.contains(letter.id()) {
+                return Ok(Some(Found::Letter(letter.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn done(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        self.letters.lock().done.insert(letter.id().to_owned());
         Ok(())
     }
 }

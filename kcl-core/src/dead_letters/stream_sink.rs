@@ -1,20 +1,18 @@
 //! Dead letters in another Kinesis stream.
 
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use kcl_lease::Environment;
-use tokio::time::{Instant, sleep};
 
 use super::letter::DeadLetter;
+use super::patience::{PATIENCE, Patience};
 use super::sink::{DeadLetterError, DeadLetters};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::Stream;
-use crate::retry::Retry;
 use crate::stream::ended;
 
 /// What one request takes.
@@ -23,11 +21,6 @@ const MOST_RECORDS: usize = 500;
 const MOST_BYTES: usize = 10 << 20;
 /// Characters that a partition key may have.
 const LONGEST_KEY: usize = 256;
-
-/// For how long a request is repeated.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps dead letters in another Kinesis stream, for as long as that retains its records. Each record's data is the JSON of a
 /// letter, and its partition key that of the record that was given up.
@@ -112,19 +105,12 @@ impl StreamDeadLetters {
 
     /// Puts what fits into one request, and what of it is refused once more.
     async fn put(&self, mut left: Vec<PutRecordsRequestEntry>) -> Result<(), DeadLetterError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut retry = Retry::new(self.env.clone(), FIRST_PAUSE, LONGEST_PAUSE);
-        loop {
-            let error = match self.attempt(&mut left).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let pause = retry.pause();
-            if !is_passing(&error) || Instant::now() + pause > deadline {
-                return Err(DeadLetterError::failed(self.place(), error));
-            }
-            sleep(pause).await;
+        let mut patience = Patience::new(&self.env);
+        while let Err(error) = self.attempt(&mut left).await {
+            let over = patience.after(error).await;
+            over.map_err(|error| DeadLetterError::failed(self.place(), error))?;
         }
+        Ok(())
     }
 
     /// Puts these, and leaves those that were refused.
@@ -162,11 +148,6 @@ impl StreamDeadLetters {
             }
         }
     }
-}
-
-/// Whether the same may succeed in a moment.
-pub(super) fn is_passing(error: &CallError) -> bool {
-    matches!(error.class, ErrorClass::Throttled | ErrorClass::Transient)
 }
 
 /// A letter as it is put.

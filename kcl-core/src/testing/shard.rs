@@ -39,7 +39,7 @@ impl TestShard {
         let env = Environment::system();
         let shard_id = ShardId::from("shardId-000000000000");
         let lease = Lease::new(shard_id.lease_key(), checkpoint).with_hash_range(HashRange::FULL);
-        let held = match testing::hold(store, &lease, env.clone()).await {
+        let held = match HeldLease::alone(store, &lease, "test".into(), env.clone()).await {
             Ok(Some(held)) => held,
             other => panic!("the table does not take the lease of a test: {other:?}"),
         };

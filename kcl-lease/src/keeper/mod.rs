@@ -1,5 +1,6 @@
 //! The leases that this worker holds: one writer each, renewals, checkpoints, and loss as a signal.
 
+mod alone;
 mod held;
 mod held_state;
 mod holder;
@@ -38,7 +39,6 @@ pub(crate) enum Acquisition {
     OfANamesake,
 }
 
-#[cfg(any(test, feature = "testing"))]
 impl Acquisition {
     pub(crate) fn held(self) -> Option<HeldLease> {
         match self {

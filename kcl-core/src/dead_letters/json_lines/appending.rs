@@ -8,25 +8,38 @@ use std::path::Path;
 ///
 /// When this fails the file is as it was, as far as that can be done.
 pub(super) fn try_append(path: &Path, lines: &[u8]) -> io::Result<bool> {
+    let Some(file) = try_open(path)? else {
+        return Ok(false);
+    };
+    append(&file, path, lines)?;
+    Ok(true)
+}
+
+/// Opens a file to append to it, and keeps others from it until it is closed; none if another one is using it.
+pub(super) fn try_open(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).append(true).create(true).open(path)?;
+    let file = options.read(true).append(true).create(true).open(path)?;
     match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(false),
-        Err(TryLockError::Error(error)) => return Err(error),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Appends whole lines to a file that was opened so.
+pub(super) fn append(file: &File, path: &Path, lines: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
-    let written = write(&mut file, before, lines).and_then(|()| match before {
+    let written = write(file, before, lines).and_then(|()| match before {
         0 => sync_folder(path),
         _ => Ok(()),
     });
     if written.is_err() {
         let _ = file.set_len(before);
     }
-    written.map(|()| true)
+    written
 }
 
-fn write(file: &mut File, before: u64, lines: &[u8]) -> io::Result<()> {
+fn write(mut file: &File, before: u64, lines: &[u8]) -> io::Result<()> {
     if before > 0 && !ends_with_a_line(file)? {
         file.write_all(b"\n")?;
     }
@@ -35,7 +48,7 @@ fn write(file: &mut File, before: u64, lines: &[u8]) -> io::Result<()> {
 }
 
 /// Whether nothing is left of a line that was cut off.
-fn ends_with_a_line(file: &mut File) -> io::Result<bool> {
+fn ends_with_a_line(mut file: &File) -> io::Result<bool> {
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;

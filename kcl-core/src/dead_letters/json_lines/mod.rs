@@ -1,7 +1,11 @@
 //! Dead letters in a file of JSON lines.
 
 mod appending;
+mod letters;
+mod reading;
 
+use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +14,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use self::appending::try_append;
+pub use self::letters::LettersInFile;
 use super::letter::DeadLetter;
 use super::sink::{DeadLetterError, DeadLetters};
 
@@ -47,6 +52,12 @@ impl JsonLines {
         }
     }
 
+    /// Its letters that are not done, to be put back.
+    #[must_use]
+    pub fn letters(&self) -> LettersInFile {
+        LettersInFile::new(self.clone())
+    }
+
     fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DeadLetterError {
         DeadLetterError::failed(format!("the file {}", self.path.display()), source)
     }
@@ -60,18 +71,22 @@ impl DeadLetters for JsonLines {
             lines.extend(letter.to_json().map_err(|error| self.failed(error))?);
             lines.push(b'\n');
         }
-        let appended = append(Arc::clone(&self.path), lines);
-        match tokio::time::timeout(PATIENCE, appended).await {
-            Ok(result) => result.map_err(|error| self.failed(error)),
-            Err(_) => Err(self.failed(format!(
-                "nothing could be written for {PATIENCE:?}; another process has locked the file, or the disk hangs"
-            ))),
-        }
+        let appended = patiently(append(Arc::clone(&self.path), lines)).await;
+        appended.map_err(|error| self.failed(error))
     }
 }
 
+/// Waits until a file was used, but not for ever.
+async fn patiently(using: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::time::timeout(PATIENCE, using).await.unwrap_or_else(|_| {
+        let text =
+            format!("it was not free for {PATIENCE:?}; another process has locked it, or the disk hangs");
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
 /// Appends whole lines once the file is free.
-async fn append(path: Arc<PathBuf>, lines: Vec<u8>) -> std::io::Result<()> {
+async fn append(path: Arc<PathBuf>, lines: Vec<u8>) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
