@@ -1,4 +1,5 @@
 //! Letters for tests.
+#![expect(clippy::expect_used, reason = "tests")]
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -334,4 +334,31 @@ pub(crate) mod tests {
         let text = format!("{:?}", letter_of(record("secret")));
         assert!(text.contains("bytes: 6") && !text.contains("secret"), "{text}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_becomes_of_the_text_is_a_letter_or_an_error(
+            changes in proptest::collection::vec((0..600_usize, proptest::prelude::any::<u8>()), 1..4),
+            end in 0..700_usize,
+        ) {
+            let mut json = letter(7).to_json().expect("written");
+            for (at, byte) in changes {
+                let length = json.len();
+                json[at % length] = byte;
+            }
+            json.truncate(end.max(1));
+            if let Ok(read) = serde_json::from_slice::<DeadLetter>(&json) {
+                let _ = (read.record(), read.to_json());
+            }
+        }
+
+        #[test]
+        fn whatever_stands_for_a_time_is_one_or_an_error(time in "[-+]?[0-9]{0,12}-?[0-9]{0,3}-?[0-9]{0,3}T?[0-9:.]{0,24}[Z+-]?[0-9:]{0,6}|\\PC{0,30}") {
+            let mut json = serde_json::to_value(letter(7)).expect("written");
+            json["given_up_at"] = time.into();
+            if let Ok(read) = serde_json::from_value::<DeadLetter>(json) {
+                let _ = read.to_json();
+            }
+        }
+    }
 }

@@ -165,3 +165,35 @@ async fn a_file_that_is_not_there_is_an_error_that_names_it() {
     let error = letters_in(&folder).next().await.expect_err("no file").to_string();
     assert!(error.contains("letters.jsonl"), "{error}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_letter_is_lost_among_whatever_lines(
+        lines in proptest::collection::vec(proptest::option::of(proptest::collection::vec(0..=255_u8, 0..80)), 0..20),
+        ends in proptest::prelude::any::<bool>(),
+    ) {
+        let mut numbers = 0..;
+        let (mut text, mut expected) = (Vec::new(), Vec::new());
+        for line in lines {
+            match line {
+                Some(garbage) => text.extend(garbage),
+                None => {
+                    let letter = letter(numbers.next().expect("more"));
+                    text.extend(json(&letter));
+                    expected.push(letter);
+                }
+            }
+            text.push(b'\n');
+        }
+        if !ends {
+            text.pop();
+        }
+        let folder = Folder::new("garbage");
+        fs::write(folder.file(), text).expect("written");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("made");
+        let (letters, _) = runtime.block_on(async { found(&mut letters_in(&folder)).await });
+        proptest::prop_assert_eq!(letters, expected);
+    }
+}
