@@ -293,11 +293,11 @@ impl Fleet {
         if let Some(sink) = &self.stage.sink {
             builder = builder
                 .failure_policy(sink.policy())
-                .dead_letters(Letters {
-                    history: self.stage.history.clone(),
-                    who: who.clone(),
-                    sink: sink.clone(),
-                })
+                .dead_letters(Letters::new(
+                    self.stage.history.clone(),
+                    who.clone(),
+                    sink.clone(),
+                ))
                 .stop_timeout(self.times.stop);
         }
         if let Some(or_polling) = self.stage.pushing.as_ref().and_then(|it| it.of_worker(&who)) {

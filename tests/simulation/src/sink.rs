@@ -1,7 +1,9 @@
 //! What processors write to, in the histories of some seeds: at times it is away, it never takes some records, and sometimes it
 //! takes very long. The workers of such a history give up what it never takes: they skip it, or write it to the dead letters.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kcl_core::dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
@@ -88,21 +90,38 @@ impl Sink {
     }
 }
 
-/// The dead letters of one worker, which cannot be written while the sink is away.
+/// The dead letters of one worker. They cannot be written while the sink is away, and some are refused at first.
 #[derive(Debug)]
 pub struct Letters {
-    /// Where they are noted.
-    pub history: History,
-    /// The worker.
-    pub who: Name,
-    /// The sink.
-    pub sink: Sink,
+    history: History,
+    who: Name,
+    sink: Sink,
+    refused: Mutex<BTreeSet<String>>,
+}
+
+impl Letters {
+    /// Those of a worker, which are noted in the history.
+    #[must_use]
+    pub fn new(history: History, who: Name, sink: Sink) -> Self {
+        Self {
+            history,
+            who,
+            sink,
+            refused: Mutex::default(),
+        }
+    }
+
+    fn refuses(&self, letter: &DeadLetter) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = letter.sequence_number.as_str().bytes().last();
+        last.is_some_and(|digit| digit % 4 == 0) && refused.insert(letter.id().to_owned())
+    }
 }
 
 #[async_trait]
 impl DeadLetters for Letters {
     async fn write(&self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
-        if self.sink.is_away() {
+        if self.sink.is_away() || letters.iter().any(|letter| self.refuses(letter)) {
             return Err(DeadLetterError::failed("the dead letters", "they are away"));
         }
         for letter in letters {
