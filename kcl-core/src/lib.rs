@@ -45,6 +45,7 @@
 //! - **Losing a lease is a signal.** Checkpoints fail with [`CheckpointError::LeaseLost`], and the processor is told by
 //!   [`RecordProcessor::lease_lost`].
 
+mod adapters;
 mod aws;
 mod checkpointer;
 mod config;
@@ -76,6 +77,9 @@ pub use kcl_lease::{
     SigningProblem, StoreError, StoreErrorKind, TableCreation, TableOptions, WorkerId,
 };
 
+pub use self::adapters::{
+    BatchHandler, EachBatch, EachRecord, EachRecordOptions, RecordHandler, each_batch, each_record,
+};
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
     FailurePolicy, FanOut, InitialPosition, InvalidStream, LastResort, LeaseOptions, OtherStream,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kcl_lease::{
-    Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HeldLease, HeldState, LeaseWriteError,
-    LossReason, PendingCheckpoint, SequenceNumber, StoreError, StoreErrorKind,
+    Checkpoint, Environment, ExtendedSequenceNumber, FencingToken, HeldLease, HeldState, LeaseKey,
+    LeaseWriteError, LossReason, PendingCheckpoint, SequenceNumber, StoreError, StoreErrorKind,
 };
 
 use tokio::time::{Instant, sleep};
@@ -19,6 +19,7 @@ pub(crate) use self::rules::CheckpointRules;
 pub use self::rules::OutOfRange;
 use crate::record::Record;
 use crate::retry::Retry;
+use crate::status::ShardMonitor;
 
 /// For how long a write is repeated that the table does not take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -124,18 +125,21 @@ pub struct Checkpointer {
 struct Shared {
     lease: HeldLease,
     env: Environment,
+    /// Where those who process the shard beside its calls say how that goes.
+    monitor: Arc<ShardMonitor>,
     rules: Mutex<CheckpointRules>,
     /// Held from the check of a position to the end of its write, so that checkpoints are made in the order of calls.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(lease: HeldLease, env: Environment) -> Self {
+    pub(crate) fn new(lease: HeldLease, env: Environment, monitor: Arc<ShardMonitor>) -> Self {
         let rules = CheckpointRules::new(lease.lease().checkpoint);
         Self {
             shared: Arc::new(Shared {
                 lease,
                 env,
+                monitor,
                 rules: Mutex::new(rules),
                 turn: tokio::sync::Mutex::new(()),
             }),
@@ -239,11 +243,34 @@ impl Checkpointer {
         }
     }
 
+    /// Completes when the lease is to be given up, or is lost.
+    pub(crate) async fn leaving(&self) {
+        let mut state = self.shared.lease.watch();
+        let leaves = |state: &HeldState| !matches!(state, HeldState::Held);
+        // The lease holds the other end.
+        let _ = state.wait_for(leaves).await;
+    }
+
+    pub(crate) fn shard(&self) -> &LeaseKey {
+        self.shared.lease.key()
+    }
+
+    pub(crate) fn env(&self) -> &Environment {
+        &self.shared.env
+    }
+
+    pub(crate) fn monitor(&self) -> &ShardMonitor {
+        &self.shared.monitor
+    }
+
     pub(crate) fn rules(&self) -> MutexGuard<'_, CheckpointRules> {
         self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn checkpoint_at_position(&self, position: ExtendedSequenceNumber) -> Result<(), CheckpointError> {
+    pub(crate) async fn checkpoint_at_position(
+        &self,
+        position: ExtendedSequenceNumber,
+    ) -> Result<(), CheckpointError> {
         let _turn = self.shared.turn.lock().await;
         self.write(Checkpoint::At(position)).await
     }

@@ -108,10 +108,10 @@ impl Task {
         let env = parts.creation.env.clone();
         Self {
             shard: ShardId::of_lease(held.key()),
-            monitor,
             held_state: held.watch(),
             machine: Machine::new(held.lease().has_ended()),
-            checkpointer: Checkpointer::new(held.clone(), env.clone()),
+            checkpointer: Checkpointer::new(held.clone(), env.clone(), monitor.clone()),
+            monitor,
             processor: None,
             reader: None,
             delivery: None,

@@ -29,6 +29,12 @@ struct Inner {
     processing: Option<Trouble>,
     attempts: u32,
     reading: Option<Trouble>,
+    handling: Option<Trouble>,
+    handling_attempts: u32,
+    /// The processor takes records in, and says by itself what becomes of them.
+    tells_itself: bool,
+    /// Such a processor has records that are not done.
+    has_undone: bool,
     records: u64,
     bytes: u64,
     skipped: u64,
@@ -69,6 +75,10 @@ impl ShardMonitor {
                 processing: None,
                 attempts: 0,
                 reading: None,
+                handling: None,
+                handling_attempts: 0,
+                tells_itself: false,
+                has_undone: false,
                 records: 0,
                 bytes: 0,
                 skipped: 0,
@@ -96,7 +106,6 @@ impl ShardMonitor {
     /// A step of the consumer succeeded.
     pub(crate) fn progressed(&self, records: usize, bytes: u64) {
         let mut inner = self.inner();
-        inner.progress_at = Instant::now();
         inner.records += records as u64;
         inner.bytes += bytes;
         self.add(Counter::RecordsProcessed, records as u64);
@@ -104,6 +113,10 @@ impl ShardMonitor {
         inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
+        if inner.tells_itself && work == Work::Processing {
+            return;
+        }
+        inner.progress_at = Instant::now();
         inner.vitals.succeeded(work, Instant::now());
     }
 
@@ -159,7 +172,51 @@ impl ShardMonitor {
         inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
-        inner.vitals.recovered(work);
+        if inner.handling.is_none() {
+            inner.vitals.recovered(work);
+        }
+    }
+
+    /// From now on that a batch was taken in says nothing of its records.
+    pub(crate) fn tells_records_itself(&self) {
+        self.inner().tells_itself = true;
+    }
+
+    /// Whether there are records that were taken in and are not done.
+    pub(crate) fn records_are_undone(&self, are_there: bool) {
+        self.inner().has_undone = are_there;
+    }
+
+    /// Records that were taken in are done.
+    pub(crate) fn records_done(&self) {
+        let mut inner = self.inner();
+        inner.progress_at = Instant::now();
+        inner.vitals.succeeded(Work::Processing, Instant::now());
+    }
+
+    /// What is done for records that were taken in fails.
+    pub(crate) fn handling_failed(&self, code: &'static str, text: String, attempts: u32) {
+        let mut inner = self.inner();
+        let now = Instant::now();
+        let failure = Failure {
+            since: now,
+            until: now,
+            attempts: 1,
+            error: text.clone(),
+        };
+        inner.vitals.failed(Work::Processing, failure);
+        Trouble::goes_on(&mut inner.handling, code, text);
+        self.metrics
+            .add(Counter::StepFailures, self.labels().with_code(code), 1);
+        inner.handling_attempts = attempts;
+    }
+
+    /// Nothing of it fails any more.
+    pub(crate) fn handling_recovered(&self) {
+        let mut inner = self.inner();
+        inner.handling = None;
+        inner.handling_attempts = 0;
+        inner.vitals.succeeded(Work::Processing, Instant::now());
     }
 
     /// A read succeeded. One that found nothing while nothing waits to be processed is progress too.
@@ -172,7 +229,7 @@ impl ShardMonitor {
             self.metrics
                 .set(Gauge::MillisBehindLatest, self.labels(), millis as f64);
         }
-        if records == 0 && all_processed {
+        if records == 0 && all_processed && !inner.has_undone {
             inner.progress_at = Instant::now();
         }
     }
@@ -254,6 +311,7 @@ impl ShardMonitor {
                 None => "it waits until what it came from is processed".to_owned(),
             },
             (_, Some(trouble), ..) => trouble.text.clone(),
+            _ if inner.handling.is_some() => inner.handling.as_ref().map(|trouble| trouble.text.clone()).unwrap_or_default(),
             (_, None, Some((call, since)), _) => {
                 format!("the processor has been busy with one call of {call} for {} s", since.elapsed().as_secs())
             }
@@ -290,10 +348,15 @@ impl ShardMonitor {
             checkpoint,
             progress_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             millis_behind_latest: inner.millis_behind_latest,
-            problem: (inner.processing.as_ref().or(inner.reading.as_ref()))
+            problem: (inner.processing.as_ref())
+                .or(inner.handling.as_ref())
+                .or(inner.reading.as_ref())
                 .map(|trouble| Problem::new(trouble.code, trouble.text.clone(), trouble.since)),
             stalled,
-            attempts: inner.attempts,
+            attempts: match inner.processing {
+                Some(_) => inner.attempts,
+                None => inner.attempts.max(inner.handling_attempts),
+            },
             records_processed: inner.records,
             bytes_processed: inner.bytes,
             records_skipped: inner.skipped,

@@ -1,15 +1,18 @@
 //! A shard without a stream: its lease lies in memory, and a test plays the worker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kcl_lease::{
-    Checkpoint, Environment, HashRange, HeldLease, Lease, LeaseStore, LossReason, MemoryLeaseStore, testing,
+    Checkpoint, Environment, HashRange, HeldLease, Lease, LeaseStore, LossReason, MemoryLeaseStore, Metrics,
+    testing,
 };
 
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
 use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
 use crate::record::{Record, RecordBatch};
+use crate::status::{ShardMonitor, ShardStatus};
 
 /// A shard whose lease is held, for one processor. The test calls what a worker would call, and nothing is repeated.
 #[derive(Debug)]
@@ -53,8 +56,9 @@ impl TestShard {
             pending_checkpoint: lease.pending_checkpoint,
             fencing_token: held.fencing_token(),
         };
+        let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), Metrics::default()));
         Self {
-            checkpointer: Checkpointer::new(held.clone(), env),
+            checkpointer: Checkpointer::new(held.clone(), env, monitor),
             held,
             context,
         }
@@ -123,6 +127,15 @@ impl TestShard {
         let reason = LossReason::TakenBy("another-worker".into());
         testing::lose(&self.held, reason.clone());
         processor.lease_lost(&reason).await;
+    }
+
+    /// What a worker's status would say of the shard: what the processor does beside its calls is told there.
+    pub fn status(&self) -> ShardStatus {
+        let checkpoint = self.checkpointer.last_checkpoint().to_string();
+        let shard = self.context.shard_id.to_string();
+        self.checkpointer
+            .monitor()
+            .status(shard, checkpoint, Duration::MAX)
     }
 
     /// The checkpoints that were written, in order, as the lease table has them: a sequence number, with `:` and a sub-sequence

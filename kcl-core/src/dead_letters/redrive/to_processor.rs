@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use kcl_lease::{Checkpoint, Environment, HeldLease, Lease, MemoryLeaseStore};
+use kcl_lease::{Checkpoint, Environment, HeldLease, Lease, MemoryLeaseStore, Metrics};
 
 use super::super::letter::DeadLetter;
 use super::destination::Destination;
@@ -15,6 +15,7 @@ use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
 use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
 use crate::record::RecordBatch;
+use crate::status::ShardMonitor;
 
 /// Gives the records of dead letters to processors, without a stream.
 ///
@@ -103,7 +104,8 @@ async fn shard(letter: &DeadLetter) -> Result<(ShardContext, Checkpointer), Proc
         pending_checkpoint: None,
         fencing_token: held.fencing_token(),
     };
-    Ok((context, Checkpointer::new(held, env)))
+    let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), Metrics::default()));
+    Ok((context, Checkpointer::new(held, env, monitor)))
 }
 
 impl<F> fmt::Debug for ToProcessor<F> {
