@@ -7,6 +7,7 @@ mod blocked;
 mod broken;
 mod checkpoints;
 mod dead_letters;
+mod each_record;
 mod encodings;
 mod failing;
 mod failover_times;

@@ -31,6 +31,16 @@ enum Order {
     By(Arc<dyn Fn(&Record) -> u64 + Send + Sync>),
 }
 
+impl Order {
+    fn key(&self, record: &Record) -> u64 {
+        match self {
+            Self::ByPartitionKey => hash(&record.partition_key()),
+            Self::None => hash(record.position()),
+            Self::By(key) => key(record),
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Options {
     limits: Limits,
@@ -60,8 +70,6 @@ pub struct EachRecord {
     options: Options,
     spawn_runner: Arc<SpawnRunner>,
     running: Option<Running>,
-    /// Records that were admitted, for records that are kept apart whatever their keys.
-    admitted: u64,
 }
 
 /// From the first batch on.
@@ -123,7 +131,6 @@ where
         options: Options::default(),
         spawn_runner: spawn_runner.clone(),
         running: None,
-        admitted: 0,
     }
 }
 
@@ -242,13 +249,12 @@ impl EachRecord {
         running.shard.clone()
     }
 
-    fn key(&mut self, record: &Record) -> u64 {
-        self.admitted += 1;
-        match &self.options.order {
-            Order::ByPartitionKey => hash(&record.partition_key()),
-            Order::None => self.admitted,
-            Order::By(key) => key(record),
-        }
+    /// The records with their keys.
+    fn keyed(&self, records: &[Record]) -> Vec<(u64, Record)> {
+        let keyed = records
+            .iter()
+            .map(|record| (self.options.order.key(record), record.clone()));
+        keyed.collect()
     }
 
     /// Starts nothing any more, and waits for what is under way.
@@ -279,22 +285,21 @@ impl RecordProcessor for EachRecord {
             left = &left[known..];
         }
         while !left.is_empty() {
-            let mut room = shard.room();
+            let room = shard.room();
             if room == 0 {
                 tokio::select! {
                     biased;
                     () = shard.until(Awaited::Room) => continue,
                     // What is left of the batch has to be known as undone. It is there anyway.
-                    () = checkpointer.leaving() => room = left.len(),
+                    () = checkpointer.leaving() => {
+                        shard.admit_all(self.keyed(left).into_iter());
+                        return Ok(());
+                    }
                 }
             }
-            let (next, rest) = left.split_at(room.min(CHUNK).min(left.len()));
-            let records: Vec<_> = next
-                .iter()
-                .map(|record| (self.key(record), record.clone()))
-                .collect();
-            shard.admit(records.into_iter());
-            left = rest;
+            let next = &left[..room.min(CHUNK).min(left.len())];
+            let taken = shard.admit(self.keyed(next).into_iter());
+            left = &left[taken..];
         }
         Ok(())
     }

@@ -127,23 +127,42 @@ impl Shard {
         self.state().schedule.last_admitted().cloned()
     }
 
-    /// Takes in records with their keys, in their order.
-    pub(super) fn admit(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) {
+    /// Takes in records with their keys, in their order, while there is room; how many it took.
+    pub(super) fn admit(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) -> usize {
+        self.take_in(records, |schedule| schedule.room() > 0)
+    }
+
+    /// Takes them in whether there is room or not.
+    pub(super) fn admit_all(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) {
+        self.take_in(records, |_| true);
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        records: impl Iterator<Item = (u64, Record)>,
+        may_go_on: impl Fn(&Schedule<Undone>) -> bool,
+    ) -> usize {
         let mut state = self.state();
         let was_idle = state.schedule.undone() == 0;
+        let mut taken = 0;
         for (key, record) in records {
+            if !may_go_on(&state.schedule) {
+                break;
+            }
             let position = record.position().clone();
             let undone = Undone {
                 record,
                 failures: None,
             };
             state.schedule.admit(key, &position, undone);
+            taken += 1;
         }
-        if was_idle {
+        if was_idle && taken > 0 {
             self.checkpointer.monitor().records_are_undone(true);
         }
         drop(state);
         self.run();
+        taken
     }
 
     /// Waits for something.
