@@ -128,6 +128,20 @@ impl Record {
         }
     }
 
+    /// Takes a copy in its place, which counts as the worker's memory by itself, if it is a slice of an answer: it may be kept for
+    /// long, and the rest of the answer would be kept with it.
+    pub(crate) fn set_apart(&mut self) {
+        let Some(share) = self.holding.as_ref().map(Holding::share) else {
+            return;
+        };
+        if share.is_block() {
+            let mut copy = self.detach();
+            let weight = copy.weight();
+            copy.holding = Some(Holding::of(&share.apart(weight), weight));
+            *self = copy;
+        }
+    }
+
     /// A record as Kinesis has it.
     pub(crate) fn of_kinesis(
         sequence: SequenceNumber,

@@ -114,8 +114,9 @@ struct Running {
 /// let mut shard = TestShard::new().await;
 /// let mut processor = processors(shard.context());
 /// shard.process(&mut processor, &testing::batch(["a", "b"])).await?;
-/// shard.shut_down(&mut processor).await?; // which waits for what was started
+/// shard.end(&mut processor).await?; // which waits until all are done
 /// assert_eq!(seen.recv().await.as_deref(), Some(&b"a"[..]));
+/// assert_eq!(shard.checkpoints(), ["2", "SHARD_END"]);
 /// # Ok(())
 /// # }
 /// ```

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::failure::{Failures, Verdict, judge};
 use super::handler::RecordHandler;
-use super::keyed::{Limits, Schedule, Started, Ticket};
+use super::keyed::{HeldBack, Limits, Schedule, Started, Ticket};
 use crate::checkpointer::{CheckpointError, Checkpointer};
 use crate::log_limiter::LogLimiter;
 use crate::processor::ProcessorError;
@@ -63,6 +63,12 @@ struct State {
 pub(super) struct Undone {
     record: Record,
     failures: Option<Box<Failures>>,
+}
+
+impl HeldBack for Undone {
+    fn held_back(&mut self) {
+        self.record.set_apart();
+    }
 }
 
 /// What a call waits for.

@@ -188,6 +188,17 @@ impl Claim {
         self.bytes
     }
 
+    /// Memory for a copy that is there already, for the same shard.
+    pub(super) fn another(&self, bytes: u64) -> Self {
+        let mut claim = Self {
+            budget: self.budget.clone(),
+            seat: self.seat,
+            bytes: 0,
+        };
+        claim.settle(bytes);
+        claim
+    }
+
     /// Makes it as large as what it is for turned out to be.
     pub(crate) fn settle(&mut self, bytes: u64) {
         let (seat, before) = (self.seat, self.bytes);

@@ -104,6 +104,19 @@ impl Share {
         self.left.fetch_add(signed(bytes), Ordering::AcqRel);
     }
 
+    /// Whether its records hold all of it as long as there is one of them.
+    pub(crate) fn is_block(&self) -> bool {
+        self.is_block
+    }
+
+    /// A share of its own for a copy of a record, which takes so much.
+    pub(crate) fn apart(&self, weight: u64) -> Arc<Self> {
+        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        let claim = claim.another(weight);
+        self.shard.lock().bytes += weight;
+        Self::new(self.shard.clone(), claim, weight, false)
+    }
+
     fn release(&self, weight: u64) {
         let before = self.left.fetch_sub(signed(weight), Ordering::AcqRel);
         let after = before - signed(weight);

@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_record_that_is_set_apart_holds_what_it_takes_and_not_its_answer() {
+        const ANSWER: u64 = 1 << 20;
+        let budget = Budget::new(1 << 30);
+        let (mut inlet, mut outlet) = buffer(1 << 30, &budget);
+        let (room, _) = inlet.room(|_| ANY).await;
+        assert!(inlet.send(batch(0..10).of_block(Some(ANSWER)), Vec::new(), room));
+        let delivery = drain(&mut outlet).await;
+        let mut kept = delivery.batch.records()[3].clone();
+        drop(delivery);
+        assert!(inlet.held_bytes() >= ANSWER);
+        kept.set_apart();
+        assert_eq!(inlet.held_bytes(), kept.weight());
+        kept.set_apart();
+        assert_eq!(inlet.held_bytes(), kept.weight(), "it is apart already");
+        drop(kept);
+        assert_eq!(inlet.held_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_dropped_of_a_batch_comes_back_before_the_rest() {
         let (mut inlet, mut outlet) = buffer(1 << 30, &Budget::new(1 << 30));
         let (room, _) = inlet.room(|_| ANY).await;

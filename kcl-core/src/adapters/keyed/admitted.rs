@@ -75,6 +75,10 @@ impl<T> Admitted<T> {
         self.kept[slot.index()].content.take()
     }
 
+    pub(super) fn content(&mut self, slot: Slot) -> Option<&mut T> {
+        self.kept[slot.index()].content.as_mut()
+    }
+
     pub(super) fn put_back(&mut self, slot: Slot, content: T) {
         self.kept[slot.index()].content = Some(content);
     }

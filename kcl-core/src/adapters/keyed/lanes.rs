@@ -86,17 +86,29 @@ impl Lanes {
         }
     }
 
-    /// The first record of a lane that was started failed.
-    pub(super) fn pause(&mut self, key: u64, until: Instant) {
+    /// The first record of a lane that was started failed; whether it is the first time.
+    pub(super) fn pause(&mut self, key: u64, until: Instant) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else {
-            return;
+            return false;
         };
-        if !std::mem::replace(&mut lane.is_failing, true) {
+        let is_new = !std::mem::replace(&mut lane.is_failing, true);
+        if is_new {
             self.failing += 1;
             self.held_back += lane.records;
         }
         self.pauses += 1;
         self.pausing.insert((until, self.pauses), key);
+        is_new
+    }
+
+    pub(super) fn is_failing(&self, key: u64) -> bool {
+        self.lanes.get(&key).is_some_and(|lane| lane.is_failing)
+    }
+
+    /// The records of a lane, in order.
+    pub(super) fn of(&self, key: u64) -> impl Iterator<Item = Slot> {
+        let first = self.lanes.get(&key).map(|lane| lane.first);
+        std::iter::successors(first, |slot| self.behind[slot.index()])
     }
 
     pub(super) fn wake(&mut self, now: Instant) {

@@ -39,6 +39,12 @@ pub(super) struct Started<T> {
     pub(super) content: T,
 }
 
+/// What a record may do when it is to be kept for long.
+pub(super) trait HeldBack {
+    /// It, or one in front of it in its lane, failed.
+    fn held_back(&mut self);
+}
+
 /// Which record it is.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -56,7 +62,7 @@ pub(super) struct Schedule<T> {
     is_stopped: bool,
 }
 
-impl<T> Schedule<T> {
+impl<T: HeldBack> Schedule<T> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -83,7 +89,10 @@ impl<T> Schedule<T> {
     }
 
     /// Takes in the record that comes next in the shard. Whether there is room is up to the caller.
-    pub(super) fn admit(&mut self, key: u64, position: &ExtendedSequenceNumber, content: T) {
+    pub(super) fn admit(&mut self, key: u64, position: &ExtendedSequenceNumber, mut content: T) {
+        if self.lanes.is_failing(key) {
+            content.held_back();
+        }
         let slot = self.admitted.push(position, content);
         self.lanes.push(key, slot);
     }
@@ -118,7 +127,13 @@ impl<T> Schedule<T> {
     pub(super) fn failed(&mut self, ticket: Ticket, content: T, until: Instant) {
         self.under_way -= 1;
         self.admitted.put_back(ticket.slot, content);
-        self.lanes.pause(ticket.key, until);
+        if self.lanes.pause(ticket.key, until) {
+            for slot in self.lanes.of(ticket.key) {
+                if let Some(content) = self.admitted.content(slot) {
+                    content.held_back();
+                }
+            }
+        }
     }
 
     /// Records whose pauses are over are ready again.

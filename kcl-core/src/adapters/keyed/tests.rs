@@ -15,6 +15,17 @@ const WIDE: Limits = Limits {
     ahead: 100,
 };
 
+impl HeldBack for u64 {
+    fn held_back(&mut self) {}
+}
+
+/// How often it was told that it is held back.
+impl HeldBack for (u64, u32) {
+    fn held_back(&mut self) {
+        self.1 += 1;
+    }
+}
+
 fn position(number: u64) -> ExtendedSequenceNumber {
     let sequence = SequenceNumber::parse(number.to_string()).expect("digits");
     ExtendedSequenceNumber::new(sequence, 0)
@@ -117,6 +128,31 @@ async fn a_key_that_fails_pauses_and_the_others_go_on() {
         (numbers(&start_all(&mut schedule)), watermark(&schedule)),
         (vec![3], Some(2))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_held_back_are_told_so_once() {
+    let mut schedule = Schedule::new(WIDE);
+    for (number, key) in [(1, 7), (2, 8), (3, 7)] {
+        schedule.admit(key, &position(number), (number, 0));
+    }
+    let (first, other) = (schedule.start(), schedule.start());
+    schedule.done(other.expect("ready").ticket);
+    let mut first = first.expect("ready");
+    for _ in 0..3 {
+        schedule.failed(first.ticket, first.content, Instant::now());
+        schedule.wake(Instant::now());
+        first = schedule.start().expect("ready");
+    }
+    schedule.failed(first.ticket, first.content, Instant::now());
+    schedule.admit(7, &position(4), (4, 0));
+    schedule.wake(Instant::now());
+    let mut told = Vec::new();
+    while let Some(started) = schedule.start() {
+        told.push(started.content);
+        schedule.done(started.ticket);
+    }
+    assert_eq!(told, [(1, 1), (3, 1), (4, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
