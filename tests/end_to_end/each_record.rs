@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kcl_core::{
-    Checkpoint, EachRecord, EachRecordOptions as _, Fate, ProcessorError, Record, ShardContext, each_batch,
-    each_record,
+    Checkpoint, EachRecord, EachRecordOptions as _, Fate, ProcessorError, Record, ShardContext,
+    WorkerBuilder, each_batch, each_record,
 };
 use kcl_lease::LeaseStore as _;
+use kcl_local::faults::{Call, Fault, Rule};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Delivery, Running, World, eventually};
 use tokio::time::{Instant, sleep, timeout};
@@ -114,16 +115,25 @@ impl Handlers {
         + Sync
         + 'static,
     ) -> Running {
+        self.world.run(&self.worker, self.builder(make))
+    }
+
+    fn builder(
+        &self,
+        make: impl Fn(&ShardContext, Box<dyn Fn(&ShardContext) -> EachRecord + Send + Sync>) -> EachRecord
+        + Send
+        + Sync
+        + 'static,
+    ) -> WorkerBuilder {
         let handlers = self.clone();
-        let builder = self.world.builder_of(&self.worker, move |context| {
+        self.world.builder_of(&self.worker, move |context| {
             let (shard, token) = (context.shard_id.to_string(), context.fencing_token.get());
             let ledger = &handlers.world.ledger;
             ledger.begin(&handlers.worker, &shard, token, context.start.as_str());
             let handlers = handlers.clone();
             let each = each_record(async move |record| handlers.handle(&shard, token, record).await);
             make(context, Box::new(each))
-        });
-        self.world.run(&self.worker, builder)
+        })
     }
 }
 
@@ -364,6 +374,50 @@ async fn a_key_that_fails_blocks_only_itself_and_the_status_says_so() {
     world.until_drained(MINUTE * 5).await;
     assert_in_order(&world);
     next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_held_back_do_not_keep_the_memory_of_their_answers() {
+    let world = World::with_shards(1).await;
+    let handlers = Handlers::new(&world, "one", failing("user-3", 0));
+    // The records of one answer take some 50 kB, and those of the key some hundred bytes.
+    let builder = handlers.builder(|shard, each| each(shard));
+    let worker = world.run("one", builder.prefetch_bytes_per_worker(400 << 10));
+    for round in 1..=60 {
+        world.put(250, 250).await;
+        let done = || (world.ledger.unique() == round * 249).then_some(());
+        eventually(MINUTE, done, || format!("{:?}", worker.handle.status().shards)).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_that_the_table_does_not_take_are_told_and_made_later() {
+    let world = World::with_shards(1).await;
+    let handlers = Handlers::at_work(&world, "one");
+    let worker = handlers.start();
+    world
+        .until_processing(&[&worker], &[1], Duration::from_secs(30))
+        .await;
+    let is_checkpoint =
+        |call: &Call<'_>| String::from_utf8_lossy(call.body).contains("checkpointSubSequenceNumber");
+    let refused = Rule::on("UpdateItem").by("one").matching(is_checkpoint);
+    let rule = world.servers.faults.add(refused.fault(Fault::throttled()));
+    world.put(10, 100).await;
+    let is_told = |status: &kcl_core::WorkerStatus| {
+        let problem = status.shards.first().and_then(|shard| shard.problem.as_ref());
+        problem.is_some_and(|problem| problem.code == "checkpoint-failing")
+    };
+    worker.until(MINUTE, is_told).await;
+    world.until_drained(MINUTE).await;
+    assert_eq!(worker.handle.status().shards[0].checkpoint, "TRIM_HORIZON");
+    world.servers.faults.remove(rule);
+    let is_over = |status: &kcl_core::WorkerStatus| {
+        let shard = &status.shards[0];
+        shard.problem.is_none() && shard.checkpoint != "TRIM_HORIZON"
+    };
+    worker.until(MINUTE, is_over).await;
+    worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
