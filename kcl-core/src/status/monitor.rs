@@ -376,3 +376,67 @@ fn work_in(state: ShardState) -> Work {
         _ => Work::Processing,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A shard whose processor takes records in, and says by itself what becomes of them.
+    fn monitor() -> ShardMonitor {
+        let monitor = ShardMonitor::new("shard", Metrics::default());
+        monitor.enter(ShardState::Processing, None);
+        monitor.tells_records_itself();
+        monitor
+    }
+
+    fn problem(monitor: &ShardMonitor) -> Option<&'static str> {
+        let status = monitor.status(String::new(), String::new(), Duration::MAX);
+        status.problem.map(|problem| problem.code)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_records_were_taken_in_does_not_show_that_they_can_be_processed() {
+        let monitor = monitor();
+        monitor.progressed(10, 100);
+        assert_eq!(monitor.vitals().succeeded_at(Work::Processing), None);
+        monitor.records_done();
+        assert!(monitor.vitals().succeeded_at(Work::Processing).is_some());
+        assert_eq!(
+            monitor
+                .status(String::new(), String::new(), Duration::MAX)
+                .records_processed,
+            10
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_fails_until_it_does_not_whatever_else_succeeds() {
+        let monitor = monitor();
+        for _ in 0..3 {
+            monitor.handling_failed("record-failing", "not today".to_owned(), 1);
+            monitor.progressed(10, 100);
+            monitor.recovered();
+        }
+        assert_eq!(problem(&monitor), Some("record-failing"));
+        let vitals = monitor.vitals();
+        assert_eq!(vitals.failure(Work::Processing).map(|it| it.attempts), Some(3));
+        monitor.handling_recovered();
+        assert_eq!(problem(&monitor), None);
+        assert_eq!(monitor.vitals().failure(Work::Processing), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_that_find_nothing_are_no_progress_while_records_are_undone() {
+        let monitor = monitor();
+        for (are_there, age) in [(true, SECOND), (false, Duration::ZERO)] {
+            monitor.records_are_undone(are_there);
+            advance(SECOND).await;
+            monitor.read(0, Some(0), true);
+            assert_eq!(monitor.progress_age(), age);
+        }
+    }
+}
