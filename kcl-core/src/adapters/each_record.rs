@@ -88,7 +88,7 @@ struct Running {
 /// **Failures.** A record whose closure fails or panics is repeated with growing pauses of up to 10 s, and its key waits. Other keys go
 /// on until too many records are [held back](EachRecordOptions::max_held_back), or lie
 /// [ahead](EachRecordOptions::max_ahead) of the checkpoint; then the whole shard waits. Meanwhile the shard's status shows
-/// `record-failing`.
+/// `record-failing`. The worker's [`FailurePolicy`](crate::FailurePolicy) is not asked: no record is given up.
 ///
 /// **Ends.** When the worker stops, or hands the shard to a peer, no record is started any more, and those under way are waited for, as
 /// long as the [drain time-out](crate::WorkerBuilder::drain_timeout) says. A shard that was split or merged ends when all its records

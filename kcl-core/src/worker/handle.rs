@@ -35,7 +35,8 @@ impl WorkerHandle {
     }
 
     /// Delivers nothing from now on, in no shard, until [`resume`](Self::resume). The leases are kept; reading goes on until the
-    /// buffers are full; a call that is under way is not interrupted, and checkpoints can be made. The shards' states are
+    /// buffers are full; a call that is under way is not interrupted, what [`each_record`](crate::each_record) has taken in is handled, and
+    /// checkpoints can be made. The shards' states are
     /// [`Paused`](crate::ShardState::Paused). Shards that other workers take over go on there.
     pub fn pause(&self) {
         self.shared.pauses.send_if_modified(|pauses| pauses.set_all(true));
