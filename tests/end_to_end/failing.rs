@@ -261,3 +261,79 @@ async fn the_application_may_decide_itself_failure_by_failure() {
     assert_eq!(world.ledger.deliveries().len(), 296, "each of the others once");
     worker.stop().await;
 }
+
+/// A worker with a handler of single records that fails with those, or with all while the sink is away.
+fn each(world: &World, bad: &'static [&'static str], is_away: &Arc<AtomicBool>) -> kcl_core::WorkerBuilder {
+    let (ledger, is_away) = (world.ledger.clone(), Arc::clone(is_away));
+    let handle = async move |record: &kcl_core::Record| {
+        let text = std::str::from_utf8(record.data())?;
+        if bad.contains(&text) || is_away.load(Ordering::SeqCst) {
+            return Err("not today".into());
+        }
+        ledger.deliver(Delivery {
+            worker: "one".to_owned(),
+            shard: shard(0),
+            token: 1,
+            key: record.partition_key().to_owned(),
+            counter: text.parse()?,
+            sequence: record.sequence_number().to_string(),
+            at: tokio::time::Instant::now(),
+        });
+        Ok(())
+    };
+    world.builder_of("one", kcl_core::each_record(handle))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_record_at_fault_becomes_a_dead_letter_while_others_are_handled() {
+    let world = World::with_shards(1).await;
+    world.put(10, 100).await;
+    let sink = MemoryDeadLetters::default();
+    let builder = each(&world, &["7"], &Arc::default()).failure_policy(policy(LastResort::DeadLetter));
+    let worker = world.run("one", builder.dead_letters(sink.clone()));
+    // Nothing else goes through meanwhile, so nothing shows that it is the records.
+    let rest = || (world.ledger.unique() >= 70).then_some(());
+    world
+        .until(MINUTE, rest, || world.ledger.tally().to_string())
+        .await;
+    sleep(10 * MINUTE).await;
+    assert_eq!(sink.letters(), []);
+    let told = worker.handle.status().shards.remove(0).problem.expect("failing");
+    assert!(
+        told.text.contains("no other record of the shard went through"),
+        "{told:?}"
+    );
+    // Now others do, of keys that are not blocked.
+    for _ in 0..7 {
+        world.put(30, 30).await;
+        sleep(Duration::from_secs(12)).await;
+        if dead_lettered(&worker.handle.status()) == 10 {
+            break;
+        }
+    }
+    let letters = sink.letters();
+    assert_eq!(letters.len(), 10, "one of each key");
+    assert!(letters.iter().all(|letter| &letter.data[..] == b"7"));
+    let others = || (world.ledger.unique() + 10 == world.ledger.put()).then_some(());
+    world
+        .until(MINUTE, others, || world.ledger.tally().to_string())
+        .await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_sink_is_away_no_single_record_is_given_up() {
+    let world = World::with_shards(1).await;
+    let is_away = bad();
+    let sink = MemoryDeadLetters::default();
+    let builder = each(&world, &[], &is_away).failure_policy(policy(LastResort::DeadLetter));
+    let worker = world.run("one", builder.dead_letters(sink.clone()));
+    for _ in 0..30 {
+        world.put(10, 10).await;
+        sleep(Duration::from_secs(20)).await;
+    }
+    is_away.store(false, Ordering::SeqCst);
+    world.until_drained(2 * MINUTE).await;
+    assert_eq!(sink.letters(), []);
+    worker.stop().await;
+}

@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 
 use super::handler::BatchHandler;
 use crate::checkpointer::Checkpointer;
-use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 
 type Call = dyn for<'a> Fn(&'a RecordBatch, &'a Checkpointer) -> BoxFuture<'a, Result<(), ProcessorError>>

@@ -14,8 +14,10 @@ use super::handler::RecordHandler;
 use super::keyed::Limits;
 use super::shard::{Awaited, Shard, SpawnRunner};
 use crate::checkpointer::Checkpointer;
-use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
+use crate::record_failures::RecordFailures;
 
 /// Records that are admitted in one go.
 const CHUNK: usize = 256;
@@ -68,6 +70,7 @@ impl Default for Options {
 /// The processor that [`each_record`] makes of a closure, for one shard.
 pub struct EachRecord {
     options: Options,
+    failures: Option<Arc<dyn RecordFailures>>,
     spawn_runner: Arc<SpawnRunner>,
     running: Option<Running>,
 }
@@ -88,7 +91,9 @@ struct Running {
 /// **Failures.** A record whose closure fails or panics is repeated with growing pauses of up to 10 s, and its key waits. Other keys go
 /// on until too many records are [held back](EachRecordOptions::max_held_back), or lie
 /// [ahead](EachRecordOptions::max_ahead) of the checkpoint; then the whole shard waits. Meanwhile the shard's status shows
-/// `record-failing`. The worker's [`FailurePolicy`](crate::FailurePolicy) is not asked: no record is given up.
+/// `record-failing`. The worker's [`FailurePolicy`](crate::FailurePolicy) says whether a record is given up some day, and what becomes
+/// of it then. That it is the record, and not what handles it, is taken as shown when other records of the shard went through between
+/// its failures, as many times as the policy has attempts.
 ///
 /// **Ends.** When the worker stops, or hands the shard to a peer, no record is started any more, and those under way are waited for, as
 /// long as the [drain time-out](crate::WorkerBuilder::drain_timeout) says. A shard that was split or merged ends when all its records
@@ -128,8 +133,9 @@ where
     let spawn_runner: Arc<SpawnRunner> = Arc::new(move |shard| {
         tokio::spawn(shard.handle(handler.clone()));
     });
-    move |_| EachRecord {
+    move |shard| EachRecord {
         options: Options::default(),
+        failures: shard.failures.clone(),
         spawn_runner: spawn_runner.clone(),
         running: None,
     }
@@ -238,6 +244,7 @@ impl EachRecord {
                 checkpointer.clone(),
                 self.options.limits,
                 self.options.permits.clone(),
+                self.failures.clone(),
                 self.options.checkpoint_interval,
                 self.spawn_runner.clone(),
             );

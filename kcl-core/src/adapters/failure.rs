@@ -1,70 +1,76 @@
-//! What becomes of a record whose handler failed.
-
-use std::time::Duration;
+//! A record whose handler failed.
 
 use kcl_lease::Environment;
 use tokio::time::Instant;
 
-use crate::processor::ProcessorError;
-use crate::record::Record;
+use crate::config::{FailedCall, Failure, FailurePolicy, Piece};
 use crate::retry::Retry;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// A record that failed, and what is known of it.
-#[derive(Debug)]
-pub(super) struct Failure<'a> {
-    pub(super) record: &'a Record,
-    pub(super) error: &'a ProcessorError,
-    /// How often it failed in a row.
-    pub(super) attempts: u32,
-    /// Since the first time.
-    pub(super) lasted: Duration,
-    /// The pause before it may be repeated.
-    pub(super) pause: Duration,
-}
-
-/// What to do with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The same again after a pause. Its key waits so long.
-    RepeatAfter(Duration),
-}
-
-/// The one place that is asked what to do with a record that failed.
-pub(super) fn judge(failure: &Failure<'_>) -> Verdict {
-    tracing::debug!(
-        record = ?failure.record, error = %failure.error.chain(), attempts = failure.attempts, lasted = ?failure.lasted,
-        "a record is repeated"
-    );
-    Verdict::RepeatAfter(failure.pause)
-}
 
 /// The failures of one record so far.
 #[derive(Debug)]
 pub(super) struct Failures {
     retry: Retry,
     since: Instant,
+    /// How many records of the shard were done when it failed last.
+    done: u64,
+    /// How often it failed again after others went through: that shows that it is the record, and not what handles it.
+    proofs: u32,
 }
 
 impl Failures {
-    pub(super) fn new(env: Environment) -> Self {
+    pub(super) fn new(env: Environment, policy: &FailurePolicy) -> Self {
         Self {
-            retry: Retry::new(env, FIRST_PAUSE, LONGEST_PAUSE),
+            retry: Retry::new(env, policy.first_pause(), policy.longest_pause()),
             since: Instant::now(),
+            done: u64::MAX,
+            proofs: 0,
         }
     }
 
-    /// One more.
-    pub(super) fn add<'a>(&mut self, record: &'a Record, error: &'a ProcessorError) -> Failure<'a> {
+    /// One more, when so many records of the shard are done; and the pause before it may be repeated.
+    pub(super) fn add(&mut self, done: u64) -> (Failure, std::time::Duration) {
         let pause = self.retry.pause();
-        Failure {
-            record,
-            error,
+        self.proofs += u32::from(done > self.done);
+        self.done = done;
+        let lasted = self.since.elapsed();
+        let failure = Failure {
+            call: FailedCall::ProcessRecords(Piece {
+                records: 1,
+                is_cut: false,
+                lasted_in_all: lasted,
+                proofs: self.proofs,
+                has_probe: true,
+            }),
             attempts: self.retry.attempts(),
-            lasted: self.since.elapsed(),
-            pause,
-        }
+            lasted,
+        };
+        (failure, pause)
+    }
+
+    /// Whether others went through meanwhile.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proofs > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_counts_as_proof_when_another_record_went_through_since_the_one_before() {
+        let env = Environment::seeded(1, || std::time::UNIX_EPOCH);
+        let mut failures = Failures::new(env, &FailurePolicy::default());
+        let mut proofs = |done| match failures.add(done).0 {
+            Failure {
+                call: FailedCall::ProcessRecords(piece),
+                ..
+            } => piece.proofs,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            [proofs(7), proofs(7), proofs(9), proofs(9), proofs(10)],
+            [0, 0, 1, 1, 2]
+        );
     }
 }

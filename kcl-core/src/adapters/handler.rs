@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use crate::checkpointer::Checkpointer;
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
 
 /// What [`each_record`](crate::each_record) takes. Implemented for closures and functions; there is nothing to implement.

@@ -10,13 +10,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::coop;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::failure::{Failures, Verdict, judge};
+use super::failure::Failures;
 use super::handler::RecordHandler;
 use super::keyed::{HeldBack, Limits, Schedule, Started, Ticket};
 use crate::checkpointer::{CheckpointError, Checkpointer};
+use crate::config::Reaction;
 use crate::log_limiter::LogLimiter;
-use crate::processor::ProcessorError;
-use crate::record::Record;
+use crate::processor_error::ProcessorError;
+use crate::record::{Record, RecordBatch};
+use crate::record_failures::RecordFailures;
 
 const HANDLING: Activity = Activity {
     code: "record-failing",
@@ -38,6 +40,8 @@ pub(super) struct Shard {
     pub(super) checkpointer: Checkpointer,
     /// What all shards of a worker have together, if that is bounded.
     permits: Option<Arc<Semaphore>>,
+    /// What is done about records that fail; `None` outside of a worker, where they are repeated.
+    failures: Option<Arc<dyn RecordFailures>>,
     spawn_runner: Arc<SpawnRunner>,
     checkpoint_interval: Duration,
     /// Told when what a call of the processor waits for is so. There is one call at a time.
@@ -50,6 +54,8 @@ pub(super) struct Shard {
 
 struct State {
     schedule: Schedule<Undone>,
+    /// Records that were done.
+    done: u64,
     /// Tasks that handle records, or are about to look for one.
     runners: usize,
     /// What the call of the processor waits for.
@@ -97,6 +103,7 @@ impl Shard {
         checkpointer: Checkpointer,
         limits: Limits,
         permits: Option<Arc<Semaphore>>,
+        failures: Option<Arc<dyn RecordFailures>>,
         checkpoint_interval: Duration,
         spawn_runner: Arc<SpawnRunner>,
     ) -> Arc<Self> {
@@ -104,6 +111,7 @@ impl Shard {
         Arc::new(Self {
             state: Mutex::new(State {
                 schedule: Schedule::new(limits),
+                done: 0,
                 runners: 0,
                 awaited: None,
                 news_since: None,
@@ -111,6 +119,7 @@ impl Shard {
             }),
             checkpointer,
             permits,
+            failures,
             spawn_runner,
             checkpoint_interval,
             call: Notify::new(),
@@ -233,8 +242,11 @@ impl Shard {
             let call = async { handler.clone()(&content.record).await };
             match AssertUnwindSafe(call).catch_unwind().await {
                 Ok(Ok(())) => self.done(ticket, content),
-                Ok(Err(error)) => self.failed(ticket, content, &error),
-                Err(panic) => self.failed(ticket, content, &ProcessorError::from_panic(panic)),
+                Ok(Err(error)) => self.failed(ticket, content, &error).await,
+                Err(panic) => {
+                    self.failed(ticket, content, &ProcessorError::from_panic(panic))
+                        .await;
+                }
             }
             drop(permit);
             // Handlers that never wait would keep the thread for themselves.
@@ -255,6 +267,12 @@ impl Shard {
     }
 
     fn done(&self, ticket: Ticket, content: Undone) {
+        self.state().done += 1;
+        self.leave_behind(ticket, content);
+    }
+
+    /// The record is done, or given up.
+    fn leave_behind(&self, ticket: Ticket, content: Undone) {
         let mut state = self.state();
         state.schedule.done(ticket);
         if content.failures.is_some() && state.schedule.failing_keys() == 0 {
@@ -274,21 +292,53 @@ impl Shard {
         drop(content);
     }
 
-    fn failed(&self, ticket: Ticket, mut content: Undone, error: &ProcessorError) {
+    async fn failed(&self, ticket: Ticket, mut content: Undone, error: &ProcessorError) {
         let env = self.checkpointer.env();
-        let failures = content
-            .failures
-            .get_or_insert_with(|| Box::new(Failures::new(env.clone())));
-        let failure = failures.add(&content.record, error);
+        let own = content.failures.get_or_insert_with(|| {
+            let policy = self.failures.as_ref().map(|failures| failures.policy().clone());
+            Box::new(Failures::new(env.clone(), &policy.unwrap_or_default()))
+        });
+        let done = self.state().done;
+        let (failure, pause) = own.add(done);
         let attempts = failure.attempts;
-        let Verdict::RepeatAfter(pause) = judge(&failure);
+        let is_proven = own.is_proven();
+        let reaction = self.failures.as_ref().map_or(Reaction::Repeat, |failures| {
+            let alone = RecordBatch::new(vec![content.record.clone()], None, false, env.now());
+            failures.react(&failure, &alone, error)
+        });
+        let mut note = String::new();
+        match (reaction, &self.failures) {
+            (Reaction::Skip, _) => {
+                tracing::error!(
+                    shard = %self.checkpointer.shard(), error = %error.chain(), record = ?content.record,
+                    "skipping what fails while the rest does not, as the failure policy says"
+                );
+                self.checkpointer.monitor().skipped(1);
+                return self.leave_behind(ticket, content);
+            }
+            (Reaction::DeadLetter, Some(failures)) => {
+                let record = std::slice::from_ref(&content.record);
+                match failures.give_up(&failure, error, record).await {
+                    Ok(()) => {
+                        self.checkpointer.monitor().dead(1);
+                        return self.leave_behind(ticket, content);
+                    }
+                    Err(refused) => note = format!(" (and {refused})"),
+                }
+            }
+            (Reaction::Stop, Some(failures)) => failures.stop(HANDLING.doing, error),
+            (Reaction::Probe, _) if !is_proven => {
+                note = " (not given up: no other record of the shard went through meanwhile, so it may be the sink)".to_owned();
+            }
+            _ => {}
+        }
         let record = &content.record;
         let (key, at) = (record.partition_key().to_owned(), record.position().clone());
         let mut state = self.state();
         state.schedule.failed(ticket, content, Instant::now() + pause);
         let (keys, held_back) = (state.schedule.failing_keys(), state.schedule.held_back());
         let text = format!(
-            "{} fails: {} (record {at} of the key {key:?}; {held_back} records are held back by {keys} failing keys)",
+            "{} fails: {}{note} (record {at} of the key {key:?}; {held_back} records are held back by {keys} failing keys)",
             HANDLING.doing,
             error.chain()
         );
@@ -299,6 +349,9 @@ impl Shard {
         self.checkpointer
             .monitor()
             .handling_failed(HANDLING.code, text, attempts);
+        if reaction == Reaction::Release {
+            self.checkpointer.monitor().gives_up();
+        }
         self.tell_call(&mut state);
         drop(state);
         self.pauses.notify_one();

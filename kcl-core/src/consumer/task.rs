@@ -20,9 +20,10 @@ use super::pieces::Pieces;
 use super::state::{Event, Machine, Step};
 use crate::checkpointer::Checkpointer;
 use crate::config::ShardId;
-use crate::failure::Failures;
+use crate::failure::{Failures, ShardFailures};
 use crate::log_limiter::LogLimiter;
-use crate::processor::{ProcessorError, ProcessorFactory, RecordProcessor};
+use crate::processor::{ProcessorFactory, RecordProcessor};
+use crate::processor_error::ProcessorError;
 use crate::retrieval::{Batches, Delivery, ReaderParts};
 use crate::retry::Retry;
 use crate::status::{ShardMonitor, ShardState};
@@ -86,6 +87,8 @@ struct Task {
     delivery: Option<Delivery>,
     /// What is left of it.
     pieces: Pieces,
+    /// What is done about what fails.
+    failures: Arc<ShardFailures>,
     /// When an earlier reader began at the latest record.
     noted_start: Option<SystemTime>,
     /// The shards that follow, once the last batch has arrived.
@@ -106,8 +109,16 @@ struct Reader {
 impl Task {
     fn new(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) -> Self {
         let env = parts.creation.env.clone();
+        let shard = ShardId::of_lease(held.key());
+        let failures = ShardFailures {
+            all: parts.failures.clone(),
+            stream: parts.creation.stream.stream().clone(),
+            shard: shard.clone(),
+            env: env.clone(),
+        };
         Self {
-            shard: ShardId::of_lease(held.key()),
+            shard,
+            failures: Arc::new(failures),
             held_state: held.watch(),
             machine: Machine::new(held.lease().has_ended()),
             checkpointer: Checkpointer::new(held.clone(), env.clone(), monitor.clone()),

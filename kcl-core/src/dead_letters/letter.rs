@@ -210,7 +210,7 @@ pub(crate) mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::processor::ProcessorError;
+    use crate::processor_error::ProcessorError;
     use crate::record::builder::{RecordBuilder, record};
 
     /// The letter of a record.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Reaction, ShardId};
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 
 /// Decides what to do with records that failed, in place of the [`FailurePolicy`](crate::FailurePolicy).

@@ -2,6 +2,7 @@
 //! up.
 
 mod handler;
+mod shard;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::handler::Handler;
 pub use self::handler::{Decision, FailedRecords, FailureHandler};
+pub(crate) use self::shard::ShardFailures;
 use crate::config::FailurePolicy;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;

@@ -10,7 +10,8 @@ use kcl_lease::{
 
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
-use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
 use crate::status::{ShardMonitor, ShardStatus};
 
@@ -55,6 +56,7 @@ impl TestShard {
             start: lease.checkpoint,
             pending_checkpoint: lease.pending_checkpoint,
             fencing_token: held.fencing_token(),
+            failures: None,
         };
         let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), Metrics::default()));
         Self {

@@ -10,7 +10,7 @@ use kcl_lease::LeaseKey;
 use tokio::time::sleep;
 
 use super::Shared;
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 use crate::status::ShardStatus;
 
 /// The shards are looked at so often.

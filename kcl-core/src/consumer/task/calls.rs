@@ -10,7 +10,7 @@ use kcl_lease::HeldState;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Task;
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 
 /// A call of the processor that takes longer is mentioned in the log, again and again.
 const LONG_CALL: Duration = Duration::from_secs(60);

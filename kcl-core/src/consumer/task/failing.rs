@@ -8,11 +8,9 @@ use super::super::pieces::Pieces;
 use super::super::state::Event;
 use super::Task;
 use crate::config::{FailedCall, Failure, Reaction};
-use crate::dead_letters::{DeadLetter, GivenUp};
-use crate::error::Error;
-use crate::failure::FailedRecords;
-use crate::processor::ProcessorError;
-use crate::record::{Record, RecordBatch};
+use crate::processor_error::ProcessorError;
+use crate::record::RecordBatch;
+use crate::record_failures::RecordFailures as _;
 
 const INITIALIZING: Activity = Activity {
     code: "initialize-failing",
@@ -41,7 +39,7 @@ impl Task {
             FailedCall::ProcessRecords(_) => PROCESSING,
             FailedCall::ShardEnded => ENDING,
         };
-        match self.parts.failures.policy.react(&failure) {
+        match self.failures.policy().react(&failure) {
             Reaction::Release => self.release(activity, error),
             Reaction::Stop => self.stop(activity, error),
             // There are no records that could be cut, or given up.
@@ -74,17 +72,7 @@ impl Task {
             self.retry.succeeded();
         }
         let failure = pieces.failed(whole);
-        let policy = self.parts.failures.policy.react(&failure);
-        let next = pieces.next(whole);
-        let failed = FailedRecords {
-            shard_id: &self.shard,
-            batch: next.batch(),
-            error,
-            attempts: failure.attempts,
-            age: failure.lasted,
-            policy: policy.into(),
-        };
-        let reaction = self.parts.failures.handler.react(policy, &failed);
+        let reaction = self.failures.react(&failure, pieces.next(whole).batch(), error);
         pieces.react(whole, reaction);
         match reaction {
             Reaction::Repeat | Reaction::ProbeAgain => self.failed(PROCESSING, error),
@@ -132,45 +120,14 @@ impl Task {
     ) -> Event {
         let next = pieces.next(whole);
         let records = next.batch().records();
-        let Some(dead_letters) = self.parts.failures.dead_letters.clone() else {
-            let text = format!(
-                "{} (and there are no dead letters to give it up to)",
-                error.chain()
-            );
-            return self.failed(PROCESSING, &text.into());
-        };
-        let letters = self.letters(failure, error, records);
-        let writing = async { Ok(dead_letters.write(&letters).await?) };
+        let failures = self.failures.clone();
+        let writing = async { Ok(failures.give_up(failure, error, records).await?) };
         if let Err(refused) = self.supervise("dead_letters", writing).await {
-            let text = format!(
-                "{} (and it cannot be written to the dead letters: {})",
-                error.chain(),
-                refused.chain()
-            );
+            let text = format!("{} (and {refused})", error.chain());
             return self.failed(PROCESSING, &text.into());
         }
-        tracing::error!(
-            shard = %self.shard, error = %error.chain(), records = records.len(), record = ?records.first(),
-            "gave up what fails, and wrote it to the dead letters"
-        );
         self.monitor.dead(records.len());
         behind(pieces, whole)
-    }
-
-    fn letters(&self, failure: &Failure, error: &ProcessorError, records: &[Record]) -> Vec<DeadLetter> {
-        let given_up_at = self.parts.creation.env.now();
-        let given_up = GivenUp {
-            application: &self.parts.failures.application,
-            worker: &self.parts.failures.worker,
-            stream: self.parts.creation.stream.stream(),
-            shard_id: &self.shard,
-            error: error.as_error(),
-            attempts: failure.attempts,
-            first_failed_at: given_up_at.checked_sub(failure.lasted).unwrap_or(given_up_at),
-            given_up_at,
-        };
-        let letters = records.iter().map(|record| DeadLetter::new(record, &given_up));
-        letters.collect()
     }
 
     /// Lets another worker try; meanwhile it goes on here.
@@ -181,12 +138,7 @@ impl Task {
     }
 
     fn stop(&mut self, activity: Activity, error: &ProcessorError) -> Event {
-        // Where nobody listens, the worker stops already.
-        let _ = self.parts.failures.fatal.send(Error::Processor {
-            shard: self.shard.to_string(),
-            call: activity.doing,
-            error: error.chain(),
-        });
+        self.failures.stop(activity.doing, error);
         self.failed(activity, error)
     }
 }

@@ -13,7 +13,8 @@ use super::super::state::Event;
 use super::{Reader, Task};
 use crate::aws::CallError;
 use crate::config::{FailedCall, ShardId};
-use crate::processor::{ProcessorError, ShardContext};
+use crate::processor::ShardContext;
+use crate::processor_error::ProcessorError;
 use crate::retrieval::{Cursor, Prefetch, Start};
 use crate::retry::Retry;
 use crate::status::ShardState;
@@ -122,6 +123,7 @@ impl Task {
             start: lease.checkpoint,
             pending_checkpoint: lease.pending_checkpoint,
             fencing_token: self.held.fencing_token(),
+            failures: Some(self.failures.clone()),
         };
         let made = match self.processor.take() {
             Some(processor) => Ok(processor),

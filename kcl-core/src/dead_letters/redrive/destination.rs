@@ -5,7 +5,7 @@ use std::future::Future;
 use async_trait::async_trait;
 
 use super::super::letter::DeadLetter;
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 use crate::record::Record;
 
 /// Takes the records of dead letters.

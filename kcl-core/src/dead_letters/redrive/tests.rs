@@ -7,7 +7,8 @@ use super::super::letter::tests::{letter, letter_of};
 use super::super::{DeadLetters, MemoryDeadLetters};
 use super::*;
 use crate::checkpointer::Checkpointer;
-use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 use crate::record::builder::record;
 

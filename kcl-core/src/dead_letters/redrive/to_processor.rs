@@ -13,7 +13,8 @@ use super::super::letter::DeadLetter;
 use super::destination::Destination;
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
-use crate::processor::{ProcessorError, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 use crate::status::ShardMonitor;
 
@@ -103,6 +104,7 @@ async fn shard(letter: &DeadLetter) -> Result<(ShardContext, Checkpointer), Proc
         start: Checkpoint::TrimHorizon,
         pending_checkpoint: None,
         fencing_token: held.fencing_token(),
+        failures: None,
     };
     let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), Metrics::default()));
     Ok((context, Checkpointer::new(held, env, monitor)))

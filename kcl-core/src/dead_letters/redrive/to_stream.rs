@@ -11,7 +11,7 @@ use super::super::letter::DeadLetter;
 use super::super::patience::{PATIENCE, Patience};
 use super::destination::Destination;
 use crate::config::Stream;
-use crate::processor::ProcessorError;
+use crate::processor_error::ProcessorError;
 use crate::stream::ended;
 
 /// Puts the records of dead letters into a stream: that from which they came, or another one.
