@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kcl_core::testing::Remembering;
 use kcl_core::{ShardState, ShardStatus, WorkerBuilder, WorkerStatus};
+use kcl_lease::LeaseStore as _;
 use kcl_local::faults::{Fault, Rule};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Behaviour, Reaction, World};
@@ -53,6 +55,22 @@ async fn a_shard_whose_processor_is_busy_for_long_is_told_once_and_when_it_goes_
         "an idle shard does not stall: {told:?}"
     );
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_stalls_and_is_lost_does_not_stall_here_any_more() {
+    let world = World::with_shards(1).await;
+    let (builder, _) = watched(&world, Behaviour::default());
+    let seen = Arc::new(Remembering::default());
+    let one = world.run("one", builder.recorder(seen.clone()));
+    one.until(MINUTE, |status| status.leases_held == 1).await;
+    one.handle.pause();
+    world.put(1, 10).await;
+    one.until(3 * MINUTE, |_| seen.value("stalled") == 1.0).await;
+    let lease = world.leases().await.remove(0);
+    assert!(world.store().delete(&lease).await.unwrap());
+    one.until(MINUTE, |_| seen.value("stalled") == 0.0).await;
+    one.kill().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -320,7 +320,7 @@ impl Shard {
                 let record = std::slice::from_ref(&content.record);
                 match failures.give_up(&failure, error, record).await {
                     Ok(()) => {
-                        self.checkpointer.monitor().dead(1);
+                        self.checkpointer.monitor().dead_lettered(1);
                         return self.leave_behind(ticket, content);
                     }
                     Err(refused) => note = format!(" (and {refused})"),

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 /// then: nothing is given up then, however long it lasts. When the record in front fails too, attempts and time are counted anew. A bad
 /// record that has none in front of it, such as the first one of a shard, is not given up either, unless
 /// [`even_unproven_after`](Self::even_unproven_after) says so. A batch that is not to be cut is judged in the same way, as a whole.
+/// With [`each_record`](crate::each_record), other records that go through show the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FailurePolicy {
@@ -91,7 +92,7 @@ impl FailurePolicy {
     }
 
     /// Resorts to something else once the same records failed `attempts` times in a row, and for `time`. What that is,
-    /// [`then`](Self::then) says.
+    /// [`then`](Self::then) says. Where a configuration leaves them out: five times, and a minute.
     #[must_use]
     pub fn after(attempts: NonZeroU32, time: Duration) -> Self {
         Self {

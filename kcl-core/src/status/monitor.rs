@@ -38,7 +38,7 @@ struct Inner {
     records: u64,
     bytes: u64,
     skipped: u64,
-    dead: u64,
+    dead_lettered: u64,
     /// The call of the processor that is under way.
     busy: Option<(&'static str, Instant)>,
     /// Whether the reader waits until there is memory for another read.
@@ -82,7 +82,7 @@ impl ShardMonitor {
                 records: 0,
                 bytes: 0,
                 skipped: 0,
-                dead: 0,
+                dead_lettered: 0,
                 busy: None,
                 waits_for_memory: false,
                 vitals: Vitals::default(),
@@ -123,15 +123,8 @@ impl ShardMonitor {
     /// A step of the consumer failed.
     pub(crate) fn failed(&self, code: &'static str, text: String, attempts: u32) {
         let mut inner = self.inner();
-        let now = Instant::now();
-        let failure = Failure {
-            since: now,
-            until: now,
-            attempts: 1,
-            error: text.clone(),
-        };
         let work = work_in(inner.state);
-        inner.vitals.failed(work, failure);
+        inner.vitals.failed(work, Failure::now(text.clone()));
         Trouble::goes_on(&mut inner.processing, code, text);
         self.metrics
             .add(Counter::StepFailures, self.labels().with_code(code), 1);
@@ -153,17 +146,19 @@ impl ShardMonitor {
     }
 
     /// Records were written to the dead letters.
-    pub(crate) fn dead(&self, records: usize) {
+    pub(crate) fn dead_lettered(&self, records: usize) {
         let mut inner = self.inner();
         inner.progress_at = Instant::now();
-        inner.dead += records as u64;
+        inner.dead_lettered += records as u64;
         self.add(Counter::RecordsDeadLettered, records as u64);
         inner.vitals.succeeded(Work::Processing, Instant::now());
     }
 
     /// What fails is not waited for any longer: another worker is to try.
     pub(crate) fn gives_up(&self) {
-        self.inner().vitals.gives_up();
+        let mut inner = self.inner();
+        let work = work_in(inner.state);
+        inner.vitals.gives_up(work);
     }
 
     /// What failed before works again.
@@ -197,14 +192,7 @@ impl ShardMonitor {
     /// What is done for records that were taken in fails.
     pub(crate) fn handling_failed(&self, code: &'static str, text: String, attempts: u32) {
         let mut inner = self.inner();
-        let now = Instant::now();
-        let failure = Failure {
-            since: now,
-            until: now,
-            attempts: 1,
-            error: text.clone(),
-        };
-        inner.vitals.failed(Work::Processing, failure);
+        inner.vitals.failed(Work::Processing, Failure::now(text.clone()));
         Trouble::goes_on(&mut inner.handling, code, text);
         self.metrics
             .add(Counter::StepFailures, self.labels().with_code(code), 1);
@@ -238,9 +226,7 @@ impl ShardMonitor {
     pub(crate) fn cannot_read(&self, error: String, started: Instant) {
         let failure = Failure {
             since: started,
-            until: Instant::now(),
-            attempts: 1,
-            error,
+            ..Failure::now(error)
         };
         self.inner().vitals.failed(Work::Reading, failure);
     }
@@ -360,7 +346,7 @@ impl ShardMonitor {
             records_processed: inner.records,
             bytes_processed: inner.bytes,
             records_skipped: inner.skipped,
-            records_dead_lettered: inner.dead,
+            records_dead_lettered: inner.dead_lettered,
         }
     }
 

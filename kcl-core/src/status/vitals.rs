@@ -47,9 +47,22 @@ pub(crate) struct Vitals {
     /// Nothing is tried at present: it waits for its parents, or is being given up.
     pub(crate) is_idle: bool,
     failing: BTreeMap<Work, Failure>,
-    /// Another worker is to try, as the failure policy says.
-    is_given_up: bool,
+    /// What another worker is to try, as the failure policy says.
+    given_up: Option<Work>,
     succeeded_at: BTreeMap<Work, Instant>,
+}
+
+impl Failure {
+    /// An attempt that failed just now.
+    pub(crate) fn now(error: String) -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            until: now,
+            attempts: 1,
+            error,
+        }
+    }
 }
 
 impl Vitals {
@@ -61,7 +74,7 @@ impl Vitals {
     /// What failed is over, though nothing shows yet that it works.
     pub(crate) fn recovered(&mut self, work: Work) {
         self.failing.remove(&work);
-        self.is_given_up &= !self.failing.is_empty();
+        self.given_up.take_if(|given_up| *given_up == work);
     }
 
     pub(crate) fn failed(&mut self, work: Work, failure: Failure) {
@@ -74,13 +87,13 @@ impl Vitals {
         self.failing.insert(work, failure);
     }
 
-    pub(crate) fn gives_up(&mut self) {
-        self.is_given_up = true;
+    pub(crate) fn gives_up(&mut self, work: Work) {
+        self.given_up = Some(work);
     }
 
     /// Whether it has failed for long enough, however long that is.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.is_given_up
+    pub(crate) fn is_given_up(&self, work: Work) -> bool {
+        self.given_up == Some(work)
     }
 
     pub(crate) fn failure(&self, work: Work) -> Option<&Failure> {
@@ -94,5 +107,22 @@ impl Vitals {
     /// Whether nothing fails, and something was done.
     pub(crate) fn is_well(&self) -> bool {
         self.failing.is_empty() && !self.succeeded_at.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_so_until_it_works_whatever_else_fails() {
+        let failure = || Failure::now("no".to_owned());
+        let mut vitals = Vitals::default();
+        vitals.failed(Work::Processing, failure());
+        vitals.gives_up(Work::Processing);
+        vitals.failed(Work::Reading, failure());
+        assert!(vitals.is_given_up(Work::Processing) && !vitals.is_given_up(Work::Reading));
+        vitals.succeeded(Work::Processing, Instant::now());
+        assert!(!vitals.is_given_up(Work::Processing) && vitals.failure(Work::Reading).is_some());
     }
 }

@@ -226,27 +226,23 @@ impl StreamClient {
             .get_records(iterator, limit, bound, Some(reads.clone()))
             .await;
         match (result, reads.take()) {
-            (Ok(_), Some(answer)) => {
-                let Ok(answer) = tokio::time::timeout_at(until, answer.read()).await else {
-                    return Err(unanswered("GetRecords", bound));
-                };
-                match answer {
-                    Ok(answer) => {
-                        self.spoken.cbor_is_understood();
-                        Ok(answer)
-                    }
-                    Err(error @ NoAnswer::BrokenOff(_)) => Err(CallError::new(
-                        ErrorClass::Transient,
-                        "GetRecords",
-                        error.to_string(),
-                    )),
-                    Err(NoAnswer::Malformed(error)) => {
-                        tracing::debug!(%error, "reading once more, in JSON");
-                        let answer = self.records_in_json(iterator, limit, bound).await;
-                        answer.inspect(|_| self.spoken.cbor_was_malformed())
-                    }
+            (Ok(_), Some(answer)) => match tokio::time::timeout_at(until, answer.read()).await {
+                Ok(Ok(answer)) => {
+                    self.spoken.cbor_is_understood();
+                    Ok(answer)
                 }
-            }
+                Ok(Err(NoAnswer::Malformed(error))) => {
+                    tracing::debug!(%error, "reading once more, in JSON");
+                    let answer = self.records_in_json(iterator, limit, bound).await;
+                    answer.inspect(|_| self.spoken.cbor_was_malformed())
+                }
+                Ok(Err(NoAnswer::BrokenOff(error))) => Err(CallError::new(
+                    ErrorClass::Transient,
+                    "GetRecords",
+                    format!("the answer broke off: {error}"),
+                )),
+                Err(_) => Err(unanswered("GetRecords", bound)),
+            },
             (Ok(output), None) => Answer::from_sdk(output),
             (Err(_), _) if reads.is_foreign() => {
                 let answer = self.records_in_json(iterator, limit, bound).await;

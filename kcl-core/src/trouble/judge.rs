@@ -174,7 +174,7 @@ impl Judge {
                     .filter(|failure| self.is_of_the_shard(failure))?;
                 let lasts = self.lasted(failure.since, now);
                 let is_proved = failure.attempts >= TWICE && lasts >= self.times.patience(work);
-                (is_proved || vitals.is_given_up()).then_some((failure, lasts))
+                (is_proved || vitals.is_given_up(work)).then_some((failure, lasts))
             });
             if let Some((failure, lasts)) = failure {
                 self.failed.insert(key.clone(), now);

@@ -44,7 +44,8 @@ const LOOKING: Activity = Activity {
     doing: "looking at the stream",
 };
 
-/// The stream's description is asked for no more often than this for long, whatever fails; a few times a little more often.
+/// The longest pause between two questions for the stream's description. The first pauses are shorter, beginning with a second, unless
+/// questions have kept coming.
 const RECOGNITION_PAUSE: Duration = Duration::from_secs(10);
 
 /// Answers in a row that may be lost without a word.

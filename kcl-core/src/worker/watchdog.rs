@@ -1,6 +1,6 @@
 //! Notices shards that have something to do and get no further, and says so once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::Shared;
 use crate::processor_error::ProcessorError;
-use crate::status::ShardStatus;
+use crate::status::{ShardMonitor, ShardStatus};
 
 /// The shards are looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ impl fmt::Debug for StallHook {
 
 /// Looks at the shards of a worker for ever.
 pub(super) async fn watch(shared: Weak<Shared>, hook: StallHook) {
-    let mut stalled = BTreeSet::new();
+    let mut stalled = BTreeMap::new();
     while let Some(shared) = shared.upgrade() {
         look(&shared, &hook, &mut stalled);
         drop(shared);
@@ -53,14 +53,23 @@ pub(super) async fn watch(shared: Weak<Shared>, hook: StallHook) {
     std::future::pending().await
 }
 
-fn look(shared: &Shared, hook: &StallHook, stalled: &mut BTreeSet<LeaseKey>) {
+fn look(shared: &Shared, hook: &StallHook, stalled: &mut BTreeMap<LeaseKey, Arc<ShardMonitor>>) {
     let after = shared.stalled_after;
     let shards: Vec<_> = {
         let shards = shared.shards();
-        stalled.retain(|key| shards.contains_key(key));
+        stalled.retain(|key, told| {
+            let is_here = shards
+                .get(key)
+                .is_some_and(|(_, monitor)| Arc::ptr_eq(monitor, told));
+            if !is_here {
+                // Whoever has it now tells of it.
+                told.tell_stall(false);
+            }
+            is_here
+        });
         let changed = shards
             .iter()
-            .filter(|(key, (_, monitor))| monitor.stalled(after).is_some() != stalled.contains(*key));
+            .filter(|(key, (_, monitor))| monitor.stalled(after).is_some() != stalled.contains_key(*key));
         changed
             .map(|(key, (held, monitor))| (key.clone(), held.clone(), monitor.clone()))
             .collect()
@@ -70,7 +79,7 @@ fn look(shared: &Shared, hook: &StallHook, stalled: &mut BTreeSet<LeaseKey>) {
         match &status.stalled {
             Some(problem) => {
                 tracing::warn!(shard = %key, code = problem.code, "it has got no further for {after:?}: {}", problem.text);
-                stalled.insert(key);
+                stalled.insert(key, monitor.clone());
             }
             None => {
                 tracing::info!(shard = %key, "it gets further again");

@@ -126,7 +126,7 @@ impl Task {
             let text = format!("{} (and {refused})", error.chain());
             return self.failed(PROCESSING, &text.into());
         }
-        self.monitor.dead(records.len());
+        self.monitor.dead_lettered(records.len());
         behind(pieces, whole)
     }
 

@@ -53,12 +53,10 @@ impl CborReads {
 pub(in crate::stream) struct CborAnswer(SdkBody);
 
 /// Why there is none.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(in crate::stream) enum NoAnswer {
-    #[error("the answer broke off: {0}")]
-    BrokenOff(#[from] aws_smithy_types::byte_stream::error::Error),
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    BrokenOff(aws_smithy_types::byte_stream::error::Error),
+    Malformed(Malformed),
 }
 
 impl CborAnswer {
@@ -67,9 +65,9 @@ impl CborAnswer {
         let mut body = ByteStream::new(self.0);
         let mut pieces = Vec::new();
         while let Some(piece) = body.next().await {
-            pieces.push(piece?);
+            pieces.push(piece.map_err(NoAnswer::BrokenOff)?);
         }
-        Ok(cbor::answer(&pieces, cbor::NEXT_ITERATOR)?)
+        cbor::answer(&pieces, cbor::NEXT_ITERATOR).map_err(NoAnswer::Malformed)
     }
 }
 
