@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::ShardId;
 use crate::retry::Retry;
-use crate::stream::{HoleWatch, LeaseCreation, LeaseUpkeepError, deletable, find_lease_hole};
+use crate::stream::{Ended, HoleWatch, LeaseCreation, LeaseUpkeepError, deletable, find_lease_hole};
 
 /// What a leader does from time to time.
 const AUDIT: Activity = Activity {
@@ -81,11 +81,11 @@ impl Leading {
     }
 
     async fn lead(&self) {
-        /// How soon after a shard ended its lease may be ready to go: its children have to be started first.
-        const AFTER_END: Duration = Duration::from_secs(5);
+        /// How soon after a shard ended the leader has seen that.
+        const AFTER_END: Duration = Duration::from_secs(2);
         /// The leader sees the table about once a second anyway, and need not lead for long to be sure of a hole.
         const TO_CONFIRM: Duration = Duration::from_secs(1);
-        let mut watch = HoleWatch::default();
+        let (mut watch, mut ended) = (HoleWatch::default(), Ended::default());
         let (mut auditing, mut cleaning) = (self.upkeep(AUDIT), self.upkeep(CLEANUP));
         let (mut next_audit, mut next_cleanup) = (Instant::now(), Instant::now() + AFTER_END);
         loop {
@@ -101,8 +101,13 @@ impl Leading {
                     next_audit = Instant::now() + pause.unwrap_or(regular);
                 }
                 () = sleep_until(next_cleanup) => {
-                    let pause = cleaning.pause_after(self.clean_up().await);
-                    next_cleanup = Instant::now() + pause.unwrap_or(self.cleanup_interval);
+                    let pause = cleaning.pause_after(self.clean_up(&mut ended).await);
+                    let now = Instant::now();
+                    let regular = now + self.cleanup_interval;
+                    next_cleanup = match pause {
+                        Some(pause) => now + pause,
+                        None => ended.next_due(now).map_or(regular, |due| due.min(regular)),
+                    };
                 }
                 () = self.shard_ended.notified() => {
                     next_cleanup = next_cleanup.min(Instant::now() + AFTER_END);
@@ -182,14 +187,15 @@ impl Leading {
         Ok(())
     }
 
-    async fn clean_up(&self) -> Result<(), LeaseUpkeepError> {
+    async fn clean_up(&self, ended: &mut Ended) -> Result<(), LeaseUpkeepError> {
         self.creation.doubt.until_there().await;
-        let leases = self.leases().await?;
-        if !leases.iter().any(Lease::has_ended) {
+        let (leases, now) = (self.leases().await?, Instant::now());
+        ended.look(&leases, now);
+        if !ended.is_any_due(now) {
             return Ok(());
         }
         let graph = self.creation.stream.list_shards(None).await?;
-        for key in deletable(&leases, &graph) {
+        for key in deletable(&leases, &graph, ended, now) {
             // The holder renews the lease all the time, so it has to be read anew, and may still win.
             for _ in 0..3 {
                 match self.creation.store.get(&key).await? {

@@ -1,20 +1,57 @@
 //! Which ended leases may be deleted. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kcl_lease::{Checkpoint, Lease, LeaseKey};
+use tokio::time::Instant;
 
 use super::graph::ShardGraph;
 use crate::config::ShardId;
 
-/// The ended leases that nothing depends on any more, parents first.
+/// How long an ended lease is kept at least. A request to create it that is under way for long, and arrives when it is gone, would
+/// bring it back, and its shard would be processed again: no condition can tell that the lease was there before.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The ended leases, and since when they are seen to be ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    since: BTreeMap<LeaseKey, Instant>,
+}
+
+impl Ended {
+    pub(crate) fn look(&mut self, leases: &[Lease], now: Instant) {
+        let before = std::mem::take(&mut self.since);
+        for lease in leases.iter().filter(|lease| lease.has_ended()) {
+            let since = before.get(&lease.key).copied().unwrap_or(now);
+            self.since.insert(lease.key.clone(), since);
+        }
+    }
+
+    /// Whether there is one that was kept for long enough.
+    pub(crate) fn is_any_due(&self, now: Instant) -> bool {
+        self.since.values().any(|since| *since + KEPT <= now)
+    }
+
+    /// When the next one of the others will have been.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let due = self.since.values().map(|since| *since + KEPT);
+        due.filter(|due| *due > now).min()
+    }
+
+    fn is_due(&self, lease: &LeaseKey, now: Instant) -> bool {
+        self.since.get(lease).is_some_and(|since| *since + KEPT <= now)
+    }
+}
+
+/// The ended leases that nothing depends on any more and that were kept for long enough, parents first.
 ///
 /// The lease of an ended shard goes when its parents' leases are gone, and each of its children has a lease that was
 /// started: until then it proves that the children may be processed, and vouches for their leases. A shard that
 /// Kinesis no longer lists proves nothing any more; its lease goes once the first listed shards that descend from it have
 /// leases, and they keep theirs until then. If the shard cannot have been in this stream, its lease stays: it is another
 /// stream's.
-pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
+pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph, ended: &Ended, now: Instant) -> Vec<LeaseKey> {
     let mut left: BTreeMap<&LeaseKey, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
     let heirs: BTreeMap<&LeaseKey, BTreeSet<&ShardId>> = leases
         .iter()
@@ -24,7 +61,7 @@ pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
     loop {
         let next: Vec<_> = left
             .values()
-            .filter(|lease| may_go(lease, &left, graph, &heirs))
+            .filter(|lease| ended.is_due(&lease.key, now) && may_go(lease, &left, graph, &heirs))
             .map(|lease| &lease.key)
             .collect();
         if next.is_empty() {
@@ -81,7 +118,7 @@ fn was_started(lease: &Lease) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::graph::tests::{documented_example, id};
     use super::*;
 
@@ -89,6 +126,13 @@ mod tests {
         let checkpoint = Checkpoint::parse(checkpoint, 0).expect("valid");
         Lease::new(id(number).lease_key(), checkpoint)
             .with_parents(parents.iter().map(|p| id(*p).to_string()))
+    }
+
+    /// All were kept for long enough.
+    pub(crate) fn deletable(leases: &[Lease], graph: &ShardGraph) -> Vec<LeaseKey> {
+        let (mut ended, now) = (Ended::default(), Instant::now());
+        ended.look(leases, now);
+        super::deletable(leases, graph, &ended, now + KEPT)
     }
 
     fn deleted(leases: &[Lease]) -> Vec<LeaseKey> {
@@ -117,6 +161,31 @@ mod tests {
             [],
             "the other child has no lease"
         );
+    }
+
+    #[test]
+    fn an_ended_lease_is_kept_for_a_while_and_then_its_children_in_their_turn() {
+        let begun = [lease(9, "77", &[5]), lease(10, "78", &[5])];
+        let parents = [lease(5, "SHARD_END", &[])];
+        let leases = [&parents[..], &begun].concat();
+        let (mut ended, begin) = (Ended::default(), Instant::now());
+        let graph = documented_example();
+        ended.look(&leases, begin);
+        let almost = begin + KEPT - Duration::from_millis(1);
+        ended.look(&leases, almost);
+        assert!(!ended.is_any_due(almost));
+        assert_eq!(ended.next_due(almost), Some(begin + KEPT));
+        assert_eq!(super::deletable(&leases, &graph, &ended, almost), []);
+        assert!(ended.is_any_due(begin + KEPT));
+        assert_eq!(ended.next_due(begin + KEPT), None);
+        assert_eq!(
+            super::deletable(&leases, &graph, &ended, begin + KEPT),
+            keys(&[5])
+        );
+        // One that is not there any more is forgotten: it would be another one.
+        ended.look(&begun, begin + KEPT);
+        ended.look(&leases, begin + KEPT);
+        assert_eq!(super::deletable(&leases, &graph, &ended, begin + KEPT), []);
     }
 
     #[test]

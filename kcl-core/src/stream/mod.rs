@@ -20,7 +20,7 @@ mod starting_position;
 
 pub(crate) use self::audit::{HoleWatch, find_lease_hole};
 pub(crate) use self::children::Child;
-pub(crate) use self::cleanup::deletable;
+pub(crate) use self::cleanup::{Ended, deletable};
 pub(crate) use self::client::{StreamClient, ended};
 pub(crate) use self::consumer::ConsumerArn;
 pub(crate) use self::creation::{LeaseCreation, LeaseUpkeepError};

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::audit::find_hole;
 use super::super::children::{Child, child_leases, other_parents, without_awaiting};
-use super::super::cleanup::deletable;
+use super::super::cleanup::tests::deletable;
 use super::super::graph::tests::{documented_example, id, shard};
 use super::*;
 

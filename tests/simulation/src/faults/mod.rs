@@ -315,8 +315,8 @@ impl State {
 }
 
 /// A creation that arrives after the lease was ended and deleted brings it back, and its shard is processed again: no condition can
-/// prevent that. The shards of a history live for so short a time that one must not be later than this.
-const LATEST_CREATION: Duration = Duration::from_secs(5);
+/// prevent that, and so an ended lease is kept for as long as one may be late.
+const LATEST_CREATION: Duration = Duration::from_secs(10);
 
 fn is_creation(call: &Call<'_>) -> bool {
     call.operation == "PutItem"

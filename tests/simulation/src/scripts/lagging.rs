@@ -1,5 +1,6 @@
 //! Reads of what was true a moment ago, and writes that arrive late.
 
+use kcl_core::Checkpoint;
 use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
@@ -100,5 +101,43 @@ async fn late_report(it: &Director) -> Played {
     it.pause(seconds(1)).await;
     it.deliver(&report).await;
     it.never(OUTDATED, seconds(10), || it.leases_of("a") != its).await;
+    Ok(())
+}
+
+pub(super) const LATE_CREATION: Script = Script {
+    name: "late-creation",
+    shows: &["The lease of an ended shard is deleted as soon as its children were begun."],
+    shards: 2,
+    failover: seconds(5),
+    play: |it| Box::pin(late_creation(it)),
+};
+
+/// The first sending of a request to make a lease hangs; the second takes effect. The shard is split and processed to its end within
+/// seconds, and then the first one arrives.
+async fn late_creation(it: &Director) -> Played {
+    it.start("z");
+    it.until("z to lead and to have every lease", || {
+        it.leads("z") && it.leases_of("z").len() == 2
+    })
+    .await?;
+    it.pause(seconds(3)).await;
+    let shard = it.find("a lease of z", || it.leases_of("z").pop()).await?;
+    let creation = it.await_request(Cue::next_of("z", |asked| asked.creates_lease()).that(Fate::ArrivesLate));
+    it.split(&shard).await;
+    let child = it.met_for("a creation", &creation).await?;
+    let sent_at = it.now();
+    it.until("the child to be begun", || {
+        it.has_begun_since(sent_at, "z", &child)
+    })
+    .await?;
+    it.split(&child).await;
+    it.until("the child to have ended", || {
+        it.row(&child)
+            .is_none_or(|row| row.checkpoint == Checkpoint::ShardEnd)
+    })
+    .await?;
+    it.until_time(sent_at + seconds(9)).await;
+    it.deliver(&creation).await;
+    it.pause(seconds(5)).await;
     Ok(())
 }

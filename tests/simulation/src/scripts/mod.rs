@@ -57,6 +57,7 @@ pub const ALL: &[Script] = &[
     lagging::OLD_SCAN,
     lagging::LATE_RELEASE,
     lagging::LATE_REPORT,
+    lagging::LATE_CREATION,
     leading::PROBLEM_OF_A_LEADER,
     leading::LATE_HEARTBEAT,
     leading::HEIRS_DIE,
