@@ -59,6 +59,7 @@ mod log_limiter;
 mod memory;
 mod processor;
 mod processor_error;
+mod processor_factory;
 mod record;
 mod record_failures;
 mod retrieval;
@@ -74,9 +75,9 @@ mod worker;
 pub use async_trait::async_trait;
 pub use kcl_lease::{
     Balancing, Billing, Broken, Checkpoint, Counter, Environment, ExtendedSequenceNumber, FencingToken,
-    FleetOptions, Gauge, HashRange, Histogram, JoinError, Labels, LeaseKey, LeaseStore, Load, LoadError,
-    LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint, Problem, Recorder, SequenceNumber,
-    SigningProblem, StoreError, StoreErrorKind, TableCreation, TableOptions, WorkerId,
+    FleetOptions, Gauge, HashRange, Histogram, InvalidPosition, JoinError, Labels, LeaseKey, LeaseStore,
+    Load, LoadError, LoadSource, LossReason, MemoryLeaseStore, PendingCheckpoint, Problem, Recorder,
+    SequenceNumber, SigningProblem, StoreError, StoreErrorKind, TableCreation, TableOptions, WorkerId,
 };
 
 pub use self::adapters::{
@@ -89,8 +90,9 @@ pub use self::config::{
 };
 pub use self::error::Error;
 pub use self::failure::{Decision, FailedRecords, FailureHandler};
-pub use self::processor::{RecordProcessor, ShardContext};
+pub use self::processor::{Begin, RecordProcessor, ShardContext};
 pub use self::processor_error::ProcessorError;
+pub use self::processor_factory::AsyncFactory;
 pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
 pub use self::worker::{Departure, Fate, Stopped, Worker, WorkerBuilder, WorkerHandle};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kcl_lease::{Checkpoint, FencingToken, HashRange, LossReason, PendingCheckpoint};
+use kcl_lease::{Checkpoint, ExtendedSequenceNumber, FencingToken, HashRange, LossReason, PendingCheckpoint};
 
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
@@ -30,11 +30,19 @@ use crate::record_failures::RecordFailures;
 /// [`run_until_signal`](crate::Worker::run_until_signal), ends a call midway.
 #[async_trait]
 pub trait RecordProcessor: Send + 'static {
-    /// Called before the first batch. `shard` says where reading starts, and which checkpoint was prepared but not
-    /// committed by the shard's previous processor.
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
-        let _ = shard;
-        Ok(())
+    /// Called before the first batch; says where that begins. `shard` tells where the shard's checkpoint is, and which one was
+    /// prepared but not committed by the shard's previous processor. It may be committed here: see
+    /// [`ShardContext::pending_checkpoint`].
+    ///
+    /// A processor that keeps positions itself, in the transactions in which it writes what records bring, returns
+    /// [`Begin::Behind`]. By default, delivery begins at the checkpoint.
+    async fn initialize(
+        &mut self,
+        shard: &ShardContext,
+        checkpointer: &Checkpointer,
+    ) -> Result<Begin, ProcessorError> {
+        let _ = (shard, checkpointer);
+        Ok(Begin::AtCheckpoint)
     }
 
     /// Called for each batch, in order.
@@ -73,8 +81,12 @@ pub trait RecordProcessor: Send + 'static {
 
 #[async_trait]
 impl<P: RecordProcessor + ?Sized> RecordProcessor for Box<P> {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
-        (**self).initialize(shard).await
+    async fn initialize(
+        &mut self,
+        shard: &ShardContext,
+        checkpointer: &Checkpointer,
+    ) -> Result<Begin, ProcessorError> {
+        (**self).initialize(shard, checkpointer).await
     }
 
     async fn process_records(
@@ -98,8 +110,32 @@ impl<P: RecordProcessor + ?Sized> RecordProcessor for Box<P> {
     }
 }
 
-/// Makes the processor of a shard.
-pub(crate) type ProcessorFactory = Arc<dyn Fn(&ShardContext) -> Box<dyn RecordProcessor> + Send + Sync>;
+/// Where the delivery of a shard begins, as its processor says.
+///
+/// ```
+/// use kcl_core::Begin;
+///
+/// # fn column() -> Option<String> { None }
+/// # fn main() -> Result<(), kcl_core::ProcessorError> {
+/// let kept: Option<String> = column(); // what the transaction of the last batch left in the application's own table
+/// let begin = match kept {
+///     Some(position) => Begin::Behind(position.parse()?),
+///     None => Begin::AtCheckpoint,
+/// };
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Begin {
+    /// Behind the shard's checkpoint, or where that says: [`ShardContext::start`], or behind a checkpoint that was made in
+    /// [`initialize`](RecordProcessor::initialize).
+    #[default]
+    AtCheckpoint,
+    /// Behind this record, wherever the checkpoint is. A checkpoint that lies behind it stays until the processor has come so far
+    /// again: checkpoints before it write nothing. If the record was trimmed since, [`RecordBatch::gap`] says so.
+    Behind(ExtendedSequenceNumber),
+}
 
 /// The shard that a processor works on.
 ///
@@ -125,7 +161,8 @@ pub struct ShardContext {
     pub parents: Vec<ShardId>,
     /// The last checkpoint: delivery starts behind it, or where the sentinel says.
     pub start: Checkpoint,
-    /// A checkpoint that was prepared but not committed, with the application's state.
+    /// A checkpoint that was prepared but not committed, with the application's state. To commit it, finish what the state says, and
+    /// checkpoint at its position, in `initialize` or later; delivery begins behind it if that is done in `initialize`.
     pub pending_checkpoint: Option<PendingCheckpoint>,
     /// Grows with every change of the shard's owner: a sink that refuses smaller tokens cannot be written to by a
     /// stale owner. It goes on to grow when the lease table is made anew or restored from a backup.

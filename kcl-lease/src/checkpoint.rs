@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -134,6 +135,36 @@ impl ExtendedSequenceNumber {
             sequence,
             sub_sequence,
         }
+    }
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no position: it is a decimal sequence number and, for a user record of an aggregate, a colon and its index"
+)]
+pub struct InvalidPosition(pub String);
+
+/// Reads what [`Display`](fmt::Display) writes.
+///
+/// ```
+/// use kcl_lease::ExtendedSequenceNumber;
+///
+/// let position: ExtendedSequenceNumber = "49590338271490256608559692538361571095921575989136588898:3".parse()?;
+/// assert_eq!(position.sub_sequence, 3);
+/// assert!("yesterday".parse::<ExtendedSequenceNumber>().is_err());
+/// # Ok::<(), kcl_lease::InvalidPosition>(())
+/// ```
+impl FromStr for ExtendedSequenceNumber {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (sequence, sub_sequence) = text.split_once(':').unwrap_or((text, "0"));
+        let invalid = || InvalidPosition(text.to_owned());
+        Ok(Self {
+            sequence: SequenceNumber::parse(sequence).map_err(|_| invalid())?,
+            sub_sequence: sub_sequence.parse().map_err(|_| invalid())?,
+        })
     }
 }
 

@@ -48,7 +48,8 @@ mod trouble;
 
 // What is agreed on.
 pub use self::checkpoint::{
-    Checkpoint, ExtendedSequenceNumber, InvalidSequenceNumber, PendingCheckpoint, SequenceNumber,
+    Checkpoint, ExtendedSequenceNumber, InvalidPosition, InvalidSequenceNumber, PendingCheckpoint,
+    SequenceNumber,
 };
 pub use self::ids::{FencingToken, LeaseKey, ProcessId, WorkerId};
 pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};

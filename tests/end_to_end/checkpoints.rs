@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpoint, CheckpointError, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch,
+    Begin, Checkpoint, CheckpointError, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch,
     RecordProcessor, ShardContext, async_trait,
 };
 use kcl_local::faults::{Fault, Loss, Rule};
@@ -20,9 +20,9 @@ struct Lent {
 
 #[async_trait]
 impl RecordProcessor for Lent {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         *self.context.lock().expect("unpoisoned") = Some(shard.clone());
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use kcl_core::{
-    CheckpointError, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
+    Begin, CheckpointError, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
     ShardContext, Worker, WorkerPhase, async_trait,
 };
 use tokio::time::sleep;
@@ -145,10 +145,10 @@ impl Teller {
 
 #[async_trait]
 impl RecordProcessor for Teller {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         let start = shard.start.as_str().to_owned();
         self.tell(Step::Began { start });
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kcl_core::{
-    Checkpointer, LossReason, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
+    Begin, Checkpointer, LossReason, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
 };
 use tokio::time::{Instant, sleep};
 
@@ -142,14 +142,14 @@ impl LedgerProcessor {
 
 #[async_trait]
 impl RecordProcessor for LedgerProcessor {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         if self.behaviour.cannot_initialize.load(Ordering::Relaxed) {
             return Err("no disk".into());
         }
         self.ledger
             .begin(&self.worker, &self.shard, self.token, shard.start.as_str());
         self.note("initialize");
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

@@ -134,7 +134,9 @@ struct Shared {
 
 impl Checkpointer {
     pub(crate) fn new(lease: HeldLease, env: Environment, monitor: Arc<ShardMonitor>) -> Self {
-        let rules = CheckpointRules::new(lease.lease().checkpoint);
+        let row = lease.lease();
+        let pending = row.pending_checkpoint.map(|pending| pending.checkpoint);
+        let rules = CheckpointRules::new(row.checkpoint, pending);
         Self {
             shared: Arc::new(Shared {
                 lease,

@@ -2,6 +2,8 @@
 
 use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
 
+use crate::processor::Begin;
+
 /// A position that may not be checkpointed.
 ///
 /// ```
@@ -44,21 +46,40 @@ pub(crate) struct CheckpointRules {
     at_hand: Checkpoint,
     /// Whether the processor is working on a batch right now.
     in_batch: bool,
+    /// Where the processor said that delivery begins, and the checkpoint that was behind it.
+    repeats: Option<(Checkpoint, Checkpoint)>,
     #[cfg(feature = "testing")]
     all_written: Vec<String>,
 }
 
 impl CheckpointRules {
-    pub(crate) fn new(start: Checkpoint) -> Self {
+    /// `pending` was prepared by a former processor, and so it was delivered to that.
+    pub(crate) fn new(start: Checkpoint, pending: Option<Checkpoint>) -> Self {
         Self {
             last: start.clone(),
-            delivered: start.clone(),
+            delivered: pending.map_or(start.clone(), |pending| pending.max(start.clone())),
             at_hand: start.clone(),
             processed: start,
             in_batch: false,
+            repeats: None,
             #[cfg(feature = "testing")]
             all_written: Vec::new(),
         }
+    }
+
+    /// The processor is initialized, and delivery begins.
+    pub(crate) fn begin(&mut self, begin: &Begin) -> Checkpoint {
+        self.processed = match begin {
+            Begin::AtCheckpoint => self.last.clone(),
+            Begin::Behind(position) => {
+                let own = Checkpoint::At(position.clone());
+                self.repeats = (own < self.last).then(|| (own.clone(), self.last.clone()));
+                self.delivered = self.delivered.clone().max(own.clone());
+                own
+            }
+        };
+        self.at_hand = self.processed.clone();
+        self.processed.clone()
     }
 
     /// A batch that ends at `end` (`None`: an empty one) is handed to the processor, for the first time or again.
@@ -105,7 +126,8 @@ impl CheckpointRules {
 
     /// Whether a checkpoint at `target` has to be written; false where the last one is.
     pub(crate) fn is_due(&self, target: &Checkpoint) -> Result<bool, Box<OutOfRange>> {
-        if *target == self.last {
+        let is_repeated = |(own, last): &(Checkpoint, Checkpoint)| own <= target && target <= last;
+        if *target == self.last || self.repeats.as_ref().is_some_and(is_repeated) {
             return Ok(false);
         }
         let is_position = matches!(target, Checkpoint::At(_));
@@ -152,9 +174,42 @@ mod tests {
 
     /// A shard whose last checkpoint is 10, and which was delivered a batch that ends at 20.
     fn in_batch() -> CheckpointRules {
-        let mut rules = CheckpointRules::new(at(10, 0));
+        let mut rules = CheckpointRules::new(at(10, 0), None);
         rules.batch_begins(Some(&position(20)));
         rules
+    }
+
+    #[test]
+    fn a_processor_that_begins_before_the_checkpoint_repeats_without_writing_and_goes_on() {
+        let mut rules = CheckpointRules::new(at(10, 0), None);
+        assert_eq!(rules.begin(&Begin::Behind(position(5))), at(5, 0));
+        assert_eq!(rules.implied(), at(10, 0));
+        rules.batch_begins(Some(&position(12)));
+        assert_eq!(rules.is_due(&at(7, 0)), Ok(false));
+        assert_eq!(rules.is_due(&at(10, 0)), Ok(false));
+        assert!(rules.is_due(&at(4, 0)).is_err(), "that was not delivered");
+        assert_eq!(rules.is_due(&at(12, 0)), Ok(true));
+        rules.written(at(12, 0));
+        assert!(rules.is_due(&at(11, 0)).is_err(), "it never moves back");
+    }
+
+    #[test]
+    fn a_processor_that_begins_behind_the_checkpoint_may_checkpoint_there_at_once() {
+        let mut rules = CheckpointRules::new(at(10, 0), None);
+        assert_eq!(rules.begin(&Begin::Behind(position(15))), at(15, 0));
+        assert_eq!(rules.implied(), at(15, 0));
+        assert_eq!(rules.is_due(&at(15, 0)), Ok(true));
+        assert!(rules.is_due(&at(16, 0)).is_err(), "that was not delivered");
+    }
+
+    #[test]
+    fn what_was_prepared_may_be_committed_before_the_first_batch_and_delivery_begins_behind_it() {
+        let mut rules = CheckpointRules::new(at(10, 0), Some(at(20, 0)));
+        assert_eq!(rules.implied(), at(10, 0), "only where it is named");
+        assert_eq!(rules.is_due(&at(20, 0)), Ok(true));
+        rules.written(at(20, 0));
+        assert_eq!(rules.begin(&Begin::AtCheckpoint), at(20, 0));
+        assert_eq!(rules.processed(), &at(20, 0));
     }
 
     #[test]
@@ -230,7 +285,7 @@ mod tests {
 
     #[test]
     fn before_the_first_record_there_is_nothing_to_write() {
-        let mut rules = CheckpointRules::new(Checkpoint::TrimHorizon);
+        let mut rules = CheckpointRules::new(Checkpoint::TrimHorizon, None);
         assert_eq!(rules.is_due(&rules.implied()), Ok(false));
         rules.batch_begins(None);
         assert_eq!(
@@ -245,7 +300,7 @@ mod tests {
         fn checkpoints_never_move_backwards_or_pass_what_was_delivered(
             steps in proptest::collection::vec((0u8..4, 0u64..60), 1..60),
         ) {
-            let mut rules = CheckpointRules::new(Checkpoint::Latest);
+            let mut rules = CheckpointRules::new(Checkpoint::Latest, None);
             let (mut delivered, mut last) = (0, None);
             for (step, number) in steps {
                 match step {

@@ -10,7 +10,7 @@ use kcl_lease::{
 
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
-use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor::{Begin, RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
 use crate::status::{ShardMonitor, ShardStatus};
@@ -79,6 +79,19 @@ impl TestShard {
     /// What the processor checkpoints with.
     pub fn checkpointer(&self) -> &Checkpointer {
         &self.checkpointer
+    }
+
+    /// Calls [`initialize`](RecordProcessor::initialize), once, and notes where it says that delivery begins.
+    ///
+    /// # Errors
+    /// What the processor answers. A worker would repeat the call.
+    pub async fn initialize<P: RecordProcessor + ?Sized>(
+        &mut self,
+        processor: &mut P,
+    ) -> Result<Begin, ProcessorError> {
+        let begin = processor.initialize(&self.context, &self.checkpointer).await?;
+        self.checkpointer.rules().begin(&begin);
+        Ok(begin)
     }
 
     /// Calls [`process_records`](RecordProcessor::process_records), once.

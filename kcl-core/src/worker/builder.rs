@@ -21,11 +21,29 @@ use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::failure::{FailureHandler, Handler};
-use crate::processor::ProcessorFactory;
+use crate::processor_factory::ProcessorFactory;
 use crate::status::{ShardStatus, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
+///
+/// A worker runs once. A program that starts it again, after [an error that may pass](Error::is_retryable), keeps a clone of the
+/// builder:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use kcl_core::{Error, WorkerBuilder};
+/// # async fn run(builder: WorkerBuilder) -> Result<(), Error> {
+/// loop {
+///     match builder.clone().build()?.run_until_signal().await {
+///         Err(error) if error.is_retryable() => eprintln!("{error}; once more in ten seconds"),
+///         ended => return ended.map(|_| ()),
+///     }
+///     tokio::time::sleep(Duration::from_secs(10)).await;
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
 #[must_use = "a builder does nothing until build is called"]
 pub struct WorkerBuilder {
     application: String,

@@ -27,7 +27,9 @@ use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::failure::Handler;
-use crate::processor::{ProcessorFactory, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor_error::ProcessorError;
+use crate::processor_factory::{AsyncFactory, ProcessorFactory, awaited, immediate};
 use crate::status::{ShardMonitor, WorkerPhase};
 use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 
@@ -87,11 +89,40 @@ impl Worker {
         P: RecordProcessor,
         F: Fn(&ShardContext) -> P + Send + Sync + 'static,
     {
-        WorkerBuilder::new(
-            application.into(),
-            stream.into(),
-            Arc::new(move |shard| Box::new(factory(shard))),
-        )
+        WorkerBuilder::new(application.into(), stream.into(), immediate(factory))
+    }
+
+    /// The same with a factory that has to wait for something, such as a connection, and may fail. What fails is repeated, with
+    /// growing pauses, until there is a processor or the shard is lost (or as the [`FailurePolicy`](crate::FailurePolicy) says);
+    /// meanwhile the shard's status says why.
+    ///
+    /// ```
+    /// use kcl_core::Worker;
+    /// # use kcl_core::{async_trait, Checkpointer, ProcessorError, RecordBatch, RecordProcessor};
+    /// # struct Database;
+    /// # impl Database { async fn connect(_: &str) -> Result<Self, std::io::Error> { Ok(Self) } }
+    /// # struct Sink(Database);
+    /// # #[async_trait]
+    /// # impl RecordProcessor for Sink {
+    /// #     async fn process_records(&mut self, _: &RecordBatch, _: &Checkpointer) -> Result<(), ProcessorError> { Ok(()) }
+    /// # }
+    ///
+    /// let builder = Worker::async_builder("my-app", "my-stream", async |shard| {
+    ///     let database = Database::connect(shard.shard_id.as_str()).await?;
+    ///     Ok(Sink(database))
+    /// });
+    /// ```
+    pub fn async_builder<P, F>(
+        application: impl Into<String>,
+        stream: impl Into<String>,
+        factory: F,
+    ) -> WorkerBuilder
+    where
+        P: RecordProcessor,
+        // The first bound tells a closure what it is given, the second one that its future can be sent.
+        F: AsyncFn(&ShardContext) -> Result<P, ProcessorError> + for<'a> AsyncFactory<'a, P>,
+    {
+        WorkerBuilder::new(application.into(), stream.into(), awaited(factory))
     }
 
     /// A handle to watch and to stop the worker with, from elsewhere.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use kcl_core::{
-    Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch, RecordProcessor, ShardContext, async_trait,
+    Begin, Checkpointer, PendingCheckpoint, ProcessorError, RecordBatch, RecordProcessor, ShardContext,
+    async_trait,
 };
 
 use crate::fleet::{CURRENT, MixedFleet, PATIENCE};
@@ -20,9 +21,9 @@ struct Preparer(Arc<Mutex<Notes>>);
 
 #[async_trait]
 impl RecordProcessor for Preparer {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         self.0.lock().unwrap().found = shard.pending_checkpoint.clone();
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

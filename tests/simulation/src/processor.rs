@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, SequenceNumber,
+    Begin, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, SequenceNumber,
     ShardContext, async_trait,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -489,12 +489,12 @@ impl Drop for Actor {
 
 #[async_trait]
 impl RecordProcessor for Actor {
-    async fn initialize(&mut self, _: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, _: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         self.stage.processed.begin(&self.who, &self.of.shard);
         self.note(What::Initialized { of: self.of.clone() });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
         self.thawed().await;
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

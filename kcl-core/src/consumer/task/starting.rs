@@ -1,6 +1,5 @@
 //! The start of a shard: its parents are processed, the processor is made, and reading begins.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::super::state::Event;
 use super::{Reader, Task};
 use crate::aws::CallError;
 use crate::config::{FailedCall, ShardId};
-use crate::processor::ShardContext;
+use crate::processor::{Begin, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::retrieval::{Cursor, Prefetch, Start};
 use crate::retry::Retry;
@@ -125,31 +124,34 @@ impl Task {
             fencing_token: self.held.fencing_token(),
             failures: Some(self.failures.clone()),
         };
-        let made = match self.processor.take() {
-            Some(processor) => Ok(processor),
-            None => {
-                let factory = self.parts.factory.clone();
-                catch_unwind(AssertUnwindSafe(|| factory(&context))).map_err(ProcessorError::from_panic)
-            }
-        };
-        let result = match made {
-            Ok(mut processor) => {
-                let result = self.supervise("initialize", processor.initialize(&context)).await;
-                self.processor = Some(processor);
-                result
-            }
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(()) => {
-                tracing::info!(shard = %self.shard, start = %context.start, token = %context.fencing_token, "processing");
+        match self.begin(&context).await {
+            Ok(begin) => {
+                let start = self.checkpointer.rules().begin(&begin);
+                tracing::info!(shard = %self.shard, %start, token = %context.fencing_token, "processing");
                 self.monitor.progressed(0, 0);
                 self.held.record_throughput(0);
-                self.read_from(&context.start);
+                self.read_from(&start);
                 Event::Succeeded
             }
             Err(error) => self.call_failed(FailedCall::Initialize, &error),
         }
+    }
+
+    /// Makes the processor, unless it is there from an earlier try, and asks it where to begin.
+    async fn begin(&mut self, context: &ShardContext) -> Result<Begin, ProcessorError> {
+        let mut processor = match self.processor.take() {
+            Some(processor) => processor,
+            None => {
+                let factory = self.parts.factory.clone();
+                self.supervise("initialize", async { factory(context).await })
+                    .await?
+            }
+        };
+        let checkpointer = self.checkpointer.clone();
+        let call = processor.initialize(context, &checkpointer);
+        let begin = self.supervise("initialize", call).await;
+        self.processor = Some(processor);
+        begin
     }
 
     /// The time by the clock of the service: this worker's own may be ahead, and nobody could read from there yet.

@@ -7,7 +7,7 @@ use super::super::letter::tests::{letter, letter_of};
 use super::super::{DeadLetters, MemoryDeadLetters};
 use super::*;
 use crate::checkpointer::Checkpointer;
-use crate::processor::{RecordProcessor, ShardContext};
+use crate::processor::{Begin, RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 use crate::record::builder::record;
@@ -147,10 +147,10 @@ impl Noting {
 
 #[async_trait]
 impl RecordProcessor for Noting {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
         assert!(shard.fencing_token.get() < 1_000, "smaller than any worker's");
         self.note(format!("{} of {}", shard.shard_id, shard.stream));
-        Ok(())
+        Ok(Begin::AtCheckpoint)
     }
 
     async fn process_records(

@@ -78,7 +78,7 @@ where
     let (context, checkpointer) = shard(letter).await?;
     let batch = RecordBatch::new(vec![letter.record()], None, false, letter.given_up_at);
     let mut processor = factory(&context);
-    processor.initialize(&context).await?;
+    processor.initialize(&context, &checkpointer).await?;
     checkpointer
         .rules()
         .batch_begins(batch.records().last().map(|record| record.position()));
