@@ -81,7 +81,8 @@ pub use kcl_lease::{
 };
 
 pub use self::adapters::{
-    BatchHandler, EachBatch, EachRecord, EachRecordOptions, RecordHandler, each_batch, each_record,
+    BatchHandler, Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, EachBatch, EachRecord,
+    EachRecordOptions, RecordHandler, deliveries, each_batch, each_record,
 };
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{

@@ -1,85 +1,33 @@
 //! A closure for each record.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_lease::LossReason;
 use tokio::sync::Semaphore;
-use tokio_util::task::AbortOnDropHandle;
 
+use super::concurrent::{Concurrent, Options, Order};
 use super::handler::RecordHandler;
-use super::keyed::Limits;
-use super::shard::{Awaited, Shard, SpawnRunner};
+use super::runners::Runners;
+use super::shard::Outlet;
 use crate::checkpointer::Checkpointer;
 use crate::processor::{RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
-use crate::record_failures::RecordFailures;
-
-/// Records that are admitted in one go.
-const CHUNK: usize = 256;
-
-/// Which records are handled one after the other.
-#[derive(Clone)]
-enum Order {
-    /// Those of one partition key.
-    ByPartitionKey,
-    /// None.
-    None,
-    /// Those of which this is the same.
-    By(Arc<dyn Fn(&Record) -> u64 + Send + Sync>),
-}
-
-impl Order {
-    fn key(&self, record: &Record) -> u64 {
-        match self {
-            Self::ByPartitionKey => hash(&record.partition_key()),
-            Self::None => hash(record.position()),
-            Self::By(key) => key(record),
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Options {
-    limits: Limits,
-    permits: Option<Arc<Semaphore>>,
-    order: Order,
-    checkpoint_interval: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            limits: Limits {
-                at_once: 16,
-                undone: 4096,
-                held_back: 1024,
-                ahead: 100_000,
-            },
-            permits: None,
-            order: Order::ByPartitionKey,
-            checkpoint_interval: Duration::from_secs(1),
-        }
-    }
-}
 
 /// The processor that [`each_record`] makes of a closure, for one shard.
 pub struct EachRecord {
-    options: Options,
-    failures: Option<Arc<dyn RecordFailures>>,
-    spawn_runner: Arc<SpawnRunner>,
-    running: Option<Running>,
+    shard: Concurrent,
+    /// How many of all shards of the worker may be handled at once, if that is bounded.
+    permits: Option<Arc<Semaphore>>,
+    runners: Arc<MakeRunners>,
 }
 
-/// From the first batch on.
-struct Running {
-    shard: Arc<Shard>,
-    _keeper: AbortOnDropHandle<()>,
-}
+/// Makes what handles the records of a shard.
+type MakeRunners = dyn Fn(Option<Arc<Semaphore>>) -> Arc<dyn Outlet> + Send + Sync;
 
 /// Processors that call a closure for each record: the records of one partition key in the shard's order, one at a time, and different
 /// keys beside each other. For [`Worker::builder`](crate::Worker::builder).
@@ -130,14 +78,22 @@ where
     // The first bound tells a closure what it is given, the second one that its future can be sent.
     H: AsyncFnOnce(&Record) -> Result<(), ProcessorError> + for<'a> RecordHandler<'a>,
 {
-    let spawn_runner: Arc<SpawnRunner> = Arc::new(move |shard| {
-        tokio::spawn(shard.handle(handler.clone()));
+    handled_by(handler)
+}
+
+/// The same for a handler of which it is known already that its future can be sent.
+pub(super) fn handled_by<H>(handler: H) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static
+where
+    H: for<'a> RecordHandler<'a>,
+{
+    let runners: Arc<MakeRunners> = Arc::new(move |permits| {
+        let handler = handler.clone();
+        Arc::new(Runners { handler, permits })
     });
     move |shard| EachRecord {
-        options: Options::default(),
-        failures: shard.failures.clone(),
-        spawn_runner: spawn_runner.clone(),
-        running: None,
+        shard: Concurrent::new(Options::default(), shard.failures.clone()),
+        permits: None,
+        runners: runners.clone(),
     }
 }
 
@@ -159,7 +115,9 @@ where
 pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sync + 'static {
     /// How many records of a shard are handled at once. Default: 16.
     fn concurrency(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, move |options| options.limits.at_once = records.max(1))
+        with(self, move |each| {
+            each.shard.options.limits.at_once = records.max(1)
+        })
     }
 
     /// How many records of all shards that this worker has are handled at once; shards take turns. Default: no bound but that
@@ -169,12 +127,12 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
         records: usize,
     ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
         let permits = Arc::new(Semaphore::new(records.clamp(1, Semaphore::MAX_PERMITS)));
-        with(self, move |options| options.permits = Some(permits.clone()))
+        with(self, move |each| each.permits = Some(permits.clone()))
     }
 
     /// Records are handled in any order, those of one key beside each other, too.
     fn unordered(self) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, |options| options.order = Order::None)
+        with(self, |each| each.shard.options.order = Order::None)
     }
 
     /// Records of which `key` is the same are handled in order, one at a time, instead of those of one partition key. `key` is called
@@ -183,8 +141,8 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
         self,
         key: impl Fn(&Record) -> K + Send + Sync + 'static,
     ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        let order = Order::By(Arc::new(move |record| hash(&key(record))));
-        with(self, move |options| options.order = order.clone())
+        let order = Order::by(key);
+        with(self, move |each| each.shard.options.order = order.clone())
     }
 
     /// How many records of a shard are taken in and not done: under way, or behind others of their key. While there are so many, no
@@ -192,19 +150,23 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
     /// ([`prefetch_bytes_per_worker`](crate::WorkerBuilder::prefetch_bytes_per_worker)), too, which bounds them all together.
     /// Default: 4,096.
     fn max_undone(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, move |options| options.limits.undone = records.max(1))
+        with(self, move |each| {
+            each.shard.options.limits.undone = records.max(1)
+        })
     }
 
     /// How many records of a shard may be held back by keys that fail: records that fail, and records of the same keys behind them.
     /// While there are so many, no more are taken in, of whatever key. Default: 1,024.
     fn max_held_back(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, move |options| options.limits.held_back = records.max(1))
+        with(self, move |each| {
+            each.shard.options.limits.held_back = records.max(1)
+        })
     }
 
     /// How many records are taken in from the first one on that is not done, whether they are done or not. These are repeated after a
     /// crash, besides those that were done since the last checkpoint. Default: 100,000.
     fn max_ahead(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, move |options| options.limits.ahead = records.max(1))
+        with(self, move |each| each.shard.options.limits.ahead = records.max(1))
     }
 
     /// How long after a record is done the checkpoint is made at the latest; one checkpoint serves for all that are done by then.
@@ -213,7 +175,9 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
         self,
         interval: Duration,
     ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
-        with(self, move |options| options.checkpoint_interval = interval)
+        with(self, move |each| {
+            each.shard.options.checkpoint_interval = interval
+        })
     }
 }
 
@@ -221,56 +185,12 @@ impl<F: Fn(&ShardContext) -> EachRecord + Send + Sync + 'static> EachRecordOptio
 
 fn with(
     processors: impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static,
-    change: impl Fn(&mut Options) + Send + Sync + 'static,
+    change: impl Fn(&mut EachRecord) + Send + Sync + 'static,
 ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
     move |shard| {
         let mut processor = processors(shard);
-        change(&mut processor.options);
+        change(&mut processor);
         processor
-    }
-}
-
-/// Alike in each run: a run can be repeated.
-fn hash(key: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
-impl EachRecord {
-    fn start(&mut self, checkpointer: &Checkpointer) -> Arc<Shard> {
-        let running = self.running.get_or_insert_with(|| {
-            let shard = Shard::new(
-                checkpointer.clone(),
-                self.options.limits,
-                self.options.permits.clone(),
-                self.failures.clone(),
-                self.options.checkpoint_interval,
-                self.spawn_runner.clone(),
-            );
-            let keeper = tokio::spawn(shard.clone().keep());
-            Running {
-                shard,
-                _keeper: AbortOnDropHandle::new(keeper),
-            }
-        });
-        running.shard.clone()
-    }
-
-    /// The records with their keys.
-    fn keyed(&self, records: &[Record]) -> Vec<(u64, Record)> {
-        let keyed = records
-            .iter()
-            .map(|record| (self.options.order.key(record), record.clone()));
-        keyed.collect()
-    }
-
-    /// Starts nothing any more, and waits for what is under way.
-    async fn come_to_rest(&mut self) {
-        if let Some(running) = &self.running {
-            running.shard.stop();
-            running.shard.until(Awaited::Quiet).await;
-        }
     }
 }
 
@@ -282,82 +202,28 @@ impl RecordProcessor for EachRecord {
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let shard = self.start(checkpointer);
-        let mut left = batch.records();
-        if let Some(last) = shard.last_admitted() {
-            // Those of a batch that comes again.
-            let known = left.partition_point(|record| *record.position() <= last);
-            left = &left[known..];
-        }
-        while !left.is_empty() {
-            let room = shard.room();
-            if room == 0 {
-                tokio::select! {
-                    biased;
-                    () = shard.until(Awaited::Room) => continue,
-                    // What is left of the batch has to be known as undone. It is there anyway.
-                    () = checkpointer.leaving() => {
-                        shard.admit_all(self.keyed(left).into_iter());
-                        return Ok(());
-                    }
-                }
-            }
-            let next = &left[..room.min(CHUNK).min(left.len())];
-            let taken = shard.admit(self.keyed(next).into_iter());
-            left = &left[taken..];
-        }
-        Ok(())
+        let outlet = || (self.runners)(self.permits.clone());
+        self.shard.process_records(batch, checkpointer, outlet).await
     }
 
     async fn lease_lost(&mut self, _: &LossReason) {
-        // As long as its handlers run, the shard is not begun with anew in this worker.
-        self.come_to_rest().await;
+        self.shard.lease_lost().await;
     }
 
     async fn shard_ended(&mut self, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
-        let Some(Running { shard, .. }) = &self.running else {
-            return Ok(());
-        };
-        tokio::select! {
-            biased;
-            () = shard.until(Awaited::Done) => {}
-            () = checkpointer.leaving() => {
-                shard.stop();
-                shard.until(Awaited::Quiet).await;
-                if !shard.is_so(Awaited::Done) {
-                    return Err("the shard is given up before all its records are done".into());
-                }
-            }
-        }
-        shard.checkpoint().await?;
-        Ok(())
+        self.shard.shard_ended(checkpointer).await
     }
 
     async fn shutdown_requested(&mut self, _: &Checkpointer) -> Result<(), ProcessorError> {
-        self.come_to_rest().await;
-        if let Some(running) = &self.running {
-            running.shard.checkpoint().await?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for EachRecord {
-    fn drop(&mut self) {
-        if let Some(running) = &self.running {
-            running.shard.stop();
-        }
+        self.shard.shutdown_requested().await
     }
 }
 
 impl fmt::Debug for EachRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EachRecord")
-            .field("limits", &self.options.limits)
-            .field("is_running", &self.running.is_some())
+            .field("limits", &self.shard.options.limits)
+            .field("is_running", &self.shard.is_running())
             .finish_non_exhaustive()
     }
 }

@@ -47,6 +47,11 @@ impl Failures {
         (failure, pause)
     }
 
+    /// How many there were.
+    pub(super) fn attempts(&self) -> u32 {
+        self.retry.attempts()
+    }
+
     /// Whether others went through meanwhile.
     pub(super) fn is_proven(&self) -> bool {
         self.proofs > 0

@@ -1,17 +1,14 @@
-//! One shard whose records are handled beside each other: what its calls, its runners and its keeper share.
+//! One shard whose records are handled beside each other: what its calls, whoever takes its records, and its keeper share.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use kcl_lease::{Activity, ExtendedSequenceNumber};
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::coop;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failures;
-use super::handler::RecordHandler;
 use super::keyed::{HeldBack, Limits, Schedule, Started, Ticket};
 use crate::checkpointer::{CheckpointError, Checkpointer};
 use crate::config::Reaction;
@@ -20,29 +17,31 @@ use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
 use crate::record_failures::RecordFailures;
 
-const HANDLING: Activity = Activity {
-    code: "record-failing",
-    doing: "the handler of a record",
-};
 const CHECKPOINTING: Activity = Activity {
     code: "checkpoint-failing",
     doing: "a checkpoint",
 };
 
-/// How often a runner looks whether a lease that was not renewed in time is valid again.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether a lease that was not renewed in time is valid again.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
-/// Starts a task that handles records of the shard as long as there are some.
-pub(super) type SpawnRunner = dyn Fn(Arc<Shard>) + Send + Sync;
+/// Who takes the records of shards, and handles them.
+pub(super) trait Outlet: Send + Sync {
+    /// The shard may have records that can be started.
+    fn offer(&self, shard: &Arc<Shard>);
+
+    /// What fails when a record fails.
+    fn handling(&self) -> Activity;
+}
 
 pub(super) struct Shard {
     state: Mutex<State>,
     pub(super) checkpointer: Checkpointer,
-    /// What all shards of a worker have together, if that is bounded.
-    permits: Option<Arc<Semaphore>>,
     /// What is done about records that fail; `None` outside of a worker, where they are repeated.
     failures: Option<Arc<dyn RecordFailures>>,
-    spawn_runner: Arc<SpawnRunner>,
+    outlet: Arc<dyn Outlet>,
+    /// Of the worker.
+    runtime: Handle,
     checkpoint_interval: Duration,
     /// Told when what a call of the processor waits for is so. There is one call at a time.
     call: Notify,
@@ -56,8 +55,8 @@ struct State {
     schedule: Schedule<Undone>,
     /// Records that were done.
     done: u64,
-    /// Tasks that handle records, or are about to look for one.
-    runners: usize,
+    /// How many handle records, or are about to look for one.
+    takers: usize,
     /// What the call of the processor waits for.
     awaited: Option<Awaited>,
     /// Since when there has been something to tell: records that are done, and maybe a checkpoint to make.
@@ -67,8 +66,24 @@ struct State {
 
 /// A record that is not done.
 pub(super) struct Undone {
-    record: Record,
+    pub(super) record: Record,
     failures: Option<Box<Failures>>,
+}
+
+impl Undone {
+    /// How often it failed.
+    pub(super) fn failed_attempts(&self) -> u32 {
+        self.failures.as_ref().map_or(0, |failures| failures.attempts())
+    }
+}
+
+/// Why there is no record to handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// The lease was not renewed in time, and another worker may be at work: it is to be looked again later.
+    Waits,
+    /// There is none.
+    Ends,
 }
 
 impl HeldBack for Undone {
@@ -102,25 +117,24 @@ impl Shard {
     pub(super) fn new(
         checkpointer: Checkpointer,
         limits: Limits,
-        permits: Option<Arc<Semaphore>>,
         failures: Option<Arc<dyn RecordFailures>>,
         checkpoint_interval: Duration,
-        spawn_runner: Arc<SpawnRunner>,
+        outlet: Arc<dyn Outlet>,
     ) -> Arc<Self> {
         checkpointer.monitor().tells_records_itself();
         Arc::new(Self {
             state: Mutex::new(State {
                 schedule: Schedule::new(limits),
                 done: 0,
-                runners: 0,
+                takers: 0,
                 awaited: None,
                 news_since: None,
                 log_limiter: LogLimiter::default(),
             }),
             checkpointer,
-            permits,
             failures,
-            spawn_runner,
+            outlet,
+            runtime: Handle::current(),
             checkpoint_interval,
             call: Notify::new(),
             pauses: Notify::new(),
@@ -130,6 +144,11 @@ impl Shard {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its tasks run, for those who are elsewhere.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// How many records may be admitted.
@@ -176,7 +195,7 @@ impl Shard {
             self.checkpointer.monitor().records_are_undone(true);
         }
         drop(state);
-        self.run();
+        self.offer();
         taken
     }
 
@@ -205,68 +224,56 @@ impl Shard {
         self.state().schedule.stop();
     }
 
-    /// Starts as many runners as have something to do.
-    fn run(self: &Arc<Self>) {
-        let more = {
-            let mut state = self.state();
-            let looking = state.runners - state.schedule.under_way();
-            let more = state.schedule.startable().saturating_sub(looking);
-            state.runners += more;
-            more
-        };
-        for _ in 0..more {
-            (self.spawn_runner)(self.clone());
-        }
+    /// There may be records that can be started.
+    pub(super) fn offer(self: &Arc<Self>) {
+        self.outlet.offer(self);
     }
 
-    /// Handles records until there is none to be started.
-    pub(super) async fn handle<H>(self: Arc<Self>, handler: H)
-    where
-        H: for<'a> RecordHandler<'a>,
-    {
-        loop {
-            // Given back after each record: whoever waits for it, in whatever shard, comes first.
-            let permit = match &self.permits {
-                Some(permits) => permits.acquire().await.ok(),
-                None => None,
-            };
-            let Started { ticket, content } = match self.next() {
-                Ok(started) => started,
-                Err(Idle::Waits) => {
-                    drop(permit);
-                    sleep(LOOK).await;
-                    continue;
-                }
-                Err(Idle::Ends) => return,
-            };
-            let call = async { handler.clone()(&content.record).await };
-            match AssertUnwindSafe(call).catch_unwind().await {
-                Ok(Ok(())) => self.done(ticket, content),
-                Ok(Err(error)) => self.failed(ticket, content, &error).await,
-                Err(panic) => {
-                    self.failed(ticket, content, &ProcessorError::from_panic(panic))
-                        .await;
-                }
-            }
-            drop(permit);
-            // Handlers that never wait would keep the thread for themselves.
-            coop::consume_budget().await;
-        }
+    /// How many more could handle a record now. They count as there from now on.
+    pub(super) fn more_takers(&self) -> usize {
+        let mut state = self.state();
+        let looking = state.takers - state.schedule.under_way();
+        let more = state.schedule.startable().saturating_sub(looking);
+        state.takers += more;
+        more
     }
 
-    fn next(&self) -> Result<Started<Undone>, Idle> {
+    /// The next record for one that handles it before it looks again. Where there is none, it counts as gone.
+    pub(super) fn next(&self) -> Result<Started<Undone>, Idle> {
         let is_valid = self.checkpointer.is_lease_valid();
         let mut state = self.state();
         if !is_valid && state.schedule.startable() > 0 {
             return Err(Idle::Waits);
         }
         state.schedule.start().ok_or_else(|| {
-            state.runners -= 1;
+            state.takers -= 1;
             Idle::Ends
         })
     }
 
-    fn done(&self, ticket: Ticket, content: Undone) {
+    /// Whether somebody who takes one record after another has to look here from now on, and did not before.
+    pub(super) fn is_to_be_queued(&self) -> bool {
+        let mut state = self.state();
+        let is_new = state.takers == 0 && state.schedule.startable() > 0;
+        state.takers += usize::from(is_new);
+        is_new
+    }
+
+    /// The next record for somebody who takes one after another, and whether there is one behind it. Where there is none, nobody looks
+    /// here any more.
+    pub(super) fn take(&self) -> Result<(Started<Undone>, bool), Idle> {
+        let is_valid = self.checkpointer.is_lease_valid();
+        let mut state = self.state();
+        if !is_valid && state.schedule.startable() > 0 {
+            return Err(Idle::Waits);
+        }
+        let started = state.schedule.start();
+        let has_more = state.schedule.startable() > 0;
+        state.takers = usize::from(has_more);
+        started.map(|started| (started, has_more)).ok_or(Idle::Ends)
+    }
+
+    pub(super) fn done(&self, ticket: Ticket, content: Undone) {
         self.state().done += 1;
         self.leave_behind(ticket, content);
     }
@@ -292,7 +299,8 @@ impl Shard {
         drop(content);
     }
 
-    async fn failed(&self, ticket: Ticket, mut content: Undone, error: &ProcessorError) {
+    pub(super) async fn failed(&self, ticket: Ticket, mut content: Undone, error: &ProcessorError) {
+        let handling = self.outlet.handling();
         let env = self.checkpointer.env();
         let own = content.failures.get_or_insert_with(|| {
             let policy = self.failures.as_ref().map(|failures| failures.policy().clone());
@@ -326,7 +334,7 @@ impl Shard {
                     Err(refused) => note = format!(" (and {refused})"),
                 }
             }
-            (Reaction::Stop, Some(failures)) => failures.stop(HANDLING.doing, error),
+            (Reaction::Stop, Some(failures)) => failures.stop(handling.doing, error),
             (Reaction::Probe, _) if !is_proven => {
                 note = " (not given up: no other record of the shard went through meanwhile, so it may be the sink)".to_owned();
             }
@@ -339,16 +347,16 @@ impl Shard {
         let (keys, held_back) = (state.schedule.failing_keys(), state.schedule.held_back());
         let text = format!(
             "{} fails: {}{note} (record {at} of the key {key:?}; {held_back} records are held back by {keys} failing keys)",
-            HANDLING.doing,
+            handling.doing,
             error.chain()
         );
         if state.log_limiter.may_log() {
             let shard = self.checkpointer.shard();
-            tracing::warn!(%shard, code = HANDLING.code, attempts, "{text}");
+            tracing::warn!(%shard, code = handling.code, attempts, "{text}");
         }
         self.checkpointer
             .monitor()
-            .handling_failed(HANDLING.code, text, attempts);
+            .handling_failed(handling.code, text, attempts);
         if reaction == Reaction::Release {
             self.checkpointer.monitor().gives_up();
         }
@@ -385,7 +393,7 @@ impl Shard {
                 state.schedule.wake(Instant::now());
                 state.schedule.next_wake()
             };
-            self.run();
+            self.offer();
             tokio::select! {
                 biased;
                 () = self.pauses.notified() => {}
@@ -441,12 +449,4 @@ async fn sleep_until_some(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Why a runner has no record to handle.
-enum Idle {
-    /// The lease was not renewed in time, and another worker may be at work: it looks again later.
-    Waits,
-    /// There is none, and it ends.
-    Ends,
 }
