@@ -80,6 +80,8 @@ pub use kcl_lease::{
     SequenceNumber, SigningProblem, StoreError, StoreErrorKind, TableCreation, TableOptions, WorkerId,
 };
 
+#[cfg(feature = "tower")]
+pub use self::adapters::each_record_service;
 pub use self::adapters::{
     BatchHandler, Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, EachBatch, EachRecord,
     EachRecordOptions, RecordHandler, deliveries, each_batch, each_record,

@@ -22,6 +22,7 @@ mod processors;
 mod reshard;
 mod resuming;
 mod retention;
+mod shapes;
 mod skipping;
 mod stalled;
 mod start;

@@ -9,9 +9,13 @@ mod failure;
 mod handler;
 mod keyed;
 mod runners;
+#[cfg(feature = "tower")]
+mod service;
 mod shard;
 
 pub use self::deliveries::{Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, deliveries};
 pub use self::each_batch::{EachBatch, each_batch};
 pub use self::each_record::{EachRecord, EachRecordOptions, each_record};
 pub use self::handler::{BatchHandler, RecordHandler};
+#[cfg(feature = "tower")]
+pub use self::service::each_record_service;
