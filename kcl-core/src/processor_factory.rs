@@ -17,7 +17,7 @@ pub(crate) type Made = Result<Box<dyn RecordProcessor>, ProcessorError>;
 /// What [`Worker::async_builder`](crate::Worker::async_builder) takes. Implemented for closures and functions; there is nothing to
 /// implement.
 pub trait AsyncFactory<'a, P>:
-    Fn(&'a ShardContext) -> <Self as AsyncFactory<'a, P>>::Future + Send + Sync + 'static
+    FnOnce(&'a ShardContext) -> <Self as AsyncFactory<'a, P>>::Future + Clone + Send + Sync + 'static
 {
     /// What it returns.
     type Future: Future<Output = Result<P, ProcessorError>> + Send + 'a;
@@ -25,7 +25,7 @@ pub trait AsyncFactory<'a, P>:
 
 impl<'a, P, F, R> AsyncFactory<'a, P> for F
 where
-    F: Fn(&'a ShardContext) -> R + Send + Sync + 'static,
+    F: FnOnce(&'a ShardContext) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<P, ProcessorError>> + Send + 'a,
 {
     type Future = R;
@@ -50,7 +50,6 @@ where
     P: RecordProcessor,
     F: for<'a> AsyncFactory<'a, P>,
 {
-    let factory = Arc::new(factory);
     Arc::new(move |shard| {
         let factory = factory.clone();
         Box::pin(async move {

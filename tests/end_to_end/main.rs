@@ -3,6 +3,7 @@
 
 mod accounts;
 mod batches;
+mod beginnings;
 mod blocked;
 mod broken;
 mod checkpoints;

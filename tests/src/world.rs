@@ -209,10 +209,16 @@ impl<S: Servers> World<S> {
         P: RecordProcessor,
         F: Fn(&ShardContext) -> P + Send + Sync + 'static,
     {
+        let builder = Worker::builder(self.options.application, self.options.stream, factory);
+        self.configure(builder, name)
+    }
+
+    /// Gives a builder what a worker of this name has.
+    pub fn configure(&self, builder: WorkerBuilder, name: &str) -> WorkerBuilder {
         let seed = name
             .bytes()
             .fold(7, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
-        Worker::builder(self.options.application, self.options.stream, factory)
+        builder
             .aws_config(&self.servers.aws(name))
             .worker_id(name)
             .failover_time(self.options.failover_time)

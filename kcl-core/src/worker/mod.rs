@@ -94,7 +94,8 @@ impl Worker {
 
     /// The same with a factory that has to wait for something, such as a connection, and may fail. What fails is repeated, with
     /// growing pauses, until there is a processor or the shard is lost (or as the [`FailurePolicy`](crate::FailurePolicy) says);
-    /// meanwhile the shard's status says why.
+    /// meanwhile the shard's status says why. The closure is cloned for each call: what it captures has to be `Clone`, as clients and
+    /// `Arc`s are.
     ///
     /// ```
     /// use kcl_core::Worker;
@@ -120,7 +121,7 @@ impl Worker {
     where
         P: RecordProcessor,
         // The first bound tells a closure what it is given, the second one that its future can be sent.
-        F: AsyncFn(&ShardContext) -> Result<P, ProcessorError> + for<'a> AsyncFactory<'a, P>,
+        F: AsyncFnOnce(&ShardContext) -> Result<P, ProcessorError> + for<'a> AsyncFactory<'a, P>,
     {
         WorkerBuilder::new(application.into(), stream.into(), awaited(factory))
     }
