@@ -1,4 +1,5 @@
-//! What `each_record` costs beside a processor of one's own, and what it gains: `cargo bench -p kcl-tests --bench adapter`.
+//! What `each_record` and `deliveries` cost beside a processor of one's own, and what `each_record` gains:
+//! `cargo bench -p kcl-tests --bench adapter`.
 //!
 //! In real time, with a shard whose lease is held in memory and whose batches are there. Prints medians of several rounds.
 #![allow(
@@ -9,14 +10,16 @@
 )]
 
 use std::alloc::System;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kcl_core::testing::{self, BatchBuilder, TestShard};
 use kcl_core::{
-    Checkpointer, EachRecordOptions as _, ProcessorError, Record, RecordBatch, RecordProcessor, async_trait,
-    each_record,
+    Checkpointer, Delivery, DeliveryOptions, EachRecordOptions as _, ProcessorError, Record, RecordBatch,
+    RecordProcessor, async_trait, each_record,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::{Builder, Runtime};
@@ -36,6 +39,7 @@ fn main() {
         return;
     }
     overhead();
+    stream();
     speed_up();
 }
 
@@ -148,6 +152,70 @@ fn overhead() {
             println!(
                 "  {name:<12} {keys:>8} {plain:>11.0} ns {each:>11.0} ns {:>11.0} ns {:>12.3}",
                 each - plain,
+                median(allocations)
+            );
+        }
+    }
+}
+
+/// How many are delivered before the first of them is acknowledged.
+const IN_FLIGHT: usize = 1_000;
+
+fn stream() {
+    let total = (BATCHES * RECORDS_PER_BATCH) as f64;
+    println!(
+        "\ndeliveries, {IN_FLIGHT} of them unacknowledged at a time, {total} records, {ROUNDS} rounds: records each second, and for each record"
+    );
+    for (name, runtime) in runtimes() {
+        for (order, keys) in [("unordered", 1_000_000), ("keyed", 1_000_000), ("keyed", 1_000)] {
+            let batches = batches(BATCHES, RECORDS_PER_BATCH, keys);
+            let sum = Arc::new(AtomicU64::new(0));
+            let (mut seconds, mut allocations) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let options = DeliveryOptions::new(IN_FLIGHT + 1);
+                let options = if order == "keyed" {
+                    options.keyed()
+                } else {
+                    options
+                };
+                let (processors, mut deliveries) = options.split();
+                let sum = sum.clone();
+                let (taken, allocated) = runtime.block_on(async {
+                    let consumer = tokio::spawn(async move {
+                        let mut open: VecDeque<Delivery> = VecDeque::with_capacity(IN_FLIGHT);
+                        loop {
+                            // Where nothing more comes, what is out has to be acknowledged first.
+                            let next = match open.len() {
+                                0 => deliveries.next().await,
+                                IN_FLIGHT => {
+                                    open.pop_front().map(Delivery::ack);
+                                    deliveries.next().await
+                                }
+                                _ => deliveries.next().now_or_never().unwrap_or_else(|| {
+                                    open.drain(..).for_each(Delivery::ack);
+                                    None
+                                }),
+                            };
+                            let Some(delivery) = next else {
+                                tokio::task::yield_now().await;
+                                continue;
+                            };
+                            work(&sum, delivery.record());
+                            open.push_back(delivery);
+                        }
+                    });
+                    let shard = TestShard::new().await;
+                    let mut processor = processors(shard.context());
+                    let result = run(&mut processor, &batches).await;
+                    consumer.abort();
+                    result
+                });
+                seconds.push(taken);
+                allocations.push(allocated / total);
+            }
+            println!(
+                "  {name:<12} {order:<10} {keys:>8} keys {:>11.0} /s {:>8.3} allocations",
+                total / median(seconds),
                 median(allocations)
             );
         }
