@@ -98,7 +98,7 @@ pub use self::processor_error::ProcessorError;
 pub use self::processor_factory::AsyncFactory;
 pub use self::record::{Encryption, Gap, Record, RecordBatch};
 pub use self::status::{ShardState, ShardStatus, WorkerPhase, WorkerStatus};
-pub use self::worker::{Departure, Fate, Stopped, Worker, WorkerBuilder, WorkerHandle};
+pub use self::worker::{Departure, Fate, PauseError, Stopped, Worker, WorkerBuilder, WorkerHandle};
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

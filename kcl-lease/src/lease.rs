@@ -141,6 +141,9 @@ pub struct Lease {
     /// When the first reader of a lease at `LATEST` began, in milliseconds since the Unix epoch: whoever continues
     /// before the first checkpoint starts there. (The Java KCL has no such attribute and leaves it alone.)
     pub reading_since: Option<u64>,
+    /// Since when the shard is paused, in milliseconds since the Unix epoch, whoever owns it; absent if it is not. (The Java KCL has no
+    /// such attribute: it leaves it alone, and does not heed it.)
+    pub paused_since: Option<u64>,
     /// Shard ids of the parents (0 to 2).
     pub parents: BTreeSet<String>,
     /// Shard ids of the children; known once the shard has ended.
@@ -166,6 +169,7 @@ impl Lease {
             checkpoint,
             pending_checkpoint: None,
             reading_since: None,
+            paused_since: None,
             parents: BTreeSet::new(),
             children: BTreeSet::new(),
             hash_range: None,

@@ -153,6 +153,47 @@ async fn a_shard_that_is_paused_delivers_nothing_keeps_its_lease_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_is_paused_for_all_stays_so_with_its_next_owner_until_that_one_resumes_it() {
+    let world = World::with_shards(2).await;
+    let one = world.start("one");
+    one.until(MINUTE, |status| status.leases_held == 2).await;
+    let paused = |status: &WorkerStatus| {
+        let shards = status.shards.iter();
+        let paused = shards.filter(|it| it.state == ShardState::Paused);
+        paused.map(|it| it.shard_id.clone()).collect::<Vec<_>>()
+    };
+    one.handle.pause_shard_for_all(&shard(0)).await.expect("written");
+    // It is so at once, and not only when a record comes.
+    one.until(MINUTE, |status| paused(status) == [shard(0)]).await;
+    let elsewhere = one.handle.pause_shard_for_all("shardId-000000000077").await;
+    assert!(
+        elsewhere
+            .expect_err("unknown")
+            .to_string()
+            .contains("does not have")
+    );
+    world.put(100, 200).await;
+    let two = world.start("two");
+    assert!(one.stop().await.is_orderly());
+    two.until(MINUTE, |status| {
+        status.leases_held == 2 && paused(status) == [shard(0)]
+    })
+    .await;
+    sleep(10 * MINUTE).await;
+    let deliveries = world.ledger.deliveries();
+    assert!(!deliveries.is_empty() && deliveries.iter().all(|it| it.shard == shard(1)));
+    // What is paused here alone is resumed here alone.
+    two.handle.resume_shard(&shard(0));
+    sleep(MINUTE).await;
+    assert_eq!(world.ledger.deliveries().len(), deliveries.len());
+    two.handle.resume_shard_for_all(&shard(0)).await.expect("written");
+    world.until_drained(MINUTE).await;
+    world.assert_exactly_once();
+    assert_eq!(world.leases().await[0].paused_since, None);
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_is_paused_can_be_stopped_and_its_shards_go_on_elsewhere() {
     let world = World::with_shards(2).await;
     let one = world.start("one");

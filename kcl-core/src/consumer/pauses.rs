@@ -46,9 +46,19 @@ impl PauseWatch {
         self.0.borrow().has(shard)
     }
 
-    /// Completes when the shard is not paused.
-    pub(crate) async fn resumed(&mut self, shard: &str) {
-        if self.0.wait_for(|pauses| !pauses.has(shard)).await.is_err() {
+    /// Completes when the shard is paused, here or by its lease.
+    pub(crate) async fn paused(&mut self, shard: &str, by_lease: impl Fn() -> bool) {
+        let pauses = |pauses: &Pauses| pauses.has(shard) || by_lease();
+        if self.0.wait_for(pauses).await.is_err() {
+            // The worker is gone, and nobody is left to pause it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Completes when the shard is not paused, neither here nor by its lease, as `by_lease` tells whenever something has changed.
+    pub(crate) async fn resumed(&mut self, shard: &str, by_lease: impl Fn() -> bool) {
+        let goes_on = |pauses: &Pauses| !pauses.has(shard) && !by_lease();
+        if self.0.wait_for(goes_on).await.is_err() {
             // The worker is gone, and nobody is left to resume it.
             std::future::pending::<()>().await;
         }
@@ -65,15 +75,16 @@ mod tests {
     fn a_shard_is_paused_by_itself_or_with_all_and_goes_on_when_neither_is_so() {
         let sender = watch::Sender::new(Pauses::default());
         let mut watch = PauseWatch::new(&sender);
-        assert!(watch.resumed("a").now_or_never().is_some());
+        assert!(watch.resumed("a", || false).now_or_never().is_some());
         assert!(sender.send_if_modified(|pauses| pauses.set("a", true)));
         assert!(!sender.send_if_modified(|pauses| pauses.set("a", true)), "it is");
         assert!(watch.has("a") && !watch.has("b"));
         assert!(sender.send_if_modified(|pauses| pauses.set_all(true)));
         assert!(watch.has("b"));
         assert!(sender.send_if_modified(|pauses| pauses.set("a", false)));
-        assert!(watch.resumed("a").now_or_never().is_none(), "all are");
+        assert!(watch.resumed("a", || false).now_or_never().is_none(), "all are");
         assert!(sender.send_if_modified(|pauses| pauses.set_all(false)));
-        assert!(watch.resumed("a").now_or_never().is_some());
+        assert!(watch.resumed("a", || false).now_or_never().is_some());
+        assert!(watch.resumed("a", || true).now_or_never().is_none());
     }
 }

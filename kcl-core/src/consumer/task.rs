@@ -167,16 +167,16 @@ impl Task {
 
     /// Waits while the shard is paused; what interrupted that.
     async fn paused(&mut self) -> Option<Event> {
-        if !self.parts.pauses.has(self.shard.as_str()) {
+        if !self.parts.pauses.has(self.shard.as_str()) && !self.held.is_paused() {
             return None;
         }
         tracing::info!(shard = %self.shard, "paused");
         self.monitor.enter(ShardState::Paused, None);
-        let (mut pauses, shard) = (self.parts.pauses.clone(), self.shard.clone());
+        let (mut pauses, shard, held) = (self.parts.pauses.clone(), self.shard.clone(), self.held.clone());
         tokio::select! {
             biased;
             event = self.interrupted() => Some(event),
-            () = pauses.resumed(shard.as_str()) => {
+            () = pauses.resumed(shard.as_str(), || held.is_paused()) => {
                 tracing::info!(shard = %self.shard, "resumed");
                 self.monitor.enter(ShardState::Processing, None);
                 None

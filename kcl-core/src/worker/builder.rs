@@ -512,6 +512,7 @@ impl WorkerBuilder {
             phase: watch::Sender::new(WorkerPhase::Starting),
             stop: watch::Sender::new(false),
             pauses: watch::Sender::new(Pauses::default()),
+            env: self.env.clone(),
             stalled_after: config.processing.stalled_after,
             fleet: Mutex::default(),
             shards: Mutex::default(),

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use kcl_lease::LeaseWriteError;
 
 use super::Shared;
 use super::snapshot::snapshot;
+use crate::config::ShardId;
 use crate::status::{WorkerPhase, WorkerStatus};
 
 /// A handle to a worker. It does not keep the worker alive. Cheap to clone.
@@ -63,6 +67,40 @@ impl WorkerHandle {
             .send_if_modified(|pauses| pauses.set(shard_id, false));
     }
 
+    /// As [`pause_shard`](Self::pause_shard), and whoever has the shard next keeps it paused: that is written into its lease. For a
+    /// shard that this worker has. Java workers do not heed it.
+    ///
+    /// # Errors
+    /// See [`PauseError`]. Nothing is paused then.
+    pub async fn pause_shard_for_all(&self, shard_id: &str) -> Result<(), PauseError> {
+        self.record_pause(shard_id, true).await
+    }
+
+    /// Ends [`pause_shard_for_all`](Self::pause_shard_for_all), whoever called it. For a shard that this worker has.
+    ///
+    /// # Errors
+    /// See [`PauseError`].
+    pub async fn resume_shard_for_all(&self, shard_id: &str) -> Result<(), PauseError> {
+        self.record_pause(shard_id, false).await
+    }
+
+    async fn record_pause(&self, shard_id: &str, pauses: bool) -> Result<(), PauseError> {
+        let key = ShardId::from(shard_id).lease_key();
+        let held = self.shared.shards().get(&key).map(|(held, _)| held.clone());
+        let held = held.ok_or_else(|| PauseError::NotHere(shard_id.to_owned()))?;
+        let now = self
+            .shared
+            .env
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let since = pauses.then(|| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        held.record_pause(since).await?;
+        // The lease says so from now on: its consumer looks.
+        self.shared.pauses.send_modify(|_| {});
+        Ok(())
+    }
+
     /// Asks the worker to stop in good order, and waits until it has: the processors finish the batch at hand and
     /// checkpoint, and the leases are handed on. A worker that has not started yet will stop as soon as it runs.
     pub async fn shutdown(&self) {
@@ -71,6 +109,18 @@ impl WorkerHandle {
         // This handle holds the sender, so waiting cannot fail.
         let _ = phase.wait_for(|phase| *phase == WorkerPhase::Stopped).await;
     }
+}
+
+/// Why a shard is not paused, or resumed, for all workers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PauseError {
+    /// Another worker has it, or nobody.
+    #[error("this worker does not have shard {0}: ask the worker that has it")]
+    NotHere(String),
+    /// The lease was lost meanwhile, or the lease table does not take the write.
+    #[error("cannot write it into the shard's lease: {0}")]
+    Lease(#[from] LeaseWriteError),
 }
 
 impl fmt::Debug for WorkerHandle {

@@ -19,7 +19,7 @@ use kcl_lease::{Environment, Health, HeldLease, LeaseKey, LeaseStore, Membership
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
-pub use self::handle::WorkerHandle;
+pub use self::handle::{PauseError, WorkerHandle};
 pub use self::outcome::{Departure, Fate, Stopped};
 use self::watchdog::StallHook;
 use crate::config::WorkerConfig;
@@ -182,6 +182,7 @@ struct Shared {
     phase: watch::Sender<WorkerPhase>,
     stop: watch::Sender<bool>,
     pauses: watch::Sender<Pauses>,
+    env: Environment,
     /// A shard that has something to do and gets no further for so long stalls.
     stalled_after: Duration,
     fleet: Mutex<Option<Membership>>,

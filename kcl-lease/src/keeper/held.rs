@@ -103,6 +103,11 @@ impl HeldLease {
         self.state().lease.has_ended()
     }
 
+    /// Whether the shard is paused, whoever owns it.
+    pub fn is_paused(&self) -> bool {
+        self.state().lease.paused_since.is_some()
+    }
+
     /// Grows with every change of owner.
     pub fn fencing_token(&self) -> FencingToken {
         self.state().token
@@ -171,6 +176,17 @@ impl HeldLease {
                 .reading_since
                 .is_none()
                 .then_some(LeaseChange::ReadingSince(millis))
+        })
+        .await
+    }
+
+    /// Records that the shard is paused, whoever owns it, since then (in milliseconds since the Unix epoch), or no longer.
+    ///
+    /// # Errors
+    /// As [`HeldLease::checkpoint`].
+    pub async fn record_pause(&self, since: Option<u64>) -> Result<(), LeaseWriteError> {
+        self.write(move |lease| {
+            (lease.paused_since.is_some() != since.is_some()).then_some(LeaseChange::PausedSince(since))
         })
         .await
     }

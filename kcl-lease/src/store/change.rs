@@ -58,6 +58,8 @@ pub enum LeaseChange {
     },
     /// The owner's note of when reading at the latest record began, in milliseconds since the Unix epoch.
     ReadingSince(u64),
+    /// The owner's note that the shard is paused since then, in milliseconds since the Unix epoch, or no longer.
+    PausedSince(Option<u64>),
     /// The owner's record of the children of an ended shard. The counter stays.
     Children(BTreeSet<String>),
     /// Fills in a missing hash range. The counter stays.
@@ -104,6 +106,8 @@ pub enum Effect {
     Pending(Option<PendingCheckpoint>),
     /// Sets `readingSince`.
     ReadingSince(u64),
+    /// Sets or removes `pausedSince`.
+    PausedSince(Option<u64>),
     /// Sets `childShardIds`.
     Children(BTreeSet<String>),
     /// Sets `startingHashKey` and `endingHashKey`.
@@ -140,7 +144,7 @@ impl LeaseChange {
                 Requirement::Owner(seen.owner.clone()),
                 Requirement::CheckpointOwner(None),
             ],
-            Self::Checkpoint { .. } | Self::ReadingSince(_) | Self::Children(_) => {
+            Self::Checkpoint { .. } | Self::ReadingSince(_) | Self::PausedSince(_) | Self::Children(_) => {
                 let mine = match &seen.checkpoint_owner {
                     Some(owner) => Requirement::CheckpointOwner(Some(owner.clone())),
                     None => Requirement::Owner(seen.owner.clone()),
@@ -210,6 +214,9 @@ impl LeaseChange {
                 Effect::SetCounter(seen.counter + 1),
                 Effect::ReadingSince(*millis),
             ],
+            Self::PausedSince(millis) => {
+                vec![Effect::SetCounter(seen.counter + 1), Effect::PausedSince(*millis)]
+            }
             Self::Children(children) => vec![Effect::Children(children.clone())],
             Self::HashRange(range) => vec![Effect::HashRange(*range)],
         }
@@ -252,6 +259,7 @@ impl Effect {
             Self::Checkpoint(checkpoint) => row.checkpoint = checkpoint.clone(),
             Self::Pending(pending) => row.pending_checkpoint.clone_from(pending),
             Self::ReadingSince(millis) => row.reading_since = Some(*millis),
+            Self::PausedSince(millis) => row.paused_since = *millis,
             Self::Children(children) => row.children.clone_from(children),
             Self::HashRange(range) => row.hash_range = Some(*range),
             Self::Throughput(kbps) => row.throughput_kbps = Some(*kbps),

@@ -73,6 +73,7 @@ fn full(key: &str) -> Lease {
     lease.children = BTreeSet::from(["shardId-000000000009".to_owned()]);
     lease.throughput_kbps = Some(1.5);
     lease.reading_since = Some(1_700_000_000_123);
+    lease.paused_since = Some(1_700_000_000_456);
     lease.process = Some("p0".into());
     lease.pending_checkpoint = Some(PendingCheckpoint {
         checkpoint: position("4970", 0),

@@ -23,9 +23,13 @@ impl Task {
             self.read_from(&position);
             return Event::Succeeded;
         };
+        let (mut pauses, held) = (self.parts.pauses.clone(), self.held.clone());
+        let shard = self.shard.clone();
         let event = tokio::select! {
             biased;
             event = self.interrupted() => event,
+            // It waits before it looks again.
+            () = pauses.paused(shard.as_str(), || held.is_paused()) => Event::Succeeded,
             delivery = reader.batches.next() => match delivery {
                 Some(delivery) => {
                     let is_last = delivery.batch.is_last();

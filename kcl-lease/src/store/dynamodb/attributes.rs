@@ -22,6 +22,8 @@ pub(super) const PENDING_STATE: &str = "pendingCheckpointState";
 /// Ours: the Java KCL does not know it.
 pub(super) const READING_SINCE: &str = "readingSince";
 /// Ours, too.
+pub(super) const PAUSED_SINCE: &str = "pausedSince";
+/// Ours, too.
 pub(super) const OWNER_PROCESS: &str = "ownerProcess";
 pub(super) const PARENTS: &str = "parentShardId";
 pub(super) const CHILDREN: &str = "childShardIds";

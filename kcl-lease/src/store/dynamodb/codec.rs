@@ -75,6 +75,7 @@ pub(super) fn encode(lease: &Lease) -> Item {
     );
     add(THROUGHPUT, lease.throughput_kbps.map(encode_throughput));
     add(READING_SINCE, lease.reading_since.map(number));
+    add(PAUSED_SINCE, lease.paused_since.map(number));
     add(
         STREAM_NAME,
         lease.stream_shard.as_ref().map(|id| string(&id.stream)),
@@ -143,6 +144,7 @@ pub(super) fn decode(item: &Item) -> Result<Lease, String> {
         checkpoint: Checkpoint::parse(checkpoint, sub_sequence).map_err(|error| error.to_string())?,
         pending_checkpoint: decode_pending(item)?,
         reading_since: item.unsigned(READING_SINCE)?,
+        paused_since: item.unsigned(PAUSED_SINCE)?,
         parents: item.text_set(PARENTS)?,
         children: item.text_set(CHILDREN)?,
         hash_range: decode_hash_range(item)?,

@@ -109,6 +109,7 @@ impl Expression {
                 }
             }
             Effect::ReadingSince(millis) => self.set(READING_SINCE, number(millis)),
+            Effect::PausedSince(millis) => self.set_or_remove(PAUSED_SINCE, millis.map(number)),
             Effect::Children(children) => {
                 self.set_or_remove(
                     CHILDREN,

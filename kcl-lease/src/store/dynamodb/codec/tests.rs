@@ -19,6 +19,7 @@ fn full_lease() -> Lease {
         state: Some(Bytes::from_static(b"state")),
     });
     lease.reading_since = Some(1_700_000_000_123);
+    lease.paused_since = Some(1_700_000_000_456);
     lease.children = BTreeSet::from(["shardId-000000000004".to_owned()]);
     lease.throughput_kbps = Some(512.25);
     lease.stream_shard = Some(StreamShard {
