@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::keyed::Limits;
 use super::shard::{Awaited, Outlet, Shard};
+use super::worker_bound::WorkerBound;
 use crate::checkpointer::Checkpointer;
 use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
@@ -54,6 +55,8 @@ pub(super) struct Options {
     pub(super) limits: Limits,
     pub(super) order: Order,
     pub(super) checkpoint_interval: Duration,
+    /// What all shards of the worker may have undone together, if that is bounded.
+    pub(super) worker_bound: Option<Arc<WorkerBound>>,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             },
             order: Order::ByPartitionKey,
             checkpoint_interval: Duration::from_secs(1),
+            worker_bound: None,
         }
     }
 }
@@ -103,6 +107,7 @@ impl Concurrent {
                 self.options.limits,
                 self.failures.clone(),
                 self.options.checkpoint_interval,
+                self.options.worker_bound.clone(),
                 outlet(),
             );
             let keeper = tokio::spawn(shard.clone().keep());
@@ -148,11 +153,15 @@ impl Concurrent {
             left = &left[known..];
         }
         while !left.is_empty() {
-            let room = shard.room();
-            if room == 0 {
+            let taken = match shard.reserve(CHUNK.min(left.len())) {
+                0 => 0,
+                reserved => shard.admit(reserved, self.keyed(&left[..reserved]).into_iter()),
+            };
+            left = &left[taken..];
+            if taken == 0 {
                 tokio::select! {
                     biased;
-                    () = shard.until(Awaited::Room) => continue,
+                    () = shard.until_roomy() => {}
                     // What is left of the batch has to be known as undone. It is there anyway.
                     () = checkpointer.leaving() => {
                         shard.admit_all(self.keyed(left).into_iter());
@@ -160,9 +169,6 @@ impl Concurrent {
                     }
                 }
             }
-            let next = &left[..room.min(CHUNK).min(left.len())];
-            let taken = shard.admit(self.keyed(next).into_iter());
-            left = &left[taken..];
         }
         Ok(())
     }

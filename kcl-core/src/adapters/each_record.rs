@@ -13,6 +13,7 @@ use super::concurrent::{Concurrent, Options, Order};
 use super::handler::RecordHandler;
 use super::runners::Runners;
 use super::shard::Outlet;
+use super::worker_bound::WorkerBound;
 use crate::checkpointer::Checkpointer;
 use crate::processor::{RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
@@ -152,6 +153,18 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
     fn max_undone(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
         with(self, move |each| {
             each.shard.options.limits.undone = records.max(1)
+        })
+    }
+
+    /// How many records of all shards that this worker has are taken in and not done. While there are so many, a shard takes in one at a
+    /// time. Default: no bound but that of each shard, and the worker's memory.
+    fn worker_max_undone(
+        self,
+        records: usize,
+    ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
+        let bound = Arc::new(WorkerBound::new(records));
+        with(self, move |each| {
+            each.shard.options.worker_bound = Some(bound.clone())
         })
     }
 

@@ -12,6 +12,7 @@ mod runners;
 #[cfg(feature = "tower")]
 mod service;
 mod shard;
+mod worker_bound;
 
 pub use self::deliveries::{Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, deliveries};
 pub use self::each_batch::{EachBatch, each_batch};

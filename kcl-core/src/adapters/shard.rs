@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failures;
 use super::keyed::{HeldBack, Limits, Schedule, Started, Ticket};
+use super::worker_bound::WorkerBound;
 use crate::checkpointer::{CheckpointError, Checkpointer};
 use crate::config::Reaction;
 use crate::log_limiter::LogLimiter;
@@ -42,6 +43,8 @@ pub(super) struct Shard {
     outlet: Arc<dyn Outlet>,
     /// Of the worker.
     runtime: Handle,
+    /// What all shards of the worker may have undone together, if that is bounded.
+    worker_bound: Option<Arc<WorkerBound>>,
     checkpoint_interval: Duration,
     /// Told when what a call of the processor waits for is so. There is one call at a time.
     call: Notify,
@@ -119,6 +122,7 @@ impl Shard {
         limits: Limits,
         failures: Option<Arc<dyn RecordFailures>>,
         checkpoint_interval: Duration,
+        worker_bound: Option<Arc<WorkerBound>>,
         outlet: Arc<dyn Outlet>,
     ) -> Arc<Self> {
         checkpointer.monitor().tells_records_itself();
@@ -135,6 +139,7 @@ impl Shard {
             failures,
             outlet,
             runtime: Handle::current(),
+            worker_bound,
             checkpoint_interval,
             call: Notify::new(),
             pauses: Notify::new(),
@@ -151,9 +156,29 @@ impl Shard {
         &self.runtime
     }
 
-    /// How many records may be admitted.
-    pub(super) fn room(&self) -> usize {
-        self.state().schedule.room()
+    /// Takes places for as many of so many records as may be admitted.
+    pub(super) fn reserve(&self, records: usize) -> usize {
+        let (room, undone) = {
+            let state = self.state();
+            (state.schedule.room(), state.schedule.undone())
+        };
+        let records = records.min(room);
+        match &self.worker_bound {
+            Some(bound) => bound.reserve(records, undone == 0),
+            None => records,
+        }
+    }
+
+    /// Waits until more may be admitted, or might be.
+    pub(super) async fn until_roomy(&self) {
+        self.until(Awaited::Room).await;
+        if let Some(bound) = &self.worker_bound {
+            tokio::select! {
+                () = bound.freed() => {}
+                // It may always have one.
+                () = self.until(Awaited::Done) => {}
+            }
+        }
     }
 
     /// The position of the record that was admitted last.
@@ -161,14 +186,25 @@ impl Shard {
         self.state().schedule.last_admitted().cloned()
     }
 
-    /// Takes in records with their keys, in their order, while there is room; how many it took.
-    pub(super) fn admit(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) -> usize {
-        self.take_in(records, |schedule| schedule.room() > 0)
+    /// Takes in records with their keys, in their order, while there is room; how many it took. So many places were reserved.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        reserved: usize,
+        records: impl Iterator<Item = (u64, Record)>,
+    ) -> usize {
+        let taken = self.take_in(records, |schedule| schedule.room() > 0);
+        if let Some(bound) = &self.worker_bound {
+            bound.release(reserved - taken);
+        }
+        taken
     }
 
     /// Takes them in whether there is room or not.
     pub(super) fn admit_all(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) {
-        self.take_in(records, |_| true);
+        let taken = self.take_in(records, |_| true);
+        if let Some(bound) = &self.worker_bound {
+            bound.force(taken);
+        }
     }
 
     fn take_in(
@@ -297,6 +333,9 @@ impl Shard {
         // What the record holds is given back without the lock.
         drop(state);
         drop(content);
+        if let Some(bound) = &self.worker_bound {
+            bound.release(1);
+        }
     }
 
     pub(super) async fn failed(&self, ticket: Ticket, mut content: Undone, error: &ProcessorError) {
@@ -440,6 +479,15 @@ impl Shard {
                         .handling_failed(CHECKPOINTING.code, text, attempts);
                 }
             }
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        if let Some(bound) = &self.worker_bound {
+            // They are another worker's.
+            bound.release(self.state().schedule.undone());
         }
     }
 }

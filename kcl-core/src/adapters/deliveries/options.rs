@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::hub::{Hub, Source};
 use super::{Deliveries, DeliveringProcessor};
 use crate::adapters::concurrent::{Concurrent, Options, Order};
+use crate::adapters::worker_bound::WorkerBound;
 use crate::processor::ShardContext;
 use crate::record::Record;
 
@@ -67,6 +68,13 @@ impl DeliveryOptions {
     /// many as may be unacknowledged, if that is more.
     pub fn max_undone(mut self, records: usize) -> Self {
         self.options.limits.undone = records.max(1);
+        self
+    }
+
+    /// How many records of all shards that this worker has are taken in and not done. While there are so many, a shard takes in one at a
+    /// time. Default: no bound but that of each shard, and the worker's memory.
+    pub fn worker_max_undone(mut self, records: usize) -> Self {
+        self.options.worker_bound = Some(Arc::new(WorkerBound::new(records)));
         self
     }
 

@@ -506,3 +506,35 @@ async fn handlers_that_never_wait_let_others_have_the_thread() {
     shard.end(&mut processor).await.expect("ended");
     assert!(at_last.load(Ordering::SeqCst));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_all_shards_have_undone_is_bounded_and_none_stands_still_for_another() {
+    let bench = Bench::holding(["a/1"]);
+    let processors = bench.processors().worker_max_undone(4);
+    let (mut first, mut second) = (TestShard::new().await, TestShard::new().await);
+    let (mut one, mut two) = (processors(first.context()), processors(second.context()));
+    let records = batch(1, ["a/1", "a/2", "a/3", "a/4", "a/5"]);
+    let filling = tokio::spawn(async move {
+        first.process(&mut one, &records).await.expect("taken in");
+        (first, one)
+    });
+    sleep(SOON).await;
+    assert!(!filling.is_finished(), "four are undone");
+    // One after another.
+    second
+        .process(&mut two, &batch(1, ["x/1", "x/2", "x/3"]))
+        .await
+        .expect("taken in");
+    bench.until_done(3).await;
+    bench.release("a/1");
+    let (first, one) = timeout(SOON, filling).await.expect("room").expect("whole");
+    bench.until_done(8).await;
+    until_checkpointed(&first, "5").await;
+    // What is left of a shard that is gone does not count.
+    drop(one);
+    let mut third = TestShard::new().await;
+    let mut three = processors(third.context());
+    let records = batch(1, ["z/1", "z/2", "z/3", "z/4"]);
+    let taken = timeout(SOON, third.process(&mut three, &records)).await;
+    taken.expect("room for all").expect("taken in");
+}
