@@ -11,7 +11,7 @@ use super::shard::{Awaited, Outlet, Shard};
 use super::worker_bound::WorkerBound;
 use crate::checkpointer::Checkpointer;
 use crate::processor_error::ProcessorError;
-use crate::record::{Record, RecordBatch};
+use crate::record::{Gap, Record, RecordBatch};
 use crate::record_failures::RecordFailures;
 
 /// Records that are admitted in one go.
@@ -57,7 +57,12 @@ pub(super) struct Options {
     pub(super) checkpoint_interval: Duration,
     /// What all shards of the worker may have undone together, if that is bounded.
     pub(super) worker_bound: Option<Arc<WorkerBound>>,
+    /// Who is told of records that were trimmed before they could be read.
+    pub(super) on_gap: Option<Arc<GapHook>>,
 }
+
+/// Is told of a shard and a gap.
+pub(super) type GapHook = dyn Fn(&str, &Gap) + Send + Sync;
 
 impl Default for Options {
     fn default() -> Self {
@@ -71,6 +76,7 @@ impl Default for Options {
             order: Order::ByPartitionKey,
             checkpoint_interval: Duration::from_secs(1),
             worker_bound: None,
+            on_gap: None,
         }
     }
 }
@@ -142,6 +148,9 @@ impl Concurrent {
         checkpointer: &Checkpointer,
         outlet: impl FnOnce() -> Arc<dyn Outlet> + Send,
     ) -> Result<(), ProcessorError> {
+        if let Some((gap, hook)) = batch.gap().zip(self.options.on_gap.as_ref()) {
+            hook(checkpointer.shard().as_str(), gap);
+        }
         if batch.is_empty() {
             return Ok(());
         }

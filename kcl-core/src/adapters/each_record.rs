@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use kcl_lease::LossReason;
 use tokio::sync::Semaphore;
 
-use super::concurrent::{Concurrent, Options, Order};
+use super::concurrent::{Concurrent, GapHook, Options, Order};
 use super::handler::RecordHandler;
 use super::runners::Runners;
 use super::shard::Outlet;
@@ -17,7 +17,7 @@ use super::worker_bound::WorkerBound;
 use crate::checkpointer::Checkpointer;
 use crate::processor::{RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
-use crate::record::{Record, RecordBatch};
+use crate::record::{Gap, Record, RecordBatch};
 
 /// The processor that [`each_record`] makes of a closure, for one shard.
 pub struct EachRecord {
@@ -180,6 +180,16 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
     /// crash, besides those that were done since the last checkpoint. Default: 100,000.
     fn max_ahead(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
         with(self, move |each| each.shard.options.limits.ahead = records.max(1))
+    }
+
+    /// Called with the shard's id when records may have been [trimmed](crate::RecordBatch::gap) from the stream before they could be read.
+    /// Default: nobody; the log says so.
+    fn on_gap(
+        self,
+        hook: impl Fn(&str, &Gap) + Send + Sync + 'static,
+    ) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
+        let hook: Arc<GapHook> = Arc::new(hook);
+        with(self, move |each| each.shard.options.on_gap = Some(hook.clone()))
     }
 
     /// How long after a record is done the checkpoint is made at the latest; one checkpoint serves for all that are done by then.

@@ -58,6 +58,8 @@ struct State {
     schedule: Schedule<Undone>,
     /// Records that were done.
     done: u64,
+    /// Those that were not counted yet, and their bytes.
+    uncounted: (u64, u64),
     /// How many handle records, or are about to look for one.
     takers: usize,
     /// What the call of the processor waits for.
@@ -130,6 +132,7 @@ impl Shard {
             state: Mutex::new(State {
                 schedule: Schedule::new(limits),
                 done: 0,
+                uncounted: (0, 0),
                 takers: 0,
                 awaited: None,
                 news_since: None,
@@ -310,7 +313,12 @@ impl Shard {
     }
 
     pub(super) fn done(&self, ticket: Ticket, content: Undone) {
-        self.state().done += 1;
+        {
+            let mut state = self.state();
+            state.done += 1;
+            state.uncounted.0 += 1;
+            state.uncounted.1 += content.record.weight();
+        }
         self.leave_behind(ticket, content);
     }
 
@@ -413,7 +421,12 @@ impl Shard {
 
     /// Checkpoints behind the last record up to which all are done.
     pub(super) async fn checkpoint(&self) -> Result<(), CheckpointError> {
-        let watermark = self.state().schedule.watermark().cloned();
+        let (watermark, (records, bytes)) = {
+            let mut state = self.state();
+            let uncounted = std::mem::take(&mut state.uncounted);
+            (state.schedule.watermark().cloned(), uncounted)
+        };
+        self.checkpointer.monitor().handled(records, bytes);
         match watermark {
             Some(watermark) => self.checkpointer.checkpoint_at_position(watermark).await,
             None => Ok(()),

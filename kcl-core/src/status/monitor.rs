@@ -106,16 +106,13 @@ impl ShardMonitor {
     /// A step of the consumer succeeded.
     pub(crate) fn progressed(&self, records: usize, bytes: u64) {
         let mut inner = self.inner();
-        inner.records += records as u64;
-        inner.bytes += bytes;
-        self.add(Counter::RecordsProcessed, records as u64);
-        self.add(Counter::BytesProcessed, bytes);
         inner.processing = None;
         inner.attempts = 0;
         let work = work_in(inner.state);
         if inner.tells_itself && work == Work::Processing {
             return;
         }
+        self.count(&mut inner, records as u64, bytes);
         inner.progress_at = Instant::now();
         inner.vitals.succeeded(work, Instant::now());
     }
@@ -180,6 +177,18 @@ impl ShardMonitor {
     /// Whether there are records that were taken in and are not done.
     pub(crate) fn records_are_undone(&self, are_there: bool) {
         self.inner().has_undone = are_there;
+    }
+
+    /// So many records that were taken in are done.
+    pub(crate) fn handled(&self, records: u64, bytes: u64) {
+        self.count(&mut self.inner(), records, bytes);
+    }
+
+    fn count(&self, inner: &mut Inner, records: u64, bytes: u64) {
+        inner.records += records;
+        inner.bytes += bytes;
+        self.add(Counter::RecordsProcessed, records);
+        self.add(Counter::BytesProcessed, bytes);
     }
 
     /// Records that were taken in are done.
@@ -298,6 +307,11 @@ impl ShardMonitor {
             },
             (_, Some(trouble), ..) => trouble.text.clone(),
             _ if inner.handling.is_some() => inner.handling.as_ref().map(|trouble| trouble.text.clone()).unwrap_or_default(),
+            _ if inner.has_undone => {
+                "records that were taken in are not done, and nothing says why: their handlers have not returned, or what was delivered \
+                 is not acknowledged"
+                    .to_owned()
+            }
             (_, None, Some((call, since)), _) => {
                 format!("the processor has been busy with one call of {call} for {} s", since.elapsed().as_secs())
             }
@@ -391,12 +405,13 @@ mod tests {
         assert_eq!(monitor.vitals().succeeded_at(Work::Processing), None);
         monitor.records_done();
         assert!(monitor.vitals().succeeded_at(Work::Processing).is_some());
-        assert_eq!(
-            monitor
-                .status(String::new(), String::new(), Duration::MAX)
-                .records_processed,
-            10
-        );
+        let counted = || {
+            let status = monitor.status(String::new(), String::new(), Duration::MAX);
+            status.records_processed
+        };
+        assert_eq!(counted(), 0);
+        monitor.handled(7, 70);
+        assert_eq!(counted(), 7);
     }
 
     #[tokio::test(start_paused = true)]

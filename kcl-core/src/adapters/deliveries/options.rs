@@ -10,7 +10,7 @@ use super::{Deliveries, DeliveringProcessor};
 use crate::adapters::concurrent::{Concurrent, Options, Order};
 use crate::adapters::worker_bound::WorkerBound;
 use crate::processor::ShardContext;
-use crate::record::Record;
+use crate::record::{Gap, Record};
 
 /// The options of [`deliveries`](crate::deliveries()). Each number is taken for one if it is zero.
 ///
@@ -89,6 +89,13 @@ impl DeliveryOptions {
     /// after a crash, besides those that were acknowledged since the last checkpoint. Default: 100,000.
     pub fn max_ahead(mut self, records: usize) -> Self {
         self.options.limits.ahead = records.max(1);
+        self
+    }
+
+    /// Called with the shard's id when records may have been [trimmed](crate::RecordBatch::gap) from the stream before they could be read.
+    /// Default: nobody; the log says so.
+    pub fn on_gap(mut self, hook: impl Fn(&str, &Gap) + Send + Sync + 'static) -> Self {
+        self.options.on_gap = Some(Arc::new(hook));
         self
     }
 

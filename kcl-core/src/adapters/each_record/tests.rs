@@ -538,3 +538,30 @@ async fn what_all_shards_have_undone_is_bounded_and_none_stands_still_for_anothe
     let taken = timeout(SOON, third.process(&mut three, &records)).await;
     taken.expect("room for all").expect("taken in");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_told_even_if_nothing_follows_it_and_records_count_when_they_are_done() {
+    let bench = Bench::holding(["b"]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (seen, mut shard) = (told.clone(), TestShard::new().await);
+    let processors = bench.processors().on_gap(move |shard, gap| {
+        seen.lock()
+            .expect("not poisoned")
+            .push((shard.to_owned(), gap.after.is_some()));
+    });
+    let mut processor = processors(shard.context());
+    let empty = BatchBuilder::new([]).gap_after(None).build();
+    shard.process(&mut processor, &empty).await.expect("taken in");
+    let shard_id = shard.context().shard_id.to_string();
+    assert_eq!(*told.lock().expect("not poisoned"), [(shard_id, false)]);
+    shard
+        .process(&mut processor, &batch(1, ["a", "b"]))
+        .await
+        .expect("taken in");
+    bench.until_done(1).await;
+    until_checkpointed(&shard, "1").await;
+    assert_eq!(shard.status().records_processed, 1);
+    bench.release("b");
+    shard.end(&mut processor).await.expect("all is done");
+    assert_eq!(shard.status().records_processed, 2);
+}

@@ -143,7 +143,7 @@ impl Task {
             Some(processor) => processor,
             None => {
                 let factory = self.parts.factory.clone();
-                self.supervise("initialize", async { factory(context).await })
+                self.supervise("factory", async { factory(context).await })
                     .await?
             }
         };
