@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use kcl_core::{
-    Environment, Error, FanOut, InitialPosition, OtherStream, ReadEncoding, Stopped, Worker, WorkerHandle,
-    WorkerPhase,
+    Environment, Error, FanOut, InitialPosition, OtherStream, ReadEncoding, RecordProcessor, ShardContext,
+    Stopped, Worker, WorkerHandle, WorkerPhase,
 };
 use kcl_local::Backend;
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use crate::failovers::Failovers;
 use crate::history::{Name, What};
 use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
+use crate::processor::singly::Singly;
 use crate::processor::{Actor, Stage};
 use crate::seeds::Dice;
 use crate::sink::Letters;
@@ -33,6 +34,8 @@ pub const GRACE: Duration = Duration::from_millis(1_500);
 
 /// Who ended because of its stream is started again after so long.
 const RESTART: Duration = Duration::from_secs(3);
+
+type Processors = Box<dyn Fn(&ShardContext) -> Box<dyn RecordProcessor> + Send + Sync>;
 
 /// A worker that runs.
 pub struct Member {
@@ -252,6 +255,18 @@ impl Fleet {
         self.live_with(who, id, failover)
     }
 
+    /// What makes the processors of a worker's life.
+    fn processors(&self, who: &Name, id: &str) -> Processors {
+        let (stage, who, id) = (self.stage.clone(), who.clone(), id.to_owned());
+        match stage.singles {
+            Some(singles) => {
+                let singly = Singly::processors(stage, who, id, singles.limits);
+                Box::new(move |shard| Box::new(singly(shard)))
+            }
+            None => Box::new(move |shard| Box::new(Actor::new(stage.clone(), who.clone(), &id, shard))),
+        }
+    }
+
     fn live_with(&self, who: &str, id: String, failover: Duration) -> WorkerHandle {
         let (seed, skew) = {
             let dice = &mut self.state().dice;
@@ -261,22 +276,19 @@ impl Fleet {
             (dice.next(), Arc::new(AtomicI64::new(skew)))
         };
         let who: Name = who.into();
-        let (stage, actor, its_id) = (self.stage.clone(), who.clone(), id.clone());
         let (clock, offset) = (self.backend.clock().clone(), skew.clone());
         let environment =
             Environment::seeded(seed, move || shifted(clock.now(), offset.load(Ordering::Relaxed)));
-        let mut builder = Worker::builder(APPLICATION, STREAM, move |shard: &kcl_core::ShardContext| {
-            Actor::new(stage.clone(), actor.clone(), &its_id, shard)
-        })
-        .aws_config(&self.backend.sdk_config_named(&*who))
-        .worker_id(id.as_str())
-        .failover_time(failover)
-        .initial_position(self.start)
-        .hand_off_timeout(self.times.drain)
-        .audit_interval(Duration::from_secs(15))
-        .cleanup_interval(Duration::from_secs(20))
-        .read_encoding(encoding_of(&who))
-        .environment(environment);
+        let mut builder = Worker::builder(APPLICATION, STREAM, self.processors(&who, &id))
+            .aws_config(&self.backend.sdk_config_named(&*who))
+            .worker_id(id.as_str())
+            .failover_time(failover)
+            .initial_position(self.start)
+            .hand_off_timeout(self.times.drain)
+            .audit_interval(Duration::from_secs(15))
+            .cleanup_interval(Duration::from_secs(20))
+            .read_encoding(encoding_of(&who))
+            .environment(environment);
         if let Some(dice) = &mut self.state().refusals {
             // Whoever is started again has been told to go on.
             let refuses = !self.stage.is_calm() && !who.contains('.') && dice.happens(300);
@@ -292,7 +304,7 @@ impl Fleet {
         }
         if let Some(sink) = &self.stage.sink {
             builder = builder
-                .failure_policy(sink.policy())
+                .failure_policy(sink.policy(self.stage.singles.as_ref()))
                 .dead_letters(Letters::new(
                     self.stage.history.clone(),
                     who.clone(),
@@ -310,6 +322,10 @@ impl Fleet {
             builder = builder.prefetch_bytes_per_worker(memory.bound);
             let bytes = memory.bound;
             self.stage.history.record(&who, What::Bounded { bytes });
+        }
+        if let Some(singles) = &self.stage.singles {
+            let limits = singles.limits;
+            self.stage.history.record(&who, What::HandlesSingly { limits });
         }
         if let Some(machines) = &self.stage.machines {
             builder = builder

@@ -12,6 +12,7 @@ use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::load::Machine;
 use crate::oracle::{Oracle, Violation};
+use crate::singles::Limits;
 
 /// A shared name: of a worker's life, a shard or a key.
 pub type Name = Arc<str>;
@@ -34,6 +35,17 @@ pub struct Ownership {
     pub shard: Name,
     /// The fencing token.
     pub token: u64,
+}
+
+/// A record that is handled beside others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Single {
+    /// Its place in the shard.
+    pub position: ExtendedSequenceNumber,
+    /// Records of one lane are handled in order, one at a time.
+    pub lane: Option<Name>,
+    /// Whether no handler can take it.
+    pub is_unreadable: bool,
 }
 
 /// A row of the lease table, as far as the rules are about it.
@@ -141,6 +153,38 @@ pub enum What {
     },
     /// `process_records` returned, panicked or was cut short by the death of the worker.
     BatchEnded {
+        /// Whose.
+        of: Ownership,
+        /// Tells calls apart.
+        call: u64,
+        /// Whether it returned `Ok`.
+        is_ok: bool,
+    },
+    /// A worker handles records beside each other.
+    HandlesSingly {
+        /// As many of them as this says.
+        limits: Limits,
+    },
+    /// `process_records` was called with these, to be handled beside each other.
+    Given {
+        /// Whose.
+        of: Ownership,
+        /// The records, in order.
+        records: Vec<Single>,
+    },
+    /// The handler of one record was called.
+    RecordBegan {
+        /// Whose.
+        of: Ownership,
+        /// Tells calls apart.
+        call: u64,
+        /// The record's place.
+        position: ExtendedSequenceNumber,
+        /// Whether the lease was valid at that moment.
+        is_valid: bool,
+    },
+    /// The handler of one record returned, or panicked. Those of a worker that is killed say nothing any more.
+    RecordEnded {
         /// Whose.
         of: Ownership,
         /// Tells calls apart.

@@ -23,6 +23,7 @@ pub mod scale;
 pub mod scripts;
 pub mod seeds;
 pub mod settled;
+pub mod singles;
 pub mod sink;
 pub mod stalls;
 pub mod streams;

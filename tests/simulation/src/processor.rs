@@ -1,5 +1,7 @@
 //! A processor that writes everything down, and misbehaves by chance while the world is disturbed.
 
+pub mod singly;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +19,7 @@ use crate::history::{History, Name, Ownership, What};
 use crate::load::{Machines, Processed, Told};
 use crate::memory::Memory;
 use crate::seeds::Dice;
+use crate::singles::Singles;
 use crate::sink::Sink;
 use crate::streams::Streams;
 
@@ -43,6 +46,8 @@ pub struct Stage {
     pub batch: Option<u32>,
     /// Who subscribes to shards, where somebody does.
     pub pushing: Option<Pushing>,
+    /// How records are handled, where they are beside each other.
+    pub singles: Option<Singles>,
     shared: Arc<Shared>,
 }
 
@@ -148,6 +153,7 @@ impl Stage {
             memory: None,
             batch: None,
             pushing: None,
+            singles: None,
             shared: Arc::new(shared),
         }
     }
@@ -241,6 +247,63 @@ impl Stage {
         self.shared.is_calm.load(Ordering::Relaxed)
     }
 
+    /// The processors of a frozen process, or of a runtime that is blocked, do nothing.
+    async fn thawed(&self, who: &Name) {
+        while let Some(until) = self.network.stands_until(who) {
+            // Not for all of it: everything may be healed earlier.
+            sleep_until(until.min(Instant::now() + Duration::from_millis(250))).await;
+        }
+    }
+
+    /// A processor takes the effects of a record.
+    fn deliver(&self, who: &Name, of: &Ownership, record: &Record) -> Result<(), ProcessorError> {
+        let mut position = record.position().clone();
+        if !record.is_aggregated() {
+            // Where a checkpoint names a part of a record that has none, the library raises this, for the record to follow it.
+            position.sub_sequence = 0;
+        }
+        let what = What::Delivered {
+            of: of.clone(),
+            key: record.partition_key().into(),
+            counter: counter(record)?,
+            position,
+        };
+        self.history.record(who, what);
+        Ok(())
+    }
+
+    /// Writes down what a batch says of records that are missing.
+    fn tell_gap(&self, who: &Name, of: &Ownership, batch: &RecordBatch) {
+        let Some(gap) = batch.gap() else { return };
+        let first = batch.records().first();
+        let what = What::GapReported {
+            of: of.clone(),
+            after: gap.after.clone(),
+            before: first.map(|record| record.sequence_number().clone()),
+        };
+        self.history.record(who, what);
+    }
+
+    fn next_call(&self) -> u64 {
+        self.shared.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A processor is at work, and knows of its lease.
+    fn enlist(&self, who: &Name, of: &Ownership, checkpointer: &Checkpointer) {
+        let owners = self.shared.owners.lock();
+        let me = (of.shard.clone(), of.token, who.clone());
+        owners
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(me, checkpointer.clone());
+    }
+
+    /// It is not, any more.
+    fn strike(&self, who: &Name, of: &Ownership) {
+        let owners = self.shared.owners.lock();
+        let me = (of.shard.clone(), of.token, who.clone());
+        owners.unwrap_or_else(PoisonError::into_inner).remove(&me);
+    }
+
     fn roll(&self, sides: u64) -> u64 {
         let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
         dice.roll(sides)
@@ -326,31 +389,12 @@ impl Actor {
         self.stage.history.record(&self.who, what);
     }
 
-    fn me(&self) -> (Name, u64, Name) {
-        (self.of.shard.clone(), self.of.token, self.who.clone())
-    }
-
-    /// The processors of a frozen process, or of a runtime that is blocked, do nothing.
     async fn thawed(&self) {
-        while let Some(until) = self.stage.network.stands_until(&self.who) {
-            // Not for all of it: everything may be healed earlier.
-            sleep_until(until.min(Instant::now() + Duration::from_millis(250))).await;
-        }
+        self.stage.thawed(&self.who).await;
     }
 
     fn deliver(&self, record: &Record) -> Result<(), ProcessorError> {
-        let mut position = record.position().clone();
-        if !record.is_aggregated() {
-            // Where a checkpoint names a part of a record that has none, the library raises this, for the record to follow it.
-            position.sub_sequence = 0;
-        }
-        self.note(What::Delivered {
-            of: self.of.clone(),
-            key: record.partition_key().into(),
-            counter: std::str::from_utf8(record.data())?.parse()?,
-            position,
-        });
-        Ok(())
+        self.stage.deliver(&self.who, &self.of, record)
     }
 
     async fn work(
@@ -360,16 +404,7 @@ impl Actor {
         (manner, time): (Manner, Duration),
     ) -> Result<(), ProcessorError> {
         self.thawed().await;
-        if let Some(gap) = batch.gap() {
-            self.note(What::GapReported {
-                of: self.of.clone(),
-                after: gap.after.clone(),
-                before: batch
-                    .records()
-                    .first()
-                    .map(|record| record.sequence_number().clone()),
-            });
-        }
+        self.stage.tell_gap(&self.who, &self.of, batch);
         if matches!(manner, Manner::FailsFirst | Manner::Stubborn) {
             return Err("not today".into());
         }
@@ -459,6 +494,11 @@ impl Actor {
     }
 }
 
+/// What a record says: the decimal counter of its key.
+fn counter(record: &Record) -> Result<u64, ProcessorError> {
+    Ok(std::str::from_utf8(record.data())?.parse()?)
+}
+
 /// Writes the end of a call down, however it ends.
 struct Calling {
     stage: Stage,
@@ -482,8 +522,7 @@ impl Drop for Calling {
 impl Drop for Actor {
     fn drop(&mut self) {
         self.stage.processed.end(&self.who, &self.of.shard);
-        let owners = self.stage.shared.owners.lock();
-        owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
+        self.stage.strike(&self.who, &self.of);
     }
 }
 
@@ -505,16 +544,13 @@ impl RecordProcessor for Actor {
         let is_valid = checkpointer.is_lease_valid();
         if !self.is_known {
             self.is_known = true;
-            let owners = self.stage.shared.owners.lock();
-            owners
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(self.me(), checkpointer.clone());
+            self.stage.enlist(&self.who, &self.of, checkpointer);
         }
         let mut calling = Calling {
             stage: self.stage.clone(),
             who: self.who.clone(),
             of: self.of.clone(),
-            call: self.stage.shared.calls.fetch_add(1, Ordering::Relaxed),
+            call: self.stage.next_call(),
             is_ok: false,
         };
         self.note(What::BatchBegan {
@@ -568,8 +604,7 @@ impl RecordProcessor for Actor {
         self.note(What::ShutdownRequested { of: self.of.clone() });
         let checkpointed = checkpointer.checkpoint().await;
         if self.stage.shared.wanted.lacks("validity while giving up") {
-            let owners = self.stage.shared.owners.lock();
-            owners.unwrap_or_else(PoisonError::into_inner).remove(&self.me());
+            self.stage.strike(&self.who, &self.of);
         }
         Ok(checkpointed?)
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::history::{History, Name, What};
 use crate::seeds::Dice;
+use crate::singles::Singles;
 
 /// A sink with its moods. Clones are the same.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ impl Sink {
     pub const BAD: u64 = 200;
     /// At most so many in a history: each costs its shard some seconds.
     pub const MOST_BAD: u64 = 8;
+    /// How often it is away.
+    pub const TIMES_AWAY: u64 = 3;
     /// Records of a thousand that have the key of the one before.
     pub const IN_ROW: u64 = 60;
     /// Calls of a thousand that take longer than a worker may take to stop.
@@ -41,12 +44,12 @@ impl Sink {
         seed % 10 == 8
     }
 
-    /// A sink for a history that is disturbed for so long.
+    /// A sink for a history that is disturbed for so long, and is away so often.
     #[must_use]
-    pub fn drawn(seed: u64, disturbed: Duration) -> Self {
+    pub fn drawn(seed: u64, disturbed: Duration, times: u64) -> Self {
         let mut dice = Dice::of(seed, "sink");
         let most = u64::try_from(disturbed.as_millis()).unwrap_or(u64::MAX).max(1);
-        let away = (0..3).map(|_| {
+        let away = (0..times).map(|_| {
             let from = Duration::from_millis(dice.roll(most));
             // Longer than the rule takes to be sure of a record.
             (from, from + Duration::from_millis(dice.between(500, 15_000)))
@@ -66,14 +69,19 @@ impl Sink {
     /// # Panics
     /// Never.
     #[must_use]
-    pub fn policy(&self) -> FailurePolicy {
+    pub fn policy(&self, singles: Option<&Singles>) -> FailurePolicy {
         let attempts = NonZeroU32::new(3).expect("not zero");
         let resort = if self.is_kept {
             LastResort::DeadLetter
         } else {
             LastResort::Skip
         };
-        FailurePolicy::after(attempts, Duration::from_secs(2)).then(resort)
+        let policy = FailurePolicy::after(attempts, Duration::from_secs(2)).then(resort);
+        // There may be no other record of the shard to show that it is the record.
+        match singles {
+            Some(_) => policy.even_unproven_after(Singles::UNPROVEN),
+            None => policy,
+        }
     }
 
     /// Whether it takes nothing now.

@@ -14,17 +14,24 @@ pub fn line(event: &Event) -> String {
     format!("{at:>9.3} s  {:<6} {}", event.who, sentence(&event.what))
 }
 
+/// Whether it is about a single record, or one of very many of its kind.
+fn is_small(event: &Event) -> bool {
+    matches!(
+        event.what,
+        What::Put { .. }
+            | What::Delivered { .. }
+            | What::Given { .. }
+            | What::RecordBegan { .. }
+            | What::RecordEnded { .. }
+            | What::Spent { .. }
+            | What::Checkpointed { .. }
+    )
+}
+
 /// The whole history, without single records unless they are wanted.
 pub fn whole(outcome: &Outcome, records: bool) -> String {
-    let is_shown = |event: &&Event| {
-        records
-            || !matches!(
-                event.what,
-                What::Put { .. } | What::Delivered { .. } | What::Spent { .. } | What::Checkpointed { .. }
-            )
-    };
     let mut text = String::new();
-    for event in outcome.events.iter().filter(is_shown) {
+    for event in outcome.events.iter().filter(|event| records || !is_small(event)) {
         let _ = writeln!(text, "{}", line(event));
     }
     text
@@ -50,10 +57,7 @@ pub fn report(outcome: &Outcome, replay: &str) -> String {
     let mut shown = std::collections::BTreeMap::new();
     let mut lines = Vec::new();
     for event in outcome.events.iter().rev() {
-        if matches!(
-            event.what,
-            What::Put { .. } | What::Delivered { .. } | What::Spent { .. } | What::Checkpointed { .. }
-        ) {
+        if is_small(event) {
             continue;
         }
         let count: &mut usize = shown.entry(event.who.clone()).or_default();
@@ -110,6 +114,28 @@ fn sentence(what: &What) -> String {
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
+        }
+        What::HandlesSingly { limits } => format!("handles records beside each other: {limits:?}"),
+        What::Given { of, records } => {
+            let places = records.iter().map(|record| record.position.to_string());
+            let places: Vec<_> = places.collect();
+            format!("is given {} of {}", places.join(", "), owner(of))
+        }
+        What::RecordBegan {
+            of,
+            call,
+            position,
+            is_valid,
+        } => {
+            let lease = if *is_valid { "" } else { ", lease not valid" };
+            format!(
+                "call {call}: begins the record at {position} of {}{lease}",
+                owner(of)
+            )
+        }
+        What::RecordEnded { of, call, is_ok } => {
+            let how = if *is_ok { "done" } else { "failed" };
+            format!("call {call}: the record is {how}, {}", owner(of))
         }
         What::Read { records } => {
             let bytes: u64 = records.iter().map(|(_, bytes)| bytes).sum();

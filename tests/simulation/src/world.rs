@@ -24,6 +24,7 @@ use crate::processor::Stage;
 use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject, Wrong};
+use crate::singles::Singles;
 use crate::sink::Sink;
 use crate::streams::Streams;
 use crate::watcher::Watcher;
@@ -122,8 +123,11 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let failovers = Failovers::drawn(seed, &size.wanted, failover);
     // Whatever is promised within a fail-over time is promised within the longest one only.
     let failover = failovers.longest();
-    let sink = Sink::is_in(seed) && script.is_none() && !size.wanted.lacks("sink");
-    let sink = sink.then(|| Sink::drawn(seed, size.disturbed));
+    let singles = Singles::drawn(seed, &size.wanted);
+    let has_sink = Sink::is_in(seed) || singles.as_ref().is_some_and(|singles| singles.has_sink);
+    let sink = has_sink && script.is_none() && !size.wanted.lacks("sink");
+    let times_away = singles.map_or(Sink::TIMES_AWAY, |_| Singles::TIMES_AWAY);
+    let sink = sink.then(|| Sink::drawn(seed, size.disturbed, times_away));
     let times = Times {
         failover,
         drain: DRAIN,
@@ -158,6 +162,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     }
     let history = History::new(oracle);
     let memory = Memory::drawn(seed).filter(|_| script.is_none() && !size.wanted.lacks("little memory"));
+    // A read is not processed when its batch is, and what is held back does not count.
+    let memory = memory.filter(|_| singles.is_none());
     // What is on its way to a subscriber is not counted as its memory.
     let pushing = Pushing::drawn(seed, &size.wanted).filter(|_| memory.is_none());
     let network = Network::new(Dice::of(seed, "requests"), rates, size.wanted.clone())
@@ -192,6 +198,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     stage.sink = sink.clone();
     stage.memory = memory;
     stage.pushing = pushing;
+    stage.singles = singles;
     let aggregates = Aggregates::drawn(seed, &size.wanted, &network);
     stage.batch = aggregates.as_ref().map(Aggregates::batch);
     let mut workload = Workload::new(
@@ -206,7 +213,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         workload.spread_evenly();
     }
     if let Some(sink) = &sink {
-        workload.spoil(Dice::of(seed, "unreadable"), sink.is_kept);
+        let most = singles.map_or(Sink::MOST_BAD, |_| Singles::MOST_BAD);
+        workload.spoil(Dice::of(seed, "unreadable"), sink.is_kept, most);
     }
     if let Some(memory) = memory {
         workload.fatten(memory);
@@ -280,10 +288,11 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         )
         .await
     };
-    let skipping = if stage.sink.is_some() {
-        SKIPPING
-    } else {
-        Duration::ZERO
+    let skipping = match (&stage.sink, &stage.singles) {
+        (None, _) => Duration::ZERO,
+        (Some(_), None) => SKIPPING,
+        // Nothing may come behind them that shows that it is them.
+        (Some(_), Some(_)) => Singles::SKIPPING,
     };
     let patience =
         |history: &History| SETTLE + failover * 6 + skipping + catching_up(memory, history.unprocessed());

@@ -26,7 +26,7 @@ pub use self::cue::{Asked, Cue, Fate, Met};
 pub use self::pushing::Pushing;
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
-pub use self::wanted::{AGGREGATES, Rate, TWO_FAILOVER_TIMES, Wanted};
+pub use self::wanted::{AGGREGATES, Rate, SINGLE_RECORDS, TWO_FAILOVER_TIMES, Wanted};
 use crate::seeds::Dice;
 
 /// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests
@@ -200,6 +200,12 @@ impl Network {
     /// A killed worker sends nothing any more.
     pub fn bury(&self, client: &str) {
         self.change(client, |condition| condition.dead = true);
+    }
+
+    /// Whether a worker was killed.
+    pub fn is_dead(&self, client: &str) -> bool {
+        let state = self.state();
+        state.clients.get(client).is_some_and(|condition| condition.dead)
     }
 
     /// Heals everything for good.

@@ -36,6 +36,9 @@ pub const TWO_FAILOVER_TIMES: &str = "two fail-over times";
 /// Some records are put together: by its name in what is wanted.
 pub const AGGREGATES: &str = "aggregates";
 
+/// Workers handle records beside each other: by its name in what is wanted.
+pub const SINGLE_RECORDS: &str = "single records";
+
 /// Some workers subscribe to shards: by its name in what is wanted.
 pub(super) const FAN_OUT: &str = "fan-out";
 
@@ -49,7 +52,7 @@ pub struct Rate {
 
 /// The name of something that can be done to the fleet or to the stream.
 fn deed(name: &str) -> Result<String, String> {
-    let names = Deed::names().chain([TWO_FAILOVER_TIMES, AGGREGATES, FAN_OUT]);
+    let names = Deed::names().chain([TWO_FAILOVER_TIMES, AGGREGATES, FAN_OUT, SINGLE_RECORDS]);
     if names.clone().any(|known| known == name) {
         return Ok(name.to_owned());
     }

@@ -15,6 +15,8 @@ const JOINING: f64 = 20.0;
 #[derive(Debug, Default)]
 struct Work {
     batches: u64,
+    /// Records that were handled beside others: a checkpoint may follow each.
+    records: u64,
     /// Leases taken, lost, given up or ended.
     changes: u64,
 }
@@ -61,7 +63,8 @@ impl Cost {
     /// Requests that the work of a worker takes in `seconds`, with some room.
     fn allowance(&self, who: &Name, seconds: f64) -> f64 {
         let work = self.work.get(who);
-        let (batches, changes) = work.map_or((0, 0), |work| (work.batches, work.changes));
+        let (batches, records, changes) =
+            work.map_or((0, 0, 0), |work| (work.batches, work.records, work.changes));
         let held = self
             .ids
             .get(who)
@@ -81,7 +84,12 @@ impl Cost {
         let discovery = seconds * 2.0;
         // A lease that waits for its parents looks at them up to four times a second.
         let leases = held as f64 * seconds * (3.0 / failover + 4.0);
-        standing + discovery + leases + 4.0 * batches as f64 + 10.0 * (changes + moves) as f64
+        standing
+            + discovery
+            + leases
+            + 4.0 * batches as f64
+            + 2.0 * records as f64
+            + 10.0 * (changes + moves) as f64
     }
 }
 
@@ -114,6 +122,9 @@ impl Rule for Cost {
                 self.moves += 2;
             }
             What::BatchEnded { .. } => self.work.entry(event.who.clone()).or_default().batches += 1,
+            What::RecordEnded { is_ok: true, .. } => {
+                self.work.entry(event.who.clone()).or_default().records += 1;
+            }
             What::Initialized { .. }
             | What::LeaseLost { .. }
             | What::ShardEnded { .. }

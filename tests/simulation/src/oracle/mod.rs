@@ -19,6 +19,7 @@ mod places;
 mod renewals;
 mod rest;
 mod script;
+mod singles;
 mod stuck;
 mod table;
 mod targets;
@@ -133,6 +134,7 @@ impl Oracle {
                 Box::new(renewals::Renewals::new(times)),
                 Box::new(denied::Denied::new(times)),
                 Box::new(anew::Anew::default()),
+                Box::new(singles::Singles::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

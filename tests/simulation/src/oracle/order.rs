@@ -6,6 +6,7 @@ use kcl_core::ExtendedSequenceNumber;
 
 use super::{Rule, Start};
 use crate::history::{Event, Name, Ownership, What};
+use crate::singles::Handled;
 
 pub(super) const FIRSTS: &str = "the first deliveries of a key are in order";
 pub(super) const WITHIN: &str = "one ownership delivers in order, and repeats a batch only after it failed";
@@ -32,6 +33,8 @@ pub(super) struct Order {
     /// Shards whose tokens began anew.
     forgotten: BTreeSet<Name>,
     start: Start,
+    /// Lives that handle records beside each other, and whether those of a key are in order.
+    singly: BTreeMap<Name, bool>,
     /// What was put, by shard, to know what is trimmed with one.
     put: BTreeMap<Name, Vec<(Name, u64)>>,
     /// Records that nobody can read, or take, any more.
@@ -41,6 +44,11 @@ pub(super) struct Order {
 impl Rule for Order {
     fn see(&mut self, event: &Event) -> Option<(&'static str, String)> {
         match &event.what {
+            What::HandlesSingly { limits } => {
+                self.singly
+                    .insert(event.who.clone(), limits.order != Handled::InAnyOrder);
+                None
+            }
             What::Initialized { of } if self.forgotten.contains(&of.shard) => {
                 self.owners.remove(&(event.who.clone(), of.clone()));
                 None
@@ -90,7 +98,9 @@ impl Rule for Order {
                 let last = progress.last.replace(position.clone());
                 let is_probe =
                     progress.fails_alone && progress.records == 1 && last.as_ref() == Some(position);
-                if let Some(last) = last.filter(|last| last >= position && !is_probe) {
+                let singly = self.singly.get(&event.who);
+                let is_behind = |last: &ExtendedSequenceNumber| last >= position && !is_probe;
+                if let Some(last) = last.filter(|last| singly.is_none() && is_behind(last)) {
                     return Some((
                         WITHIN,
                         format!("{key}:{counter} at {position} came after {last} in {}", of.shard),
@@ -98,6 +108,9 @@ impl Rule for Order {
                 }
                 let newest = self.newest.entry(of.shard.clone()).or_default();
                 *newest = (*newest).max(of.token);
+                if singly == Some(&false) {
+                    return None;
+                }
                 // Whoever follows an owner that began at the latest record begins some seconds before that, to be safe. An owner that
                 // was frozen in a call meanwhile goes on from where it was.
                 if self.start == Start::Latest && of.token < *newest {

@@ -7,8 +7,9 @@ use super::by_hand::Tampered;
 use super::{Rule, Times};
 use crate::history::{Event, Name, Ownership, Row, What};
 
-pub(super) const INVALID: &str = "no batch is begun without a valid lease";
-pub(super) const STALE: &str = "no batch is begun by a stale owner once its successor has begun";
+pub(super) const INVALID: &str = "no batch, and no record, is begun without a valid lease";
+pub(super) const STALE: &str =
+    "no batch, and no record, is begun by a stale owner once its successor has begun";
 pub(super) const SAME_TOKEN: &str = "no two owners of a shard have the same fencing token";
 pub(super) const MISTAKEN: &str = "whoever believes to own a shard is its owner";
 pub(super) const SEVERAL: &str = "at most one lease of a shard is valid at a time";
@@ -77,7 +78,7 @@ impl Rule for Owners {
                     _ => None,
                 }
             }
-            What::BatchBegan { of, is_valid, .. } => {
+            What::BatchBegan { of, is_valid, .. } | What::RecordBegan { of, is_valid, .. } => {
                 if !is_valid {
                     return Some((
                         INVALID,
@@ -122,6 +123,8 @@ impl Rule for Owners {
 struct Running {
     who: Name,
     of: Ownership,
+    /// One record is handled, beside others of its owner.
+    is_single: bool,
     /// Its worker lost the shard in a way that lets it finish; what the worker is given later does not take that back.
     is_excused: bool,
 }
@@ -266,14 +269,19 @@ impl Rule for Overlaps {
                     self.known.insert(me);
                 }
             }
-            What::BatchEnded { call, .. } => {
+            What::BatchEnded { call, .. } | What::RecordEnded { call, .. } => {
                 self.running.remove(call);
             }
-            What::BatchBegan { of, call, .. } => {
+            What::Killed { .. } => self.running.retain(|_, running| running.who != event.who),
+            What::BatchBegan { of, call, .. } | What::RecordBegan { of, call, .. } => {
+                let is_single = matches!(event.what, What::RecordBegan { .. });
+                let is_beside = |running: &Running| {
+                    running.who == event.who && running.of == *of && (is_single || running.is_single)
+                };
                 let others = self
                     .running
                     .values()
-                    .filter(|running| running.of.shard == of.shard);
+                    .filter(|running| running.of.shard == of.shard && !is_beside(running));
                 let overlap = others
                     .into_iter()
                     .find(|running| running.who == event.who || !self.is_excused(running, event.at));
@@ -288,6 +296,7 @@ impl Rule for Overlaps {
                 let running = Running {
                     who: event.who.clone(),
                     of: of.clone(),
+                    is_single,
                     is_excused: false,
                 };
                 self.running.insert(*call, running);

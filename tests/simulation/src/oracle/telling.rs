@@ -153,6 +153,15 @@ impl Rule for Telling {
                     return Some((AGAIN, format!("{position} of {} is done: {}", of.shard, done)));
                 }
             }
+            What::RecordBegan { of, position, .. } => {
+                let state = self.processor(who, of)?;
+                if let Some(Checkpoint::At(done)) = &state.start
+                    && position <= done
+                {
+                    return Some((AGAIN, format!("{position} of {} is done: {}", of.shard, done)));
+                }
+                state.has_begun = true;
+            }
             What::StandsStill => {
                 self.blocked.insert(who.clone(), Duration::MAX);
             }

@@ -17,6 +17,7 @@ mod ownership;
 mod places;
 mod renewals;
 mod rest;
+mod singles;
 mod stuck;
 mod table;
 mod targets;

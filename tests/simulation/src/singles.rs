@@ -1,0 +1,150 @@
+//! Records that are handled beside each other, as `each_record` does it: in the histories of some seeds.
+
+use std::time::Duration;
+
+use kcl_core::{EachRecord, EachRecordOptions, Record, ShardContext};
+
+use crate::faults::{SINGLE_RECORDS, Wanted};
+use crate::history::Name;
+use crate::seeds::Dice;
+
+/// What makes the processors of one worker.
+pub(crate) type EachRecords = Box<dyn Fn(&ShardContext) -> EachRecord + Send + Sync>;
+
+/// Which records are handled one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// Those of one partition key.
+    ByKey,
+    /// Those whose partition keys end alike.
+    ByGroup,
+    /// None.
+    InAnyOrder,
+}
+
+/// The options of every worker in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Which records wait for each other.
+    pub order: Handled,
+    /// Records of a shard that are handled at once.
+    pub at_once: usize,
+    /// Those of all shards of a worker, if that is bounded.
+    pub in_worker: Option<usize>,
+    /// Records that are taken in and not done.
+    pub undone: usize,
+    /// Records that keys which fail may hold back before no more are taken in.
+    pub held_back: usize,
+    /// Records from the first one that is not done to the last one that is taken in.
+    pub ahead: usize,
+    /// How long a checkpoint may wait.
+    pub interval: Duration,
+}
+
+/// How records are handled in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Singles {
+    /// What the workers are told.
+    pub limits: Limits,
+    /// They write to a sink with moods, and give up what it never takes.
+    pub has_sink: bool,
+}
+
+impl Singles {
+    /// What no other record shows to be at fault is given up after so long: longer than its sink is away, and a pause.
+    pub const UNPROVEN: Duration = Duration::from_secs(40);
+    /// At most so many records are bad: each may cost its shard so long at every worker.
+    pub const MOST_BAD: u64 = 2;
+    /// The time that takes, with that in which workers that failed are not given anything.
+    pub const SKIPPING: Duration = Duration::from_secs(400);
+    /// How often its sink is away: what fails each time is not at fault.
+    pub const TIMES_AWAY: u64 = 1;
+
+    /// Those of a seed's history, if records are handled beside each other in it.
+    #[must_use]
+    pub fn drawn(seed: u64, wanted: &Wanted) -> Option<Self> {
+        if !wanted.has(SINGLE_RECORDS, seed % 10 == 0) {
+            return None;
+        }
+        let mut dice = Dice::of(seed, "single records");
+        let mut between = |low, high| usize::try_from(dice.between(low, high)).unwrap_or(1);
+        let [at_once, undone, held_back, ahead] =
+            [between(1, 8), between(4, 64), between(2, 16), between(16, 256)];
+        let in_worker = between(1, 12);
+        let limits = Limits {
+            order: match dice.roll(10) {
+                0..=6 => Handled::ByKey,
+                7 => Handled::ByGroup,
+                _ => Handled::InAnyOrder,
+            },
+            at_once,
+            in_worker: dice.happens(350).then_some(in_worker),
+            undone,
+            held_back,
+            ahead,
+            interval: Duration::from_millis(dice.between(100, 3_000)),
+        };
+        Some(Self {
+            limits,
+            has_sink: dice.happens(350),
+        })
+    }
+}
+
+impl Limits {
+    /// Tells the library of them.
+    pub(crate) fn applied_to(self, processors: impl EachRecordOptions) -> EachRecords {
+        let processors = processors
+            .concurrency(self.at_once)
+            .max_undone(self.undone)
+            .max_held_back(self.held_back)
+            .max_ahead(self.ahead)
+            .checkpoint_interval(self.interval);
+        let processors: EachRecords = match self.in_worker {
+            Some(records) => Box::new(processors.worker_concurrency(records)),
+            None => Box::new(processors),
+        };
+        match self.order {
+            Handled::ByKey => processors,
+            Handled::ByGroup => Box::new(processors.keyed_by(|record| group(record).to_owned())),
+            Handled::InAnyOrder => Box::new(processors.unordered()),
+        }
+    }
+
+    /// What a record waits for: others of the same lane.
+    pub(crate) fn lane(&self, record: &Record) -> Option<Name> {
+        match self.order {
+            Handled::ByKey => Some(record.partition_key().into()),
+            Handled::ByGroup => Some(group(record).into()),
+            Handled::InAnyOrder => None,
+        }
+    }
+}
+
+/// The last character of its key.
+fn group(record: &Record) -> &str {
+    let key = record.partition_key();
+    let last = key.char_indices().next_back();
+    last.map_or("", |(place, _)| &key[place..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_all_histories_handles_records_beside_each_other_or_those_in_which_that_is_wanted() {
+        let share = |wanted: &Wanted| {
+            (0..100)
+                .filter(|seed| Singles::drawn(*seed, wanted).is_some())
+                .count()
+        };
+        assert_eq!(share(&Wanted::default()), 10);
+        let only = |kind: &str| Wanted {
+            only: vec![kind.to_owned()],
+            ..Wanted::default()
+        };
+        assert_eq!(share(&only(SINGLE_RECORDS)), 100);
+        assert_eq!(share(&only("kill")), 0);
+    }
+}
