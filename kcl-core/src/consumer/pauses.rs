@@ -76,9 +76,13 @@ mod tests {
         let sender = watch::Sender::new(Pauses::default());
         let mut watch = PauseWatch::new(&sender);
         assert!(watch.resumed("a", || false).now_or_never().is_some());
+        assert!(watch.paused("a", || false).now_or_never().is_none());
+        assert!(watch.paused("a", || true).now_or_never().is_some());
         assert!(sender.send_if_modified(|pauses| pauses.set("a", true)));
         assert!(!sender.send_if_modified(|pauses| pauses.set("a", true)), "it is");
         assert!(watch.has("a") && !watch.has("b"));
+        assert!(watch.paused("a", || false).now_or_never().is_some());
+        assert!(watch.paused("b", || false).now_or_never().is_none());
         assert!(sender.send_if_modified(|pauses| pauses.set_all(true)));
         assert!(watch.has("b"));
         assert!(sender.send_if_modified(|pauses| pauses.set("a", false)));

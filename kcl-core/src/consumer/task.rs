@@ -185,7 +185,7 @@ impl Task {
     }
 
     async fn perform(&mut self, step: Step) -> Event {
-        if matches!(step, Step::AwaitBatch | Step::Process)
+        if step == Step::AwaitBatch
             && let Some(interruption) = self.paused().await
         {
             return interruption;

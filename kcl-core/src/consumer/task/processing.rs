@@ -28,7 +28,7 @@ impl Task {
         let event = tokio::select! {
             biased;
             event = self.interrupted() => event,
-            // It waits before it looks again.
+            // To be shown, although there may be no batch for long.
             () = pauses.paused(shard.as_str(), || held.is_paused()) => Event::Succeeded,
             delivery = reader.batches.next() => match delivery {
                 Some(delivery) => {
@@ -46,17 +46,31 @@ impl Task {
         event
     }
 
-    pub(super) async fn process(&mut self) -> Event {
-        while !self.held.is_valid() {
+    /// Waits until something may be delivered; what interrupted that.
+    pub(super) async fn may_deliver(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.paused().await {
+                return Some(event);
+            }
+            if self.held.is_valid() {
+                return None;
+            }
             self.monitor.enter(
                 ShardState::Processing,
                 Some("the lease was not renewed in time".to_owned()),
             );
+            // Meanwhile it may be paused.
             tokio::select! {
                 biased;
-                event = self.interrupted() => return event,
+                event = self.interrupted() => return Some(event),
                 () = sleep(Duration::from_millis(100)) => {}
             }
+        }
+    }
+
+    pub(super) async fn process(&mut self) -> Event {
+        if let Some(interruption) = self.may_deliver().await {
+            return interruption;
         }
         let (Some(delivery), Some(mut processor)) = (self.delivery.take(), self.processor.take()) else {
             return Event::Succeeded;
