@@ -304,7 +304,7 @@ impl Fleet {
         }
         if let Some(sink) = &self.stage.sink {
             builder = builder
-                .failure_policy(sink.policy(self.stage.singles.as_ref()))
+                .failure_policy(sink.policy())
                 .dead_letters(Letters::new(
                     self.stage.history.clone(),
                     who.clone(),
@@ -322,6 +322,17 @@ impl Fleet {
             builder = builder.prefetch_bytes_per_worker(memory.bound);
             let bytes = memory.bound;
             self.stage.history.record(&who, What::Bounded { bytes });
+        }
+        if let Some(after) = self.stage.stalled_after {
+            let (stage, who) = (self.stage.clone(), who.clone());
+            stage.history.record(&who, What::TellsStalls { after });
+            builder = builder.stalled_after(after).on_stalled(move |shard| {
+                let what = What::StallTold {
+                    shard: stage.streams.name_of_row(&shard.shard_id),
+                    stalls: shard.stalled.is_some(),
+                };
+                stage.history.record(&who, what);
+            });
         }
         if let Some(singles) = &self.stage.singles {
             let limits = singles.limits;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
+use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber, ShardState};
 use tokio::time::Instant;
 
 use crate::damage::Damage;
@@ -35,6 +35,17 @@ pub struct Ownership {
     pub shard: Name,
     /// The fencing token.
     pub token: u64,
+}
+
+/// What a status says of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The shard.
+    pub shard: Name,
+    /// What its consumer does.
+    pub state: ShardState,
+    /// Whether it gets no further.
+    pub stalls: bool,
 }
 
 /// A record that is handled beside others.
@@ -159,6 +170,33 @@ pub enum What {
         call: u64,
         /// Whether it returned `Ok`.
         is_ok: bool,
+    },
+    /// Nothing is to be delivered from now on.
+    Paused {
+        /// Of this shard; of none that the worker has, if it is not given.
+        shard: Option<Name>,
+    },
+    /// That is over.
+    Resumed {
+        /// As it was paused.
+        shard: Option<Name>,
+    },
+    /// A worker is to tell of shards that get no further.
+    TellsStalls {
+        /// For so long.
+        after: Duration,
+    },
+    /// A worker's hook was told that a shard gets no further, or does again.
+    StallTold {
+        /// The shard.
+        shard: Name,
+        /// Whether it stalls.
+        stalls: bool,
+    },
+    /// What a worker's status says of its shards.
+    Shown {
+        /// One by one.
+        shards: Vec<Shown>,
     },
     /// A worker handles records beside each other.
     HandlesSingly {

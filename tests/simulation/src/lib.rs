@@ -18,6 +18,7 @@ pub mod history;
 pub mod load;
 pub mod memory;
 pub mod oracle;
+pub mod pauses;
 pub mod processor;
 pub mod scale;
 pub mod scripts;

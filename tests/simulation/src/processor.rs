@@ -48,6 +48,10 @@ pub struct Stage {
     pub pushing: Option<Pushing>,
     /// How records are handled, where they are beside each other.
     pub singles: Option<Singles>,
+    /// When a shard that gets no further is to be told of, if that is soon.
+    pub stalled_after: Option<Duration>,
+    /// Whether workers and shards are paused now and then.
+    pub has_pauses: bool,
     shared: Arc<Shared>,
 }
 
@@ -154,6 +158,8 @@ impl Stage {
             batch: None,
             pushing: None,
             singles: None,
+            stalled_after: None,
+            has_pauses: false,
             shared: Arc::new(shared),
         }
     }

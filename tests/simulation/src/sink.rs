@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::history::{History, Name, What};
 use crate::seeds::Dice;
-use crate::singles::Singles;
 
 /// A sink with its moods. Clones are the same.
 #[derive(Debug, Clone)]
@@ -69,19 +68,14 @@ impl Sink {
     /// # Panics
     /// Never.
     #[must_use]
-    pub fn policy(&self, singles: Option<&Singles>) -> FailurePolicy {
+    pub fn policy(&self) -> FailurePolicy {
         let attempts = NonZeroU32::new(3).expect("not zero");
         let resort = if self.is_kept {
             LastResort::DeadLetter
         } else {
             LastResort::Skip
         };
-        let policy = FailurePolicy::after(attempts, Duration::from_secs(2)).then(resort);
-        // There may be no other record of the shard to show that it is the record.
-        match singles {
-            Some(_) => policy.even_unproven_after(Singles::UNPROVEN),
-            None => policy,
-        }
+        FailurePolicy::after(attempts, Duration::from_secs(2)).then(resort)
     }
 
     /// Whether it takes nothing now.

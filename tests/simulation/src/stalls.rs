@@ -1,9 +1,20 @@
-//! How long shards stood still, by what took them from their workers.
+//! How long shards stood still, by what took them from their workers; and in which histories workers tell soon of shards that do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::faults::{STALLS, Wanted};
 use crate::history::{Event, Name, Row, What};
+use crate::seeds::Dice;
+
+/// When the workers of a seed's history tell of a shard that gets no further, if that is soon.
+#[must_use]
+pub fn after(seed: u64, wanted: &Wanted) -> Option<Duration> {
+    let mut dice = Dice::of(seed, "stalls");
+    let is_in = wanted.has(STALLS, dice.happens(250));
+    let seconds = *dice.pick(&[2, 4, 8]).unwrap_or(&4);
+    is_in.then(|| Duration::from_secs(seconds))
+}
 
 /// What takes a shard from its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -24,6 +24,7 @@ fn is_small(event: &Event) -> bool {
             | What::RecordBegan { .. }
             | What::RecordEnded { .. }
             | What::Spent { .. }
+            | What::Shown { .. }
             | What::Checkpointed { .. }
     )
 }
@@ -114,6 +115,18 @@ fn sentence(what: &What) -> String {
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))
+        }
+        What::Paused { shard } => format!("is paused: {}", shard.as_deref().unwrap_or("all")),
+        What::Resumed { shard } => format!("is resumed: {}", shard.as_deref().unwrap_or("all")),
+        What::TellsStalls { after } => format!("tells of what gets no further for {after:?}"),
+        What::StallTold { shard, stalls: true } => format!("tells that {shard} gets no further"),
+        What::StallTold { shard, .. } => format!("tells that {shard} gets further again"),
+        What::Shown { shards } => {
+            let each = shards.iter().map(|it| {
+                let stalls = if it.stalls { ", stalls" } else { "" };
+                format!("{} {:?}{stalls}", it.shard, it.state)
+            });
+            format!("shows {}", each.collect::<Vec<_>>().join("; "))
         }
         What::HandlesSingly { limits } => format!("handles records beside each other: {limits:?}"),
         What::Given { of, records } => {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::fleet::{APPLICATION, Fleet};
-use crate::history::{Name, Row, What};
+use crate::history::{Name, Row, Shown, What};
 use crate::processor::Stage;
 use crate::seeds::Dice;
 use crate::table::{Item, Leases, Table};
@@ -23,6 +23,8 @@ use crate::workload::{STREAM, Workload};
 /// How often it is counted what workers ask of DynamoDB.
 const ACCOUNTS: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_millis(100);
+/// How often it is looked what workers say of their shards.
+const STATUS: Duration = Duration::from_millis(500);
 const RARELY: Duration = Duration::from_secs(60);
 
 /// The outsider. Clones are the same one.
@@ -175,12 +177,17 @@ impl Watcher {
 
     /// Watches for ever.
     pub async fn run(self, fleet: Fleet, workload: Arc<tokio::sync::Mutex<Workload>>, mut dice: Dice) {
-        let mut accounts = Instant::now();
+        let (mut accounts, mut statuses) = (Instant::now(), Instant::now());
+        let are_shown = self.stage.has_pauses || self.stage.stalled_after.is_some();
         loop {
             self.look();
             if accounts.elapsed() >= ACCOUNTS {
                 accounts = Instant::now();
                 self.call_to_account(&fleet);
+            }
+            if are_shown && statuses.elapsed() >= STATUS {
+                statuses = Instant::now();
+                self.look_at_statuses(&fleet);
             }
             if self.to_delete.load(Ordering::Relaxed) > 0 {
                 self.to_delete.fetch_sub(1, Ordering::Relaxed);
@@ -220,6 +227,19 @@ impl Watcher {
                 let owner = row.actual_owner().map(ToOwned::to_owned);
                 self.stage.history.record(&who, What::Mistaken { shard, owner });
             }
+        }
+    }
+
+    fn look_at_statuses(&self, fleet: &Fleet) {
+        let statuses = fleet.each(|member| (member.who.clone(), member.handle.status()));
+        for (who, status) in statuses {
+            let shards = status.shards.into_iter().map(|shard| Shown {
+                shard: self.stage.streams.name_of_row(&shard.shard_id),
+                state: shard.state,
+                stalls: shard.stalled.is_some(),
+            });
+            let shards = shards.collect();
+            self.stage.history.record(&who, What::Shown { shards });
         }
     }
 

@@ -49,8 +49,6 @@ pub struct Workload {
     /// Where records are put together: how.
     aggregates: Option<Aggregates>,
     spoiled: u64,
-    /// At most so many.
-    most_spoiled: u64,
     /// How many keys had their turn, if they have turns.
     turns: Option<u64>,
     /// Nothing is put.
@@ -116,7 +114,6 @@ impl Workload {
             is_kept: false,
             aggregates: None,
             spoiled: 0,
-            most_spoiled: 0,
             turns: None,
             rests: false,
             hushed: None,
@@ -130,9 +127,13 @@ impl Workload {
         self.memory = Some(memory);
     }
 
-    /// Some records, at most so many, are such as no processor can take, and become dead letters, or may be skipped.
-    pub fn spoil(&mut self, dice: Dice, is_kept: bool, most: u64) {
-        self.most_spoiled = most;
+    /// Many keys, none of which is hot: each shard gets records.
+    pub fn spread_out(&mut self) {
+        (self.keys, self.hot) = (120, 0);
+    }
+
+    /// Some records are such as no processor can take, and become dead letters, or may be skipped.
+    pub fn spoil(&mut self, dice: Dice, is_kept: bool) {
         self.unreadable = Some(dice);
         self.is_kept = is_kept;
     }
@@ -244,7 +245,7 @@ impl Workload {
             // Directly behind one that is put in the same breath: the first record of a shard has none in front of it.
             let is_behind = records.last().is_some_and(|last| last.key == name);
             let is_unreadable =
-                is_behind && self.spoiled < self.most_spoiled && self.unreadable.as_mut().is_some_and(spoils);
+                is_behind && self.spoiled < Sink::MOST_BAD && self.unreadable.as_mut().is_some_and(spoils);
             if is_unreadable {
                 self.spoiled += 1;
                 let (key, counter, is_kept) = (name.clone(), *counter, self.is_kept);

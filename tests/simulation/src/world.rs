@@ -20,12 +20,14 @@ use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
 use crate::memory::{Answers, Memory};
 use crate::oracle::{Oracle, Start, Times, Violation};
+use crate::pauses::Pauses;
 use crate::processor::Stage;
 use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject, Wrong};
 use crate::singles::Singles;
 use crate::sink::Sink;
+use crate::stalls;
 use crate::streams::Streams;
 use crate::watcher::Watcher;
 use crate::workload::Workload;
@@ -199,6 +201,8 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     stage.memory = memory;
     stage.pushing = pushing;
     stage.singles = singles;
+    stage.stalled_after = stalls::after(seed, &size.wanted);
+    stage.has_pauses = Pauses::are_in(seed, &size.wanted);
     let aggregates = Aggregates::drawn(seed, &size.wanted, &network);
     stage.batch = aggregates.as_ref().map(Aggregates::batch);
     let mut workload = Workload::new(
@@ -213,8 +217,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         workload.spread_evenly();
     }
     if let Some(sink) = &sink {
-        let most = singles.map_or(Sink::MOST_BAD, |_| Singles::MOST_BAD);
-        workload.spoil(Dice::of(seed, "unreadable"), sink.is_kept, most);
+        workload.spoil(Dice::of(seed, "unreadable"), sink.is_kept);
+        if singles.is_some() {
+            workload.spread_out();
+        }
     }
     if let Some(memory) = memory {
         workload.fatten(memory);
@@ -228,7 +234,13 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let workload = Arc::new(Mutex::new(workload));
     let watcher = Watcher::new(stage.clone(), &backend);
     let workers = Dice::of(seed, "workers");
-    let schedule = Schedule::drawn(seed, &size.wanted, start == InitialPosition::Latest);
+    let mut wanted = size.wanted.clone();
+    if sink.is_some() && singles.is_some() {
+        // No record would come that shows what is wrong with the last one of a closed shard.
+        let reshards = [Deed::Split, Deed::DoubleSplit, Deed::Merge];
+        wanted.without.extend(reshards.map(|deed| deed.name().to_owned()));
+    }
+    let schedule = Schedule::drawn(seed, &wanted, start == InitialPosition::Latest);
     let refusals = schedule.has(Deed::MakeAnew).then(|| Dice::of(seed, "refusals"));
     let fleet = Fleet::new(
         stage.clone(),
@@ -254,6 +266,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         fleet.start();
     }
 
+    let pauses = Pauses::new(stage.clone(), fleet.clone(), watcher.clone());
+    if stage.has_pauses {
+        tokio::spawn(pauses.clone().run(Dice::of(seed, "pauses")));
+    }
     let chaos = Chaos::new(
         stage.clone(),
         fleet.clone(),
@@ -288,11 +304,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         )
         .await
     };
-    let skipping = match (&stage.sink, &stage.singles) {
-        (None, _) => Duration::ZERO,
-        (Some(_), None) => SKIPPING,
-        // Nothing may come behind them that shows that it is them.
-        (Some(_), Some(_)) => Singles::SKIPPING,
+    let skipping = if stage.sink.is_some() {
+        SKIPPING
+    } else {
+        Duration::ZERO
     };
     let patience =
         |history: &History| SETTLE + failover * 6 + skipping + catching_up(memory, history.unprocessed());
@@ -307,6 +322,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     };
     network.heal_all();
     stage.calm();
+    pauses.end();
     // Only a worker that starts makes a new lease table.
     while fleet.len() < 2 || !watcher.has_leases() && fleet.len() < size.workers + 2 {
         fleet.start();
@@ -342,6 +358,13 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     while !history.is_violated() {
         sleep(Duration::from_millis(500)).await;
         if healed.elapsed() < PUT_ON {
+            continue;
+        }
+        let needs_proof = stage.sink.is_some() && stage.singles.is_some() && !producing.is_finished();
+        if needs_proof
+            && healed.elapsed() < patient_for
+            && !is_restless(Subject::AllButRecords).await.is_empty()
+        {
             continue;
         }
         producing.abort();

@@ -39,6 +39,12 @@ pub const AGGREGATES: &str = "aggregates";
 /// Workers handle records beside each other: by its name in what is wanted.
 pub const SINGLE_RECORDS: &str = "single records";
 
+/// Workers and shards are paused: by its name in what is wanted.
+pub const PAUSES: &str = "pauses";
+
+/// Workers tell soon of shards that get no further: by its name in what is wanted.
+pub const STALLS: &str = "stalls";
+
 /// Some workers subscribe to shards: by its name in what is wanted.
 pub(super) const FAN_OUT: &str = "fan-out";
 
@@ -52,7 +58,15 @@ pub struct Rate {
 
 /// The name of something that can be done to the fleet or to the stream.
 fn deed(name: &str) -> Result<String, String> {
-    let names = Deed::names().chain([TWO_FAILOVER_TIMES, AGGREGATES, FAN_OUT, SINGLE_RECORDS]);
+    let others = [
+        TWO_FAILOVER_TIMES,
+        AGGREGATES,
+        FAN_OUT,
+        SINGLE_RECORDS,
+        PAUSES,
+        STALLS,
+    ];
+    let names = Deed::names().chain(others);
     if names.clone().any(|known| known == name) {
         return Ok(name.to_owned());
     }

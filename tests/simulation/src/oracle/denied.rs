@@ -24,6 +24,8 @@ struct Life {
     since: Duration,
     /// Whether all its trouble is that it may not read.
     is_denied: bool,
+    /// What of it is paused: that does not fail.
+    paused: BTreeSet<Option<Name>>,
     /// When a lease left it for that reason.
     gave_up_at: Option<Duration>,
     /// One did, and it has not been allowed to read since: whether it can again is only tried now and then.
@@ -80,7 +82,8 @@ impl Denied {
     }
 
     fn kept(&self, at: Duration) -> Option<String> {
-        let denied = self.lives.iter().filter(|(_, life)| life.is_only_denied());
+        let is_failing = |life: &Life| life.is_only_denied() && life.paused.is_empty();
+        let denied = self.lives.iter().filter(|(_, life)| is_failing(life));
         denied.into_iter().find_map(|(who, life)| {
             let its = self.owners.iter().filter(|(_, (owner, _))| *owner == life.id);
             its.into_iter().find_map(|(shard, (_, owned_since))| {
@@ -126,6 +129,7 @@ impl Rule for Denied {
                     troubles: 0,
                     since: event.at,
                     is_denied: false,
+                    paused: BTreeSet::new(),
                     gave_up_at: None,
                     is_to_be_tried: false,
                     tried_at: Duration::ZERO,
@@ -141,6 +145,12 @@ impl Rule for Denied {
             }
             What::Impaired => self.changes(event, |life| life.troubles += 1),
             What::Recovered => self.changes(event, |life| life.troubles = life.troubles.saturating_sub(1)),
+            What::Paused { shard } => self.changes(event, |life| {
+                life.paused.insert(shard.clone());
+            }),
+            What::Resumed { shard } => self.changes(event, |life| {
+                life.paused.remove(shard);
+            }),
             What::Denied => self.changes(event, |life| life.is_denied = true),
             What::Allowed => {
                 let tried_at = event.at + self.failover * TRIED;

@@ -15,11 +15,13 @@ mod memory;
 mod namesakes;
 mod order;
 mod ownership;
+mod paused;
 mod places;
 mod renewals;
 mod rest;
 mod script;
 mod singles;
+mod stalls;
 mod stuck;
 mod table;
 mod targets;
@@ -135,6 +137,8 @@ impl Oracle {
                 Box::new(denied::Denied::new(times)),
                 Box::new(anew::Anew::default()),
                 Box::new(singles::Singles::default()),
+                Box::new(paused::Paused::default()),
+                Box::new(stalls::Stalls::default()),
                 Box::new(script::Script),
             ],
             rest: rest::Rest::default(),

@@ -1,0 +1,155 @@
+//! Workers and shards that are paused for a while, as an operator does it: in the histories of some seeds.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kcl_core::WorkerHandle;
+use tokio::time::sleep;
+
+use crate::faults::{PAUSES, Wanted};
+use crate::fleet::Fleet;
+use crate::history::{Name, What};
+use crate::processor::Stage;
+use crate::seeds::Dice;
+use crate::watcher::Watcher;
+
+/// Histories of a thousand that have pauses.
+const HISTORIES: u64 = 150;
+
+/// The operator who pauses. Clones are the same one.
+#[derive(Clone)]
+pub struct Pauses {
+    stage: Stage,
+    fleet: Fleet,
+    watcher: Watcher,
+    active: Arc<Mutex<Vec<Pause>>>,
+}
+
+/// One worker's part of a pause.
+#[derive(Clone)]
+struct Pause {
+    number: u64,
+    who: Name,
+    handle: WorkerHandle,
+    /// Its id, and what the history calls it; none for all of the worker's.
+    shard: Option<(Name, Name)>,
+}
+
+impl Pauses {
+    /// Whether there are pauses in a seed's history.
+    #[must_use]
+    pub fn are_in(seed: u64, wanted: &Wanted) -> bool {
+        wanted.has(PAUSES, Dice::of(seed, "has pauses").happens(HISTORIES))
+    }
+
+    /// Who may pause all of these.
+    #[must_use]
+    pub fn new(stage: Stage, fleet: Fleet, watcher: Watcher) -> Self {
+        Self {
+            stage,
+            fleet,
+            watcher,
+            active: Arc::default(),
+        }
+    }
+
+    /// Pauses something now and then, until the world is calm.
+    pub async fn run(self, mut dice: Dice) {
+        for number in 0.. {
+            sleep(Duration::from_millis(dice.between(500, 8_000))).await;
+            if self.stage.is_calm() {
+                return;
+            }
+            let targets = self.draw(number, &mut dice);
+            for pause in &targets {
+                pause.begin(&self.stage);
+            }
+            self.active().extend(targets);
+            let time = Duration::from_millis(dice.between(200, 15_000));
+            let pauses = self.clone();
+            tokio::spawn(async move {
+                sleep(time).await;
+                pauses.resume(|pause| pause.number == number);
+            });
+        }
+    }
+
+    /// Resumes everything.
+    pub fn end(&self) {
+        self.resume(|_| true);
+    }
+
+    fn active(&self) -> std::sync::MutexGuard<'_, Vec<Pause>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resume(&self, is_it: impl Fn(&Pause) -> bool) {
+        let over: Vec<_> = self.active().extract_if(.., |pause| is_it(pause)).collect();
+        for pause in over {
+            pause.end(&self.stage);
+        }
+    }
+
+    /// A worker; or a shard, at every worker or at the one that has it.
+    fn draw(&self, number: u64, dice: &mut Dice) -> Vec<Pause> {
+        let workers = self
+            .fleet
+            .each(|member| (member.who.clone(), member.id.clone(), member.handle.clone()));
+        let pause = |(who, _, handle): (Name, String, WorkerHandle), shard| Pause {
+            number,
+            who,
+            handle,
+            shard,
+        };
+        if dice.happens(400) {
+            self.stage.network.count("worker paused");
+            let worker = dice.pick(&workers).cloned();
+            return worker.map(|worker| pause(worker, None)).into_iter().collect();
+        }
+        self.stage.network.count("shard paused");
+        let rows: Vec<_> = self.watcher.rows().into_iter().collect();
+        let is_everywhere = dice.happens(500);
+        let Some((id, row)) = dice.pick(&rows) else {
+            return Vec::new();
+        };
+        let name = self.stage.streams.name_of_row(id);
+        let has_it = |worker: &str| row.actual_owner() == Some(worker);
+        let workers = workers
+            .into_iter()
+            .filter(|(_, worker, _)| is_everywhere || has_it(worker));
+        workers
+            .map(|worker| pause(worker, Some((id.clone(), name.clone()))))
+            .collect()
+    }
+}
+
+impl Pause {
+    fn begin(&self, stage: &Stage) {
+        match &self.shard {
+            Some((id, _)) => self.handle.pause_shard(id),
+            None => self.handle.pause(),
+        }
+        let shard = self.named();
+        stage.history.record(&self.who, What::Paused { shard });
+    }
+
+    fn end(&self, stage: &Stage) {
+        let shard = self.named();
+        stage.history.record(&self.who, What::Resumed { shard });
+        match &self.shard {
+            Some((id, _)) => self.handle.resume_shard(id),
+            None => self.handle.resume(),
+        }
+    }
+
+    fn named(&self) -> Option<Name> {
+        self.shard.as_ref().map(|(_, name)| name.clone())
+    }
+}
+
+impl fmt::Debug for Pauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pauses").finish_non_exhaustive()
+    }
+}
