@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpoint, Checkpointer, EachRecord, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
+    Begin, Checkpoint, Checkpointer, EachRecord, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
     RecordBatch, RecordProcessor, ShardContext, async_trait, each_record,
 };
 use tokio::task::JoinHandle;
@@ -342,13 +342,17 @@ impl Drop for Singly {
 
 #[async_trait]
 impl RecordProcessor for Singly {
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), ProcessorError> {
+    async fn initialize(
+        &mut self,
+        shard: &ShardContext,
+        checkpointer: &Checkpointer,
+    ) -> Result<Begin, ProcessorError> {
         let (stage, who) = (&self.hands.stage, &self.hands.who);
         stage.processed.begin(who, &self.of.shard);
         self.note(What::Initialized { of: self.of.clone() });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
         stage.thawed(who).await;
-        self.inner.initialize(shard).await
+        self.inner.initialize(shard, checkpointer).await
     }
 
     async fn process_records(
