@@ -1,15 +1,28 @@
-//! Records that are handled beside each other, as `each_record` does it: in the histories of some seeds.
+//! Records that are handled beside each other, as `each_record` and `deliveries` do it: in the histories of some seeds.
 
 use std::time::Duration;
 
-use kcl_core::{EachRecord, EachRecordOptions, Record, ShardContext};
+use kcl_core::{
+    Deliveries, DeliveryOptions, EachRecord, EachRecordOptions, Record, RecordProcessor, ShardContext,
+};
 
 use crate::faults::{SINGLE_RECORDS, Wanted};
 use crate::history::Name;
 use crate::seeds::Dice;
 
 /// What makes the processors of one worker.
-pub(crate) type EachRecords = Box<dyn Fn(&ShardContext) -> EachRecord + Send + Sync>;
+pub(crate) type Processors = Box<dyn Fn(&ShardContext) -> Box<dyn RecordProcessor> + Send + Sync>;
+
+type EachRecords = Box<dyn Fn(&ShardContext) -> EachRecord + Send + Sync>;
+
+/// In what way records come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A handler is called.
+    EachRecord,
+    /// They are taken from a stream, and acknowledged by tasks of their own.
+    Deliveries,
+}
 
 /// Which records are handled one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +38,8 @@ pub enum Handled {
 /// The options of every worker in a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// In what way they come.
+    pub shape: Shape,
     /// Which records wait for each other.
     pub order: Handled,
     /// Records of a shard that are handled at once.
@@ -66,10 +81,15 @@ impl Singles {
         let [at_once, undone, held_back, ahead] =
             [between(1, 8), between(4, 64), between(2, 16), between(16, 256)];
         let in_worker = between(1, 12);
+        let shape = match dice.happens(500) {
+            true => Shape::EachRecord,
+            false => Shape::Deliveries,
+        };
         let has_sink = dice.happens(350);
         // What others show needs others: where a key holds too much back, no more of them are taken in.
         let more = if has_sink { 1_000 } else { 0 };
         let limits = Limits {
+            shape,
             order: match dice.roll(10) {
                 0..=6 => Handled::ByKey,
                 7 => Handled::ByGroup,
@@ -87,8 +107,30 @@ impl Singles {
 }
 
 impl Limits {
-    /// Tells the library of them.
-    pub(crate) fn applied_to(self, processors: impl EachRecordOptions) -> EachRecords {
+    /// Processors that call a handler, with these limits.
+    pub(crate) fn calling(self, processors: impl EachRecordOptions) -> Processors {
+        let processors = self.applied_to(processors);
+        Box::new(move |shard| Box::new(processors(shard)))
+    }
+
+    /// Processors whose records come by a stream, with these limits.
+    pub(crate) fn delivering(self) -> (Processors, Deliveries) {
+        let options = DeliveryOptions::new(self.in_worker.unwrap_or(usize::MAX))
+            .max_per_shard(self.at_once)
+            .max_undone(self.undone)
+            .max_held_back(self.held_back)
+            .max_ahead(self.ahead)
+            .checkpoint_interval(self.interval);
+        let options = match self.order {
+            Handled::ByKey => options.keyed(),
+            Handled::ByGroup => options.keyed_by(|record| group(record).to_owned()),
+            Handled::InAnyOrder => options,
+        };
+        let (processors, deliveries) = options.split();
+        (Box::new(move |shard| Box::new(processors(shard))), deliveries)
+    }
+
+    fn applied_to(self, processors: impl EachRecordOptions) -> EachRecords {
         let processors = processors
             .concurrency(self.at_once)
             .max_undone(self.undone)

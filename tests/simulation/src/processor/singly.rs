@@ -1,4 +1,5 @@
-//! A processor that hands records to `each_record`, whose handler writes everything down, and misbehaves by chance.
+//! A processor that hands records to `each_record` or a stream of deliveries. Whoever handles them writes everything down, and misbehaves
+//! by chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Begin, Checkpoint, Checkpointer, EachRecord, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
+    Begin, Checkpoint, Checkpointer, Deliveries, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
     RecordBatch, RecordProcessor, ShardContext, async_trait, each_record,
 };
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Calling, Stage, counter};
 use crate::history::{Name, Ownership, Single, What};
-use crate::singles::Limits;
+use crate::singles::{Limits, Shape};
 use crate::sink::Sink;
 
 /// How often it is looked whether a checkpoint was made.
@@ -22,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The processor of one shard.
 pub struct Singly {
-    inner: EachRecord,
+    inner: Box<dyn RecordProcessor>,
     hands: Hands,
     of: Ownership,
     checkpoints: Option<(JoinHandle<()>, Checkpoints)>,
@@ -127,6 +128,19 @@ impl Hands {
         self.stage.thawed(&self.who).await;
         if self.stage.network.is_dead(&self.who) {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Handles what is delivered, each in a task of its own. A delivery whose task panics is dropped.
+    async fn take(self, mut deliveries: Deliveries) {
+        while let Some(delivery) = deliveries.next().await {
+            let hands = self.clone();
+            tokio::spawn(async move {
+                match hands.handle(delivery.record()).await {
+                    Ok(()) => delivery.ack(),
+                    Err(error) => delivery.fail(error),
+                }
+            });
         }
     }
 
@@ -273,7 +287,14 @@ impl Singly {
             known: Arc::default(),
         };
         let its = hands.clone();
-        let processors = limits.applied_to(each_record(async move |record| its.handle(record).await));
+        let processors = match limits.shape {
+            Shape::EachRecord => limits.calling(each_record(async move |record| its.handle(record).await)),
+            Shape::Deliveries => {
+                let (processors, deliveries) = limits.delivering();
+                tokio::spawn(its.take(deliveries));
+                processors
+            }
+        };
         move |shard| {
             let of = Ownership {
                 shard: hands.stage.streams.name_of_acquired(&id, shard),

@@ -3,9 +3,10 @@
 use super::*;
 use crate::history::Single;
 use crate::oracle::{order, ownership, singles, telling};
-use crate::singles::{Handled, Limits};
+use crate::singles::{Handled, Limits, Shape};
 
 const LIMITS: Limits = Limits {
+    shape: Shape::EachRecord,
     order: Handled::ByKey,
     at_once: 2,
     in_worker: None,

@@ -5,7 +5,7 @@ use kcl_core::ShardState;
 use super::*;
 use crate::history::{Shown, Single};
 use crate::oracle::stalls;
-use crate::singles::{Handled, Limits};
+use crate::singles::{Handled, Limits, Shape};
 
 const AFTER: Duration = Duration::from_secs(4);
 
@@ -78,6 +78,7 @@ fn what_gets_further_is_not_told_of() {
 #[test]
 fn records_that_are_handled_beside_each_other_get_further_with_their_checkpoint() {
     let limits = Limits {
+        shape: Shape::EachRecord,
         order: Handled::ByKey,
         at_once: 2,
         in_worker: None,
