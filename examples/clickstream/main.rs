@@ -22,7 +22,6 @@ mod script;
 mod source;
 mod stage;
 mod stamp;
-mod streams;
 mod takeovers;
 mod view;
 mod window;
@@ -31,26 +30,10 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use kcl_examples::{AnyError, chain, streams};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
-
-/// Any error, told at the end of the program.
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// An error's message, followed by the messages of its sources.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text = format!("{text}: {message}");
-        }
-        source = error.source();
-    }
-    text
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {

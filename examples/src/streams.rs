@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{Shard, StreamStatus};
+use aws_sdk_kinesis::types::{Shard, StreamDescriptionSummary, StreamStatus};
 use tokio::time::{Instant, sleep};
 
 use crate::{AnyError, chain};
@@ -11,7 +11,7 @@ use crate::{AnyError, chain};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Makes the stream unless it exists; true if it was made.
-pub(crate) async fn ensure(kinesis: &Client, stream: &str, shards: i32) -> Result<bool, AnyError> {
+pub async fn ensure(kinesis: &Client, stream: &str, shards: i32) -> Result<bool, AnyError> {
     let created = kinesis
         .create_stream()
         .stream_name(stream)
@@ -33,8 +33,15 @@ pub(crate) async fn ensure(kinesis: &Client, stream: &str, shards: i32) -> Resul
     Ok(is_new)
 }
 
+/// What tells the stream from another one that had its name before: the name and when it was created. Positions of one stream mean
+/// nothing in another.
+pub async fn identity(kinesis: &Client, stream: &str) -> Result<String, AnyError> {
+    let created = describe(kinesis, stream).await?.stream_creation_timestamp;
+    Ok(format!("{stream} {}", created.as_nanos()))
+}
+
 /// Splits the open shard with the most hash keys in the middle. Says what it did.
-pub(crate) async fn split(kinesis: &Client, stream: &str) -> Result<String, AnyError> {
+pub async fn split(kinesis: &Client, stream: &str) -> Result<String, AnyError> {
     let shards = list(kinesis, stream).await?;
     let widest = open(&shards)
         .into_iter()
@@ -53,7 +60,7 @@ pub(crate) async fn split(kinesis: &Client, stream: &str) -> Result<String, AnyE
 }
 
 /// Merges two open shards side by side, those with the fewest hash keys. Says what it did.
-pub(crate) async fn merge(kinesis: &Client, stream: &str) -> Result<String, AnyError> {
+pub async fn merge(kinesis: &Client, stream: &str) -> Result<String, AnyError> {
     let shards = list(kinesis, stream).await?;
     let mut open = open(&shards);
     open.sort_by_key(|shard| shard.start);
@@ -147,13 +154,8 @@ async fn list(kinesis: &Client, stream: &str) -> Result<Vec<Shard>, AnyError> {
 async fn until_active(kinesis: &Client, stream: &str) -> Result<(), AnyError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let summary = kinesis.describe_stream_summary().stream_name(stream).send().await;
-        let summary = summary.map_err(|error| format!("cannot look at {stream}: {}", chain(&error)))?;
-        let status = summary
-            .stream_description_summary
-            .map(|summary| summary.stream_status);
-        match status {
-            Some(StreamStatus::Active) => return Ok(()),
+        match describe(kinesis, stream).await?.stream_status {
+            StreamStatus::Active => return Ok(()),
             status if Instant::now() > deadline => {
                 return Err(
                     format!("{stream} is still {status:?} after two minutes; try again later").into(),
@@ -162,6 +164,14 @@ async fn until_active(kinesis: &Client, stream: &str) -> Result<(), AnyError> {
             _ => sleep(Duration::from_millis(200)).await,
         }
     }
+}
+
+async fn describe(kinesis: &Client, stream: &str) -> Result<StreamDescriptionSummary, AnyError> {
+    let summary = kinesis.describe_stream_summary().stream_name(stream).send().await;
+    let summary = summary.map_err(|error| format!("cannot look at {stream}: {}", chain(&error)))?;
+    Ok(summary
+        .stream_description_summary
+        .ok_or_else(|| format!("Kinesis says nothing of {stream}"))?)
 }
 
 #[cfg(test)]
