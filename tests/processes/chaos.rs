@@ -7,12 +7,12 @@ use kcl_tests::{Producer, Weather};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faults::{self, Fault};
-use crate::fleet::{Fleet, Member, Service};
+use crate::fleet::{Fleet, Member, Service, Sums};
 use crate::report::Report;
 use crate::timeline::note;
 
 /// How long a silent worker keeps its leases.
-const FAILOVER: Duration = Duration::from_secs(3);
+pub(crate) const FAILOVER: Duration = Duration::from_secs(3);
 
 /// Time between two faults, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 500..2400;
@@ -42,8 +42,10 @@ enum Trouble {
     Weather(u32, Service),
 }
 
-struct Chaos {
-    fleet: Fleet,
+pub(crate) struct Chaos {
+    pub(crate) fleet: Fleet,
+    seed: u64,
+    began: Instant,
     dice: fastrand::Rng,
     troubles: Vec<(Instant, Trouble)>,
     met: BTreeMap<Fault, usize>,
@@ -52,49 +54,60 @@ struct Chaos {
 }
 
 pub(crate) async fn whatever_happens_to_processes_nothing_is_lost(seed: u64, duration: Duration) {
-    note(&format!(
-        "KCL_CHAOS_SEED={seed}, faults for {duration:?}, fail-over time {FAILOVER:?}"
-    ));
-    let start = Instant::now();
     let fleet = Fleet::new(&format!("seed-{seed}"), "w", FAILOVER).await;
-    let producer = Producer::start(&fleet.world, BURST);
-    let mut chaos = Chaos {
-        fleet,
-        dice: fastrand::Rng::with_seed(seed),
-        troubles: Vec::new(),
-        met: BTreeMap::new(),
-        calms: Vec::new(),
-    };
-    chaos.replace_missing().await;
-    chaos.until_caught_up().await;
-    chaos.calms.clear();
-    let began = Instant::now();
-    while began.elapsed() < duration {
-        chaos.storm().await;
-        chaos.until_caught_up().await;
-    }
-    producer.stop().await;
-    chaos.until_caught_up().await;
-    let processes = chaos.fleet.processes;
-    let (world, witness) = chaos.fleet.close().await;
-    let report = Report {
-        seed,
-        failover: FAILOVER,
-        took: start.elapsed(),
-        processes,
-        met: &chaos.met,
-        calms: &chaos.calms,
-        tally: world.ledger.tally(),
-        books: &witness.books(),
-    };
-    println!("{report}");
-    assert_eq!(report.broken(), [""; 0]);
+    Chaos::rage(fleet, seed, duration).await.judge().await;
 }
 
 impl Chaos {
+    /// Storms for so long, at least one. Then everything that was put is processed.
+    pub(crate) async fn rage(fleet: Fleet, seed: u64, duration: Duration) -> Self {
+        note(&format!(
+            "KCL_CHAOS_SEED={seed}, faults for {duration:?}, fail-over time {FAILOVER:?}"
+        ));
+        let producer = Producer::start(&fleet.world, BURST);
+        let mut chaos = Self {
+            fleet,
+            seed,
+            began: Instant::now(),
+            dice: fastrand::Rng::with_seed(seed),
+            troubles: Vec::new(),
+            met: BTreeMap::new(),
+            calms: Vec::new(),
+        };
+        chaos.replace_missing().await;
+        chaos.until_caught_up().await;
+        chaos.calms.clear();
+        let began = Instant::now();
+        while began.elapsed() < duration {
+            chaos.storm().await;
+            chaos.until_caught_up().await;
+        }
+        producer.stop().await;
+        chaos.until_caught_up().await;
+        chaos
+    }
+
+    /// Lets all workers leave, and tells what happened. Panics if a promise was not kept.
+    pub(crate) async fn judge(self) {
+        let (processes, took) = (self.fleet.processes, self.began.elapsed());
+        let (world, witness) = self.fleet.close().await;
+        let report = Report {
+            seed: self.seed,
+            failover: FAILOVER,
+            took,
+            processes,
+            met: &self.met,
+            calms: &self.calms,
+            tally: world.ledger.tally(),
+            books: &witness.books(),
+        };
+        println!("{report}");
+        assert_eq!(report.broken(), [""; 0]);
+    }
+
     /// Deals a whole deck, so that even a single storm has everything.
     async fn storm(&mut self) {
-        for fault in faults::deck(&mut self.dice) {
+        for fault in faults::deck(&mut self.dice, self.fleet.sums.is_some()) {
             let due = Instant::now();
             while !self.meet(fault).await {
                 assert!(due.elapsed() < PATIENCE, "no worker can be {fault}");
@@ -170,7 +183,9 @@ impl Chaos {
                 true
             }
             Fault::Killed => {
-                let Some(index) = self.choose(|_| true) else {
+                // A frozen one is to write once more.
+                let spares_frozen = self.fleet.sums.is_some();
+                let Some(index) = self.choose(|member| !(spares_frozen && member.is_frozen())) else {
                     return false;
                 };
                 self.fleet.kill(index);
@@ -266,13 +281,16 @@ impl Chaos {
         true
     }
 
-    /// Gives the link of some worker to some service bad weather for up to three times the fail-over time.
+    /// Gives the link of some worker to some service, or to the database, bad weather for up to three times the fail-over time.
     fn disturb(&mut self, weather: Weather) -> bool {
         let chosen = self.choose(|_| true);
         let Some(index) = chosen.filter(|_| self.troubles.len() < MOST_TROUBLES) else {
             return false;
         };
-        let service = if self.dice.u8(..3) == 0 {
+        let has_database = matches!(self.fleet.sums, Some(Sums::Server(_)));
+        let service = if has_database && self.dice.bool() {
+            Service::Database
+        } else if self.dice.u8(..3) == 0 {
             Service::Kinesis
         } else {
             Service::DynamoDb

@@ -40,9 +40,13 @@ impl Fault {
         Self::AnswersLost,
     ];
 
-    /// How many of these are in a deck.
-    fn weight(self) -> usize {
+    /// How many of these are in a deck. Where the workers keep sums, what leaves a transaction half done and what brings late writes is
+    /// there more often.
+    fn weight(self, with_sums: bool) -> usize {
         match self {
+            Self::FrozenLong if with_sums => 4,
+            Self::Killed if with_sums => 3,
+            Self::Started | Self::AnswersLost if with_sums => 1,
             Self::Started | Self::Killed | Self::FrozenLong | Self::AnswersLost => 2,
             _ => 1,
         }
@@ -69,10 +73,10 @@ impl fmt::Display for Fault {
 }
 
 /// A shuffled deck.
-pub(crate) fn deck(dice: &mut fastrand::Rng) -> Vec<Fault> {
+pub(crate) fn deck(dice: &mut fastrand::Rng, with_sums: bool) -> Vec<Fault> {
     let mut cards: Vec<_> = Fault::ALL
         .iter()
-        .flat_map(|fault| std::iter::repeat_n(*fault, fault.weight()))
+        .flat_map(|fault| std::iter::repeat_n(*fault, fault.weight(with_sums)))
         .collect();
     dice.shuffle(&mut cards);
     cards

@@ -12,6 +12,7 @@ use kcl_tests::process::{Process, Signal, sign_as};
 use kcl_tests::{Link, Weather, World, WorldOptions};
 use tokio::time::Instant;
 
+use crate::postgres;
 use crate::takeovers::Cause;
 use crate::timeline::note;
 use crate::witness::Witness;
@@ -24,6 +25,16 @@ const LEAVING: Duration = Duration::from_secs(60);
 pub(crate) enum Service {
     Kinesis,
     DynamoDb,
+    Database,
+}
+
+/// Where the workers keep sums.
+#[derive(Debug, Clone)]
+pub(crate) enum Sums {
+    /// A file of SQLite.
+    File(PathBuf),
+    /// A PostgreSQL, which each worker reaches over a link of its own.
+    Server(SocketAddr),
 }
 
 /// A worker process.
@@ -32,6 +43,7 @@ pub(crate) struct Member {
     process: Process,
     kinesis: Link,
     dynamodb: Link,
+    database: Option<Link>,
     is_told_to_leave: bool,
     is_frozen: bool,
 }
@@ -42,6 +54,8 @@ pub(crate) struct Fleet {
     pub(crate) members: Vec<Member>,
     /// Processes so far.
     pub(crate) processes: usize,
+    /// Where workers keep sums that are started from now on, if they do.
+    pub(crate) sums: Option<Sums>,
     prefix: String,
     names: usize,
     server: Server,
@@ -68,6 +82,7 @@ impl Member {
         match service {
             Service::Kinesis => self.kinesis.set(weather),
             Service::DynamoDb => self.dynamodb.set(weather),
+            Service::Database => self.database.iter().for_each(|link| link.set(weather)),
         }
     }
 }
@@ -101,6 +116,7 @@ impl Fleet {
             witness,
             members: Vec::new(),
             processes: 0,
+            sums: None,
             prefix: prefix.to_owned(),
             names: 0,
             server,
@@ -132,6 +148,15 @@ impl Fleet {
             ])
             .stdin(Stdio::piped())
             .stdout(self.tells.try_clone().expect("a pipe"));
+        let database = match &self.sums {
+            Some(Sums::Server(address)) => Some(Link::to(*address).await),
+            _ => None,
+        };
+        match (&self.sums, &database) {
+            (Some(Sums::File(path)), _) => drop(command.env(worker::SUMS, path)),
+            (_, Some(link)) => drop(command.env(worker::SUMS, postgres::url(link.address()))),
+            _ => {}
+        }
         if std::env::var_os("RUST_LOG").is_none() {
             command.env("RUST_LOG", "kcl_core=info,kcl_lease=info");
         }
@@ -141,6 +166,7 @@ impl Fleet {
             process: Process::start(name, &mut command, &log),
             kinesis,
             dynamodb,
+            database,
             is_told_to_leave: false,
             is_frozen: false,
         });

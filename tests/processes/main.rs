@@ -7,8 +7,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod chaos;
+mod exactly_once;
 mod faults;
 mod fleet;
+mod postgres;
 mod protocol;
 mod report;
 mod stopped_together;
@@ -44,6 +46,16 @@ const SCENARIOS: &[Scenario] = &[
                 seed(),
                 duration(),
             ))
+        },
+    },
+    Scenario {
+        name: "whatever_happens_to_processes_sums_in_a_database_are_exact",
+        is_short: true,
+        prepare: || Ok(()),
+        run: || {
+            Box::pin(
+                exactly_once::whatever_happens_to_processes_sums_in_a_database_are_exact(seed(), duration()),
+            )
         },
     },
     Scenario {

@@ -60,6 +60,10 @@ pub(crate) enum Step {
     Refused,
     /// The checkpoint failed otherwise; a later one will do.
     Unsaved,
+    /// The database refused what it wrote, because it knows a later owner.
+    Barred,
+    /// Writing failed otherwise, and will be repeated.
+    Unwritten,
     Lost,
     Ended,
 }

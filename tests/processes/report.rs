@@ -93,6 +93,11 @@ impl fmt::Display for Report<'_> {
             (books.refused, "refused, because the lease was lost"),
             (books.unsaved, "failed for other reasons"),
             (
+                books.barred,
+                "writes of owners that were replaced, refused by the database",
+            ),
+            (books.unwritten, "writes to the database that failed otherwise"),
+            (
                 books.fencing.expired(),
                 "batches begun on an expired lease after a successor had begun",
             ),

@@ -35,6 +35,10 @@ pub(crate) struct Books {
     pub(crate) refused: usize,
     pub(crate) unsaved: usize,
     pub(crate) lost: usize,
+    /// Writes that the database refused because it knew a later owner.
+    pub(crate) barred: usize,
+    /// Writes that failed otherwise.
+    pub(crate) unwritten: usize,
 }
 
 impl Books {
@@ -127,6 +131,8 @@ impl Witness {
             }
             Step::Refused => books.refused += 1,
             Step::Unsaved => books.unsaved += 1,
+            Step::Barred => books.barred += 1,
+            Step::Unwritten => books.unwritten += 1,
             Step::Lost => books.lost += 1,
             Step::Ended => books.take_overs.ended(&shard),
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use kcl_core::{
-    Begin, CheckpointError, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
-    ShardContext, Worker, WorkerPhase, async_trait,
+    Begin, CheckpointError, Checkpointer, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
+    RecordBatch, RecordProcessor, ShardContext, Worker, WorkerPhase, async_trait,
 };
+use kcl_examples::exactly_once::{DatabaseError, ExactlyOnce, Refused, Target};
 use tokio::time::sleep;
 
 use crate::protocol::{Line, Step, Told};
@@ -18,6 +19,12 @@ pub(crate) const NAME: &str = "KCL_CHAOS_WORKER";
 
 /// The environment variable with the fail-over time in milliseconds.
 pub(crate) const FAILOVER_MILLIS: &str = "KCL_CHAOS_FAILOVER_MILLIS";
+
+/// The environment variable with the database in which it keeps sums: a URL of PostgreSQL, or a file of SQLite.
+pub(crate) const SUMS: &str = "KCL_CHAOS_SUMS";
+
+/// What the sums know the stream by. It is never made anew.
+const STREAM: &str = "clicks";
 
 /// How long a batch takes, of so many records at most. Small ones queue up: whoever wakes up too late has one to go on with.
 const WORK: Duration = Duration::from_millis(40);
@@ -68,13 +75,20 @@ fn tell(worker: &str, told: Told) {
 async fn consume(name: &str) -> Result<(), kcl_core::Error> {
     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let failover = std::env::var(FAILOVER_MILLIS).expect("set with the name");
+    let sums: Option<Target> = std::env::var(SUMS)
+        .ok()
+        .map(|sums| sums.parse().expect("a database"));
     let worker = {
         let name = name.to_owned();
-        Worker::builder("app", "clicks", move |shard: &ShardContext| Teller {
+        Worker::builder("app", STREAM, move |shard: &ShardContext| Teller {
             worker: name.clone(),
             shard: shard.shard_id.to_string(),
             token: shard.fencing_token.get(),
             batches: 0,
+            told: None,
+            sums: sums
+                .as_ref()
+                .map(|sums| ExactlyOnce::new(sums.database(), STREAM, shard)),
         })
     };
     let worker = worker
@@ -101,6 +115,9 @@ struct Teller {
     shard: String,
     token: u64,
     batches: u32,
+    /// The last record that it told. A batch comes again if it could not be written.
+    told: Option<ExtendedSequenceNumber>,
+    sums: Option<ExactlyOnce>,
 }
 
 impl Teller {
@@ -109,8 +126,12 @@ impl Teller {
         tell(&self.worker, Told::Of { shard, token, step });
     }
 
-    fn tell_records(&self, records: &[Record]) -> Result<(), ProcessorError> {
+    fn tell_records(&mut self, records: &[Record]) -> Result<(), ProcessorError> {
         for record in records {
+            if self.told.as_ref() >= Some(record.position()) {
+                continue;
+            }
+            self.told = Some(record.position().clone());
             self.tell(Step::Record {
                 key: record.partition_key().to_owned(),
                 counter: std::str::from_utf8(record.data())?.parse()?,
@@ -120,8 +141,22 @@ impl Teller {
         Ok(())
     }
 
+    /// Adds the records to the sums.
+    async fn add(&mut self, batch: &RecordBatch, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+        let Some(sums) = &mut self.sums else {
+            return Ok(());
+        };
+        let added = sums.process_records(batch, checkpointer).await;
+        if let Err(error) = &added {
+            let error = error.as_error().downcast_ref();
+            let is_stale = matches!(error, Some(DatabaseError::Refused(Refused::Stale { .. })));
+            self.tell(if is_stale { Step::Barred } else { Step::Unwritten });
+        }
+        added
+    }
+
     async fn checkpoint(
-        &self,
+        &mut self,
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
@@ -145,10 +180,21 @@ impl Teller {
 
 #[async_trait]
 impl RecordProcessor for Teller {
-    async fn initialize(&mut self, shard: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
-        let start = shard.start.as_str().to_owned();
+    async fn initialize(
+        &mut self,
+        shard: &ShardContext,
+        checkpointer: &Checkpointer,
+    ) -> Result<Begin, ProcessorError> {
+        let begin = match &mut self.sums {
+            Some(sums) => sums.initialize(shard, checkpointer).await?,
+            None => Begin::AtCheckpoint,
+        };
+        let start = match &begin {
+            Begin::Behind(position) => position.to_string(),
+            _ => shard.start.as_str().to_owned(),
+        };
         self.tell(Step::Began { start });
-        Ok(Begin::AtCheckpoint)
+        Ok(begin)
     }
 
     async fn process_records(
@@ -164,6 +210,7 @@ impl RecordProcessor for Teller {
         self.tell_records(first)?;
         sleep(WORK).await;
         self.tell_records(rest)?;
+        self.add(batch, checkpointer).await?;
         self.batches += 1;
         if self.batches.is_multiple_of(BATCHES) {
             self.checkpoint(batch, checkpointer).await?;
@@ -175,7 +222,10 @@ impl RecordProcessor for Teller {
         self.tell(Step::Lost);
     }
 
-    async fn shard_ended(&mut self, _: &Checkpointer) -> Result<(), ProcessorError> {
+    async fn shard_ended(&mut self, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
+        if let Some(sums) = &mut self.sums {
+            sums.shard_ended(checkpointer).await?;
+        }
         self.tell(Step::Ended);
         Ok(())
     }

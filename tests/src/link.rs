@@ -48,6 +48,11 @@ impl Link {
         }
     }
 
+    /// The port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The endpoint that a client is to be given.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)

@@ -86,6 +86,12 @@ impl Process {
         self.child.try_wait().expect("ours")
     }
 
+    /// Ends it by a signal which it may answer by tidying up, and waits for that.
+    pub fn end(mut self, signal: Signal) {
+        self.signal(signal);
+        self.child.wait().expect("it ends");
+    }
+
     /// Waits until it ended by itself.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let (child, name, log) = (&mut self.child, &self.name, &self.log);
