@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`getting_started`] | the first worker, and a second one |
 //! | [`processing`] | processors, batches and checkpoints |
+//! | [`exactly_once`] | effects in a database that happen exactly once |
 //! | [`failure`] | what happens when a processor fails, and what can be chosen |
 //! | [`fan_out`] | reading by enhanced fan-out instead of polling |
 //! | [`deploying`] | starting, stopping and replacing workers |
@@ -17,6 +18,9 @@ pub mod getting_started {}
 
 #[doc = include_str!("processing.md")]
 pub mod processing {}
+
+#[doc = include_str!("exactly_once.md")]
+pub mod exactly_once {}
 
 #[doc = include_str!("failure.md")]
 pub mod failure {}
