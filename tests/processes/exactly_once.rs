@@ -47,22 +47,37 @@ async fn storms(name: &str, prefix: &str, sums: Sums, seed: u64, duration: Durat
     let mut fleet = Fleet::new(&format!("{name}-{seed}"), prefix, FAILOVER).await;
     fleet.sums = Some(sums);
     let chaos = Chaos::rage(fleet, seed, duration).await;
-    until_exact(&target, &chaos.fleet.world).await;
+    until_exact(name, &target, &chaos.fleet.world).await;
     let world = chaos.fleet.world.clone();
     println!("\n{name}");
     chaos.judge().await;
     // Nobody is left who could write.
     let (put, found) = (put(&world), found(&target).await);
+    let records = |totals: &Totals| totals.values().map(|total| total.records).sum::<i64>();
     println!(
-        "  {:6}  records put, and {} in the sums of {} accounts, of which {} are wrong",
-        put.values().map(|total| total.records).sum::<i64>(),
-        found.values().map(|total| total.records).sum::<i64>(),
+        "  {:6}  records put, and {} in the sums of {} accounts",
+        records(&put),
+        records(&found),
         found.len(),
-        put.iter()
-            .filter(|(account, total)| found.get(*account) != Some(total))
-            .count(),
     );
-    assert_eq!(put, found, "the sums of {name}");
+    assert_eq!(wrong(&put, &found), [""; 0], "{name}");
+}
+
+/// Accounts that are not as they must be, as sentences.
+fn wrong(put: &Totals, found: &Totals) -> Vec<String> {
+    let accounts = put
+        .keys()
+        .chain(found.keys().filter(|account| !put.contains_key(*account)));
+    let wrong = accounts.filter(|account| put.get(*account) != found.get(*account));
+    let told = wrong.map(|account| {
+        let of = |totals: &Totals| totals.get(account).copied().unwrap_or_default();
+        let (put, found) = (of(put), of(found));
+        format!(
+            "{account} is {} of {} records, and must be {} of {}",
+            found.balance, found.records, put.balance, put.records
+        )
+    });
+    told.collect()
 }
 
 /// A server that has just been started refuses clients for a moment.
@@ -93,9 +108,17 @@ async fn found(target: &Target) -> Totals {
     totals
 }
 
-async fn until_exact(target: &Target, world: &World) {
+/// Waits until the database has what was put.
+async fn until_exact(name: &str, target: &Target, world: &World) {
     let (start, put) = (Instant::now(), put(world));
-    while found(target).await != put && start.elapsed() < SETTLING {
+    loop {
+        let wrong = wrong(&put, &found(target).await);
+        if wrong.is_empty() {
+            return;
+        }
+        if start.elapsed() > SETTLING {
+            panic!("{name}, after {SETTLING:?}: {wrong:?}");
+        }
         sleep(Duration::from_millis(100)).await;
     }
 }
