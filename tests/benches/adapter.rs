@@ -188,7 +188,7 @@ fn stream() {
                             let next = match open.len() {
                                 0 => deliveries.next().await,
                                 IN_FLIGHT => {
-                                    open.pop_front().map(Delivery::ack);
+                                    open.drain(..1).for_each(Delivery::ack);
                                     deliveries.next().await
                                 }
                                 _ => deliveries.next().now_or_never().unwrap_or_else(|| {

@@ -73,7 +73,7 @@ impl Singles {
     /// Those of a seed's history, if records are handled beside each other in it.
     #[must_use]
     pub fn drawn(seed: u64, wanted: &Wanted) -> Option<Self> {
-        if !wanted.has(SINGLE_RECORDS, seed % 10 == 0) {
+        if !wanted.has(SINGLE_RECORDS, seed.is_multiple_of(10)) {
             return None;
         }
         let mut dice = Dice::of(seed, "single records");
