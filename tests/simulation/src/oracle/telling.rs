@@ -26,6 +26,8 @@ type Processor = (Name, Ownership);
 struct State {
     is_told: bool,
     is_busy: bool,
+    /// Records that are handled beside each other.
+    handled: usize,
     /// When its last call was over.
     idle_since: Duration,
     has_begun: bool,
@@ -158,9 +160,17 @@ impl Rule for Telling {
                 if let Some(Checkpoint::At(done)) = &state.start
                     && position <= done
                 {
+                    state.handled += 1;
                     return Some((AGAIN, format!("{position} of {} is done: {}", of.shard, done)));
                 }
                 state.has_begun = true;
+                state.handled += 1;
+            }
+            What::RecordEnded { of, .. } => {
+                let at = event.at;
+                let state = self.processor(who, of)?;
+                state.handled = state.handled.saturating_sub(1);
+                state.idle_since = at;
             }
             What::StandsStill => {
                 self.blocked.insert(who.clone(), Duration::MAX);
@@ -184,8 +194,9 @@ impl Rule for Telling {
                 if self.blocked.get(who).is_some_and(|until| *until >= told_at) {
                     return None;
                 }
+                let is_busy = |state: &State| state.is_busy || state.handled > 0;
                 let is_alone =
-                    |state: &State| !state.is_told && !state.is_busy && state.idle_since <= told_at;
+                    |state: &State| !state.is_told && !is_busy(state) && state.idle_since <= told_at;
                 let alone = self
                     .processors
                     .iter()

@@ -145,6 +145,9 @@ impl Hands {
     }
 
     async fn handle(self, record: &Record) -> Result<(), ProcessorError> {
+        if self.stage.network.is_dead(&self.who) {
+            std::future::pending::<()>().await;
+        }
         let place = record.position();
         let given = self.known().given.get(place).cloned();
         let Some((of, checkpointer)) = given else {
