@@ -69,7 +69,10 @@ impl Assignment {
             .owner
             .clone()
             .filter(|owner| lease.is_in_hand_off() && self.receives(owner));
-        let to = next.or_else(|| self.least_loaded(lease.actual_owner()))?;
+        let to = next
+            .or_else(|| self.least_loaded(lease.actual_owner()))
+            // Its processor has lost it, and may live all the same: it does not take back by itself what is to go to another.
+            .or_else(|| self.least_loaded(None).filter(|_| lease.is_in_hand_off()))?;
         self.add(&to, lease);
         Some(Move {
             lease: lease.clone(),
@@ -92,11 +95,18 @@ impl Assignment {
                 self.add(processor, lease);
                 LeaseChange::CancelHandOff
             }
-            (false, true) => {
-                let to = self.least_loaded(processor)?;
-                self.add(&to, lease);
-                LeaseChange::Assign { to }
-            }
+            (false, true) => match self.least_loaded(processor) {
+                Some(to) => {
+                    self.add(&to, lease);
+                    LeaseChange::Assign { to }
+                }
+                // There is nobody else.
+                None => {
+                    let processor = processor.filter(|processor| !self.overdue.contains(*processor))?;
+                    self.add(processor, lease);
+                    LeaseChange::CancelHandOff
+                }
+            },
         };
         Some(Move {
             lease: lease.clone(),

@@ -138,6 +138,11 @@ impl Workload {
         self.is_kept = is_kept;
     }
 
+    /// From now on it puts none of those.
+    pub fn spoil_no_more(&mut self) {
+        self.unreadable = None;
+    }
+
     /// Some records are put together.
     pub fn put_together(&mut self, aggregates: Aggregates) {
         self.aggregates = Some(aggregates);

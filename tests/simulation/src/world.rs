@@ -45,6 +45,8 @@ const ONE: Duration = Duration::from_millis(300);
 const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
 const PUT_ON: Duration = Duration::from_secs(5);
+/// So long after a record is given up, at the latest, a checkpoint has passed it.
+const PASSED: Duration = Duration::from_secs(6);
 /// Where reading starts, after the beginning of the world, in a history that starts at a time.
 const FROM: Duration = Duration::from_secs(10);
 /// How long a call of a processor may delay a hand-off.
@@ -355,17 +357,31 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         healed = Instant::now();
         patient_for = patience(&history);
     }
+    let mut needs_proof = stage.sink.is_some() && stage.singles.is_some() && !producing.is_finished();
+    if needs_proof {
+        // What is put from now on shows which of the records before are bad.
+        workload.lock().await.spoil_no_more();
+    }
+    let mut proven_since = None;
     while !history.is_violated() {
         sleep(Duration::from_millis(500)).await;
         if healed.elapsed() < PUT_ON {
             continue;
         }
-        let needs_proof = stage.sink.is_some() && stage.singles.is_some() && !producing.is_finished();
-        if needs_proof
-            && healed.elapsed() < patient_for
-            && !is_restless(Subject::AllButRecords).await.is_empty()
-        {
-            continue;
+        if needs_proof {
+            if is_restless(Subject::AllButRecords).await.is_empty() {
+                proven_since.get_or_insert_with(Instant::now);
+            } else {
+                proven_since = None;
+            }
+            // What is given up comes again until a checkpoint has passed it.
+            let is_proven = proven_since.is_some_and(|since: Instant| since.elapsed() >= PASSED);
+            if healed.elapsed() < patient_for && !is_proven {
+                continue;
+            }
+            // Until now there were records that fail, and workers that are tried anew for it.
+            needs_proof = false;
+            (healed, patient_for) = (Instant::now(), patience(&history));
         }
         producing.abort();
         let wrong = is_restless(Subject::All).await;

@@ -228,6 +228,11 @@ fn golden_plans() {
         ("a: 1>>b | (b): | c: ", "1=c"),
         ("(a): 1>b! | b: ", "1=b"),
         ("(a): 1>b! | (b): | c: ", "1=c"),
+        // nor is there anybody else than the processor, which lives
+        ("a: 1>b! | (b): ", "1=a"),
+        ("a: 1>b! | [b]: ", "1=a"),
+        ("a: 1>>b | (b): ", "1<a"),
+        ("[a]: 1>>b | (b): ", ""),
     ];
     for (sketch, expected) in table {
         assert_eq!(plan(sketch), expected, "{sketch}");
