@@ -17,6 +17,9 @@ pub(super) const AGAIN: &str = "an owner does not begin with what its lease says
 /// The table is looked at ten times a second.
 const SLACK: Duration = Duration::from_millis(300);
 
+/// Where records are handled beside each other, checkpoints are looked at ten times a second, too.
+const NOTED: Duration = Duration::from_millis(150);
+
 /// So long an answer may take, and what looks into the lack of one.
 const ANSWERED: Duration = Duration::from_secs(30);
 
@@ -52,6 +55,8 @@ pub(super) struct Telling {
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
     /// When checkpoints were moved back by hand.
     rewound: BTreeMap<Name, Duration>,
+    /// When rows were deleted by hand.
+    deleted: BTreeMap<Name, Duration>,
     /// Shards that a processor agreed to end.
     done: BTreeSet<Name>,
     /// Whether a stream was deleted: then rows are given other names.
@@ -71,6 +76,7 @@ impl Telling {
             rows: BTreeMap::new(),
             acknowledged: VecDeque::new(),
             rewound: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             done: BTreeSet::new(),
             was_deleted: false,
             aggregates: BTreeSet::new(),
@@ -100,6 +106,12 @@ impl Telling {
     fn was_perhaps_rewound(&self, shard: &Name, at: Duration) -> bool {
         let rewound_at = self.rewound.get(shard);
         rewound_at.is_some_and(|rewound_at| at <= *rewound_at + ANSWERED)
+    }
+
+    /// Whether it may have been written before the row was deleted.
+    fn was_perhaps_deleted(&self, shard: &Name, at: Duration) -> bool {
+        let deleted_at = self.deleted.get(shard);
+        deleted_at.is_some_and(|deleted_at| at <= *deleted_at + NOTED)
     }
 
     fn forgotten(&mut self, at: Duration) -> Option<String> {
@@ -218,7 +230,13 @@ impl Rule for Telling {
                     self.rewound.insert(shard.clone(), event.at);
                 }
             }
-            What::Checkpointed { of, to } if !self.was_perhaps_rewound(&of.shard, event.at) => {
+            What::RowDeletedByHand { shard } => {
+                self.deleted.insert(shard.clone(), event.at);
+            }
+            What::Checkpointed { of, to }
+                if !self.was_perhaps_rewound(&of.shard, event.at)
+                    && !self.was_perhaps_deleted(&of.shard, event.at) =>
+            {
                 self.acknowledged
                     .push_back((event.at, of.shard.clone(), to.clone()));
             }
