@@ -47,6 +47,7 @@
 
 mod adapters;
 mod aws;
+mod begin;
 mod checkpointer;
 mod config;
 mod consumer;
@@ -86,6 +87,7 @@ pub use self::adapters::{
     BatchHandler, Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, EachBatch, EachRecord,
     EachRecordOptions, RecordHandler, deliveries, each_batch, each_record,
 };
+pub use self::begin::Begin;
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
     FailurePolicy, FanOut, InitialPosition, InvalidStream, LastResort, LeaseOptions, OtherStream,
@@ -93,7 +95,7 @@ pub use self::config::{
 };
 pub use self::error::Error;
 pub use self::failure::{Decision, FailedRecords, FailureHandler};
-pub use self::processor::{Begin, RecordProcessor, ShardContext};
+pub use self::processor::{RecordProcessor, ShardContext};
 pub use self::processor_error::ProcessorError;
 pub use self::processor_factory::AsyncFactory;
 pub use self::record::{Encryption, Gap, Record, RecordBatch};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kcl_lease::{Checkpoint, ExtendedSequenceNumber, FencingToken, HashRange, LossReason, PendingCheckpoint};
+use kcl_lease::{Checkpoint, FencingToken, HashRange, LossReason, PendingCheckpoint};
 
+use crate::begin::Begin;
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
 use crate::processor_error::ProcessorError;
@@ -108,33 +109,6 @@ impl<P: RecordProcessor + ?Sized> RecordProcessor for Box<P> {
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
         (**self).shutdown_requested(checkpointer).await
     }
-}
-
-/// Where the delivery of a shard begins, as its processor says.
-///
-/// ```
-/// use kcl_core::Begin;
-///
-/// # fn column() -> Option<String> { None }
-/// # fn main() -> Result<(), kcl_core::ProcessorError> {
-/// let kept: Option<String> = column(); // what the transaction of the last batch left in the application's own table
-/// let begin = match kept {
-///     Some(position) => Begin::Behind(position.parse()?),
-///     None => Begin::AtCheckpoint,
-/// };
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Begin {
-    /// Behind the shard's checkpoint, or where that says: [`ShardContext::start`], or behind a checkpoint that was made in
-    /// [`initialize`](RecordProcessor::initialize).
-    #[default]
-    AtCheckpoint,
-    /// Behind this record, wherever the checkpoint is. A checkpoint that lies behind it stays until the processor has come so far
-    /// again: checkpoints before it write nothing. If the record was trimmed since, [`RecordBatch::gap`] says so.
-    Behind(ExtendedSequenceNumber),
 }
 
 /// The shard that a processor works on.

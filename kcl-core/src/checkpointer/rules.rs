@@ -2,7 +2,7 @@
 
 use kcl_lease::{Checkpoint, ExtendedSequenceNumber};
 
-use crate::processor::Begin;
+use crate::begin::Begin;
 
 /// A position that may not be checkpointed.
 ///

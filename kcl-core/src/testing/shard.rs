@@ -8,9 +8,10 @@ use kcl_lease::{
     testing,
 };
 
+use crate::begin::Begin;
 use crate::checkpointer::Checkpointer;
 use crate::config::{ShardId, Stream};
-use crate::processor::{Begin, RecordProcessor, ShardContext};
+use crate::processor::{RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::record::{Record, RecordBatch};
 use crate::status::{ShardMonitor, ShardStatus};
