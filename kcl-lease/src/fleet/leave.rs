@@ -30,6 +30,8 @@ impl Membership {
     ///
     /// A table that does not answer within `patience` names no successors.
     pub async fn prepare_to_leave(&self, patience: Duration) {
+        // What was handed over before is the leader's to watch.
+        self.shared.keeper.take_left();
         self.shared.leaving.cancel();
         let mut announcing = self.announcing.clone();
         let look = async {
@@ -49,8 +51,6 @@ impl Membership {
         if self.shared.keeper.is_superseded() {
             return;
         }
-        // What was handed over before is the leader's to watch.
-        self.shared.keeper.take_left();
         let successors = match look {
             Ok(snapshot) => {
                 self.remember(&snapshot);

@@ -59,10 +59,15 @@ async fn carry_out(shared: &Shared, planned: Move, written: &Written, most: usiz
     }
     let key = &planned.lease.key;
     match shared.store.write(&planned.lease, &planned.change).await {
-        Ok(WriteOutcome::Applied(_)) => {
+        Ok(WriteOutcome::Applied(row)) => {
             tracing::info!(lease = %key, change = ?planned.change, "leader moves a lease");
             if planned.target() == Some(shared.me()) {
                 shared.discover.notify_one();
+            } else if let LeaseChange::Assign { to } = &planned.change
+                && shared.leaving.is_cancelled()
+            {
+                // Who died a moment ago looks alive, and the next leader does not know for how long the lease has waited.
+                shared.keeper.leave(key, to.clone(), row.counter);
             }
         }
         // The row changed since the scan, or the answer to a first sending was lost: the next scan tells.

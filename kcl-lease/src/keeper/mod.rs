@@ -13,7 +13,7 @@ pub use self::held::HeldLease;
 pub use self::held_state::{HeldState, LeaseWriteError, LossReason};
 pub(crate) use self::holder::{Holder, Legacy};
 pub(crate) use self::renewal::RenewalOptions;
-use crate::ids::LeaseKey;
+use crate::ids::{LeaseKey, WorkerId};
 use crate::plan::counter_digest;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
@@ -125,6 +125,11 @@ impl Keeper {
         let before = map.insert(key.clone(), held.clone());
         self.lost().extend(before);
         Ok(Acquisition::Held(held))
+    }
+
+    /// A lease was given to somebody, and has this counter now.
+    pub(crate) fn leave(&self, key: &LeaseKey, to: WorkerId, counter: u64) {
+        self.holder.leave(key, to, counter);
     }
 
     /// The leases that were given to somebody since this was last asked.

@@ -168,3 +168,24 @@ async fn what_a_leaver_is_given_while_it_waits_for_its_successor_is_given_back()
     leaving.await.unwrap();
     assert_eq!(store.get(&late.key).await.unwrap().unwrap().owner, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_gives_to_the_dead_while_it_leaves_is_free_when_it_has_left() {
+    let store = table_of(2).await;
+    let (a, b) = (
+        TestWorker::join(&store, "a").await,
+        TestWorker::join(&store, "b").await,
+    );
+    until_held(&[&a, &b], &[1, 1], Duration::from_secs(5)).await;
+    assert!(a.leads());
+    b.kill();
+    a.fleet.prepare_to_leave(Duration::from_secs(4)).await;
+    let freed = Lease::new("freed", Checkpoint::TrimHorizon);
+    store.create(&freed).await.unwrap();
+    let owner = async || store.get(&freed.key).await.unwrap().unwrap().owner;
+    let leaving = tokio::spawn(async move { a.fleet.leave().await });
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(owner().await, Some("b".into()), "it looks alive");
+    leaving.await.unwrap();
+    assert_eq!(owner().await, None);
+}
