@@ -164,7 +164,7 @@ impl Concurrent {
         while !left.is_empty() {
             let taken = match shard.reserve(CHUNK.min(left.len())) {
                 0 => 0,
-                reserved => shard.admit(reserved, self.keyed(&left[..reserved]).into_iter()),
+                reserved => shard.admit(reserved, self.keyed(&left[..reserved])),
             };
             left = &left[taken..];
             if taken == 0 {
@@ -173,7 +173,7 @@ impl Concurrent {
                     () = shard.until_roomy() => {}
                     // What is left of the batch has to be known as undone. It is there anyway.
                     () = checkpointer.leaving() => {
-                        shard.admit_all(self.keyed(left).into_iter());
+                        shard.admit_all(self.keyed(left));
                         return Ok(());
                     }
                 }

@@ -12,6 +12,8 @@ mod runners;
 #[cfg(feature = "tower")]
 mod service;
 mod shard;
+#[cfg(test)]
+mod testing;
 mod worker_bound;
 
 pub use self::deliveries::{Deliveries, DeliveringProcessor, Delivery, DeliveryOptions, deliveries};

@@ -190,11 +190,7 @@ impl Shard {
     }
 
     /// Takes in records with their keys, in their order, while there is room; how many it took. So many places were reserved.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        reserved: usize,
-        records: impl Iterator<Item = (u64, Record)>,
-    ) -> usize {
+    pub(super) fn admit(self: &Arc<Self>, reserved: usize, records: Vec<(u64, Record)>) -> usize {
         let taken = self.take_in(records, |schedule| schedule.room() > 0);
         if let Some(bound) = &self.worker_bound {
             bound.release(reserved - taken);
@@ -203,16 +199,17 @@ impl Shard {
     }
 
     /// Takes them in whether there is room or not.
-    pub(super) fn admit_all(self: &Arc<Self>, records: impl Iterator<Item = (u64, Record)>) {
-        let taken = self.take_in(records, |_| true);
+    pub(super) fn admit_all(self: &Arc<Self>, records: Vec<(u64, Record)>) {
+        // Before any of them is done.
         if let Some(bound) = &self.worker_bound {
-            bound.force(taken);
+            bound.force(records.len());
         }
+        self.take_in(records, |_| true);
     }
 
     fn take_in(
         self: &Arc<Self>,
-        records: impl Iterator<Item = (u64, Record)>,
+        records: Vec<(u64, Record)>,
         may_go_on: impl Fn(&Schedule<Undone>) -> bool,
     ) -> usize {
         let mut state = self.state();

@@ -6,24 +6,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::record::builder::BatchBuilder;
+use crate::adapters::testing::{LONG, SOON, batch, until_checkpointed};
 use crate::testing::TestShard;
-
-const SOON: Duration = Duration::from_millis(50);
-const LONG: Duration = Duration::from_secs(3600);
-
-/// Records, each `key` or `key/what`, whose numbers begin with `first`.
-fn batch<const N: usize>(first: u64, records: [&str; N]) -> RecordBatch {
-    let numbered = (first..).zip(records);
-    BatchBuilder::new(numbered.map(|(number, text)| {
-        let key = text.split('/').next().unwrap_or_default();
-        crate::testing::record(text.to_owned())
-            .sequence_number(number)
-            .partition_key(key)
-            .build()
-    }))
-    .build()
-}
 
 fn payload(delivery: &Delivery) -> String {
     String::from_utf8_lossy(delivery.record().data()).into_owned()
@@ -50,14 +34,6 @@ fn payloads(deliveries: &[Delivery]) -> Vec<String> {
 /// Whether there is nothing to take now.
 fn waits(deliveries: &mut Deliveries) -> bool {
     deliveries.next().now_or_never().is_none()
-}
-
-async fn until_checkpointed(shard: &TestShard, at: &str) {
-    let begun = Instant::now();
-    while shard.checkpoints().last().map(String::as_str) != Some(at) {
-        assert!(begun.elapsed() < LONG, "{:?}, not {at}", shard.checkpoints());
-        sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +80,25 @@ async fn no_more_are_out_than_may_be_and_the_next_one_comes_when_one_is_acknowle
     taken.remove(0).ack();
     let (third, _deliveries) = timeout(SOON, waiting).await.expect("woken").expect("whole");
     assert_eq!(third, "c");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_out_of_all_shards_together_than_may_be() {
+    let (processors, mut deliveries) = deliveries(3);
+    let (mut left, mut right) = (TestShard::new().await, TestShard::new().await);
+    let (mut of_left, mut of_right) = (processors(left.context()), processors(right.context()));
+    for (shard, processor) in [(&mut left, &mut of_left), (&mut right, &mut of_right)] {
+        shard
+            .process(processor, &batch(1, ["a", "b"]))
+            .await
+            .expect("taken in");
+    }
+    let mut taken = take(&mut deliveries, 3).await;
+    assert!(waits(&mut deliveries));
+    assert_eq!(deliveries.unacknowledged(), 3);
+    taken.remove(0).ack();
+    taken.push(next(&mut deliveries).await);
+    assert!(waits(&mut deliveries));
 }
 
 #[tokio::test(start_paused = true)]

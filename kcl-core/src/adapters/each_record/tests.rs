@@ -8,11 +8,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::adapters::testing::{LONG, SOON, batch, until_checkpointed};
 use crate::record::builder::BatchBuilder;
 use crate::testing::TestShard;
-
-const SOON: Duration = Duration::from_millis(50);
-const LONG: Duration = Duration::from_secs(3600);
 
 /// What the handler does with a record, by its payload.
 #[derive(Debug, Default, Clone)]
@@ -119,27 +117,6 @@ impl Bench {
 
     async fn until_done(&self, records: usize) {
         self.until(|book| book.done.len() >= records).await;
-    }
-}
-
-/// Records, each `key` or `key/what`, whose numbers begin with `first`.
-fn batch<const N: usize>(first: u64, records: [&str; N]) -> RecordBatch {
-    let numbered = (first..).zip(records);
-    BatchBuilder::new(numbered.map(|(number, text)| {
-        let key = text.split('/').next().unwrap_or_default();
-        crate::testing::record(text.to_owned())
-            .sequence_number(number)
-            .partition_key(key)
-            .build()
-    }))
-    .build()
-}
-
-async fn until_checkpointed(shard: &TestShard, at: &str) {
-    let begun = Instant::now();
-    while shard.checkpoints().last().map(String::as_str) != Some(at) {
-        assert!(begun.elapsed() < LONG, "{:?}, not {at}", shard.checkpoints());
-        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -564,4 +541,51 @@ async fn a_gap_is_told_even_if_nothing_follows_it_and_records_count_when_they_ar
     bench.release("b");
     shard.end(&mut processor).await.expect("all is done");
     assert_eq!(shard.status().records_processed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_in_without_room_counts_until_it_is_gone_and_no_longer() {
+    let bench = Bench::holding(["a/1", "x/1", "y/1", "z/1"]);
+    let processors = bench.processors().worker_max_undone(2);
+    let (mut first, mut second) = (TestShard::new().await, TestShard::new().await);
+    let (mut one, mut two) = (processors(first.context()), processors(second.context()));
+    let (checkpointer, records) = (
+        first.checkpointer().clone(),
+        batch(1, ["a/1", "a/2", "a/3", "a/4"]),
+    );
+    let filling = tokio::spawn(async move {
+        one.process_records(&records, &checkpointer)
+            .await
+            .expect("taken in");
+        one
+    });
+    sleep(SOON).await;
+    assert!(!filling.is_finished(), "two are undone");
+    let mut other = processors(first.context());
+    first.lose(&mut other).await;
+    let one = timeout(SOON, filling)
+        .await
+        .expect("it does not wait any more")
+        .expect("whole");
+    let waiting = tokio::spawn(async move {
+        second
+            .process(&mut two, &batch(1, ["x/1", "x/2", "x/3"]))
+            .await
+            .expect("taken in");
+        two
+    });
+    sleep(SOON).await;
+    assert!(!waiting.is_finished(), "five are undone");
+    drop(one);
+    bench.release("a/1");
+    sleep(SOON).await;
+    bench.release("x/1");
+    timeout(SOON, waiting).await.expect("room").expect("whole");
+    bench.until_done(4).await;
+    // There is room for two again.
+    let mut third = TestShard::new().await;
+    let mut three = processors(third.context());
+    let records = batch(1, ["y/1", "z/1"]);
+    let taken = timeout(SOON, third.process(&mut three, &records)).await;
+    taken.expect("room for both").expect("taken in");
 }
