@@ -20,11 +20,12 @@ use kcl_lease::ExtendedSequenceNumber;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Begin {
-    /// Behind the shard's checkpoint, or where that says: [`ShardContext::start`](crate::ShardContext::start), or behind a checkpoint that was made in
-    /// [`initialize`](crate::RecordProcessor::initialize).
+    /// Behind the shard's checkpoint, or where that says: [`ShardContext::start`](crate::ShardContext::start), or behind a
+    /// checkpoint that was made in [`initialize`](crate::RecordProcessor::initialize).
     #[default]
     AtCheckpoint,
     /// Behind this record, wherever the checkpoint is. A checkpoint that lies behind it stays until the processor has come so far
-    /// again: checkpoints before it write nothing. If the record was trimmed since, [`RecordBatch::gap`](crate::RecordBatch::gap) says so.
+    /// again: checkpoints before it write nothing. If the record was trimmed since,
+    /// [`RecordBatch::gap`](crate::RecordBatch::gap) says so.
     Behind(ExtendedSequenceNumber),
 }

@@ -169,7 +169,8 @@ pub trait EachRecordOptions: Fn(&ShardContext) -> EachRecord + Sized + Send + Sy
     }
 
     /// How many records of a shard may be held back by keys that fail: records that fail, and records of the same keys behind them.
-    /// While there are so many, no more are taken in, of whatever key. Default: 1,024.
+    /// While there are so many, no more are taken in, of whatever key; then nothing goes through any more that could show that it is the
+    /// record, and only [`even_unproven_after`](crate::FailurePolicy::even_unproven_after) gives one up. Default: 1,024.
     fn max_held_back(self, records: usize) -> impl Fn(&ShardContext) -> EachRecord + Send + Sync + 'static {
         with(self, move |each| {
             each.shard.options.limits.held_back = records.max(1)

@@ -224,4 +224,30 @@ mod tests {
         assert!(shard.process(&mut processor, &batch(["a"])).await.is_err());
         assert_eq!(shard.checkpoints(), [""; 0]);
     }
+
+    /// Keeps positions elsewhere.
+    struct Elsewhere(&'static str);
+
+    #[async_trait]
+    impl RecordProcessor for Elsewhere {
+        async fn initialize(&mut self, _: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
+            Ok(Begin::Behind(self.0.parse()?))
+        }
+
+        async fn process_records(&mut self, _: &RecordBatch, _: &Checkpointer) -> Result<(), ProcessorError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn where_a_processor_begins_may_be_checkpointed_and_no_later_record() {
+        let (mut shard, mut processor) = (TestShard::new().await, Elsewhere("7"));
+        let begin = shard.initialize(&mut processor).await.expect("initialized");
+        assert_eq!(begin, Begin::Behind("7".parse().expect("a position")));
+        let next = crate::testing::record("x").sequence_number(8).build();
+        assert!(shard.checkpointer().checkpoint_at(&next).await.is_err());
+        shard.checkpointer().checkpoint().await.expect("where it begins");
+        assert_eq!(shard.checkpoints(), ["7"]);
+        assert!(shard.initialize(&mut Elsewhere("yesterday")).await.is_err());
+    }
 }

@@ -32,12 +32,6 @@ struct State {
     is_abandoned: bool,
 }
 
-impl State {
-    fn wake(&mut self) -> Option<Waker> {
-        self.waiting.take()
-    }
-}
-
 impl Hub {
     pub(super) fn new(max_unacknowledged: usize) -> Self {
         Self {
@@ -54,7 +48,7 @@ impl Hub {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
-        let waiting = state.wake();
+        let waiting = state.waiting.take();
         drop(state);
         if let Some(waiting) = waiting {
             waiting.wake();

@@ -79,7 +79,8 @@ impl DeliveryOptions {
     }
 
     /// How many records of a shard may be held back: those that failed and, where records are [keyed](Self::keyed), those of the same
-    /// keys behind them. While there are so many, no more are taken in. Default: 1,024.
+    /// keys behind them. While there are so many, no more are taken in; then nothing goes through any more that could show that it is
+    /// the record, and only [`even_unproven_after`](crate::FailurePolicy::even_unproven_after) gives one up. Default: 1,024.
     pub fn max_held_back(mut self, records: usize) -> Self {
         self.options.limits.held_back = records.max(1);
         self

@@ -5,7 +5,7 @@ use crate::history::Single;
 use crate::oracle::{order, ownership, singles, telling};
 use crate::singles::{Handled, Limits, Shape};
 
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     shape: Shape::EachRecord,
     order: Handled::ByKey,
     at_once: 2,

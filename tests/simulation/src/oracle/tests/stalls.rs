@@ -2,10 +2,10 @@
 
 use kcl_core::ShardState;
 
+use super::singles::LIMITS;
 use super::*;
 use crate::history::{Shown, Single};
 use crate::oracle::stalls;
-use crate::singles::{Handled, Limits, Shape};
 
 const AFTER: Duration = Duration::from_secs(4);
 
@@ -77,16 +77,6 @@ fn what_gets_further_is_not_told_of() {
 
 #[test]
 fn records_that_are_handled_beside_each_other_get_further_with_their_checkpoint() {
-    let limits = Limits {
-        shape: Shape::EachRecord,
-        order: Handled::ByKey,
-        at_once: 2,
-        in_worker: None,
-        undone: 4,
-        held_back: 2,
-        ahead: 6,
-        interval: Duration::from_secs(1),
-    };
     let record = |number| Single {
         position: place(number, 0),
         lane: None,
@@ -98,7 +88,7 @@ fn records_that_are_handled_beside_each_other_get_further_with_their_checkpoint(
             records: vec![record(1)],
         };
         let start = vec![
-            (0, What::HandlesSingly { limits }),
+            (0, What::HandlesSingly { limits: LIMITS }),
             (1, began(0, 1, 0)),
             (1, given),
             (1, ended(0, 1, 0, true)),
