@@ -19,6 +19,7 @@ use crate::failovers::Failovers;
 use crate::history::{Name, What};
 use crate::load::{Machines, REPORT_INTERVAL};
 use crate::oracle::Times;
+use crate::policies::Policy;
 use crate::processor::singly::Singly;
 use crate::processor::{Actor, Stage};
 use crate::seeds::Dice;
@@ -32,7 +33,7 @@ pub const APPLICATION: &str = "simulated";
 /// A lease that was handed to a worker in the very moment in which it left is noticed by the leader soon after.
 pub const GRACE: Duration = Duration::from_millis(1_500);
 
-/// Who ended because of its stream is started again after so long.
+/// Who ended by itself is started again after so long.
 const RESTART: Duration = Duration::from_secs(3);
 
 type Processors = Box<dyn Fn(&ShardContext) -> Box<dyn RecordProcessor> + Send + Sync>;
@@ -83,7 +84,7 @@ struct State {
     dice: Dice,
     /// Where the stream is made anew: their dice, by which some workers refuse to begin it.
     refusals: Option<Dice>,
-    /// Those that ended since they found no stream, or another one; and when they are started again.
+    /// Those that ended by themselves; and when they are started again.
     due: Vec<(Instant, String)>,
     members: Vec<Member>,
     started: usize,
@@ -156,9 +157,10 @@ impl Fleet {
         self.len() == 0
     }
 
-    /// The number of workers that are stopping.
+    /// The number of workers that are stopping, or have ended by themselves and are yet to be started again.
     pub fn stopping(&self) -> usize {
-        self.state().leaving.len()
+        let state = self.state();
+        state.leaving.len() + state.leavers.len() + state.due.len()
     }
 
     /// The ids of all lives, by their names.
@@ -208,6 +210,13 @@ impl Fleet {
             start,
             ..self.clone()
         };
+        other.live(id, id.to_owned())
+    }
+
+    /// Starts a worker that is told what to do with what keeps failing; what shows its status.
+    pub fn start_told(&self, id: &str, policy: Policy) -> WorkerHandle {
+        let mut other = self.clone();
+        other.stage.policy = Some(policy);
         other.live(id, id.to_owned())
     }
 
@@ -311,6 +320,10 @@ impl Fleet {
                     sink.clone(),
                 ))
                 .stop_timeout(self.times.stop);
+        }
+        if let Some(policy) = self.stage.policy {
+            self.stage.history.record(&who, What::Resorts { policy });
+            builder = policy.applied_to(builder);
         }
         if let Some(or_polling) = self.stage.pushing.as_ref().and_then(|it| it.of_worker(&who)) {
             builder = builder.fan_out(FanOut::default().or_polling(or_polling));
@@ -428,12 +441,12 @@ impl Fleet {
         member.handle.shutdown().await;
         let ended = member.task.await;
         let is_superseded = self.is_twin(&id) && matches!(ended, Ok(Err(Error::Superseded { .. })));
-        let is_about_its_stream = matches!(&ended, Ok(Err(error)) if self.is_about_its_stream(error));
+        let ends_by_itself = matches!(&ended, Ok(Err(error)) if self.may_end_with(&member.who, error));
         let ended = ended.map_err(|error| error.to_string());
         let reason = ended.and_then(|ended| ended.map_err(|error| error.to_string()));
         if let Err(reason) = reason
             && !is_superseded
-            && !is_about_its_stream
+            && !ends_by_itself
         {
             history.record(&member.who, What::Ended { reason });
         }
@@ -458,14 +471,28 @@ impl Fleet {
         history.record(&member.who, what);
     }
 
-    /// Whether a worker may end with this error, since its stream was deleted.
-    fn is_about_its_stream(&self, error: &Error) -> bool {
-        self.stage.streams.was_deleted() && matches!(error, Error::OtherStream(_) | Error::Stream { .. })
+    /// Whether a worker may end with this error: since its stream was deleted, or for what keeps failing.
+    fn may_end_with(&self, who: &Name, error: &Error) -> bool {
+        match error {
+            Error::OtherStream(_) | Error::Stream { .. } => self.stage.streams.was_deleted(),
+            Error::Processor { shard, .. } if self.stops_for_failures() => {
+                let shard = self.stage.streams.name_of_row(shard);
+                self.stage.network.count("stopped by policy");
+                self.stage.history.record(who, What::StoppedByPolicy { shard });
+                true
+            }
+            _ => false,
+        }
     }
 
-    /// Writes down which workers leave although nobody told them to: such as see that their stream was made anew.
+    fn stops_for_failures(&self) -> bool {
+        self.stage.policy.is_some_and(|policy| policy.stops())
+    }
+
+    /// Writes down which workers leave although nobody told them to: such as see that their stream was made anew, or stop for what
+    /// keeps failing.
     pub fn look_for_leavers(&self) {
-        if !self.stage.streams.was_deleted() {
+        if !self.stage.streams.was_deleted() && !self.stops_for_failures() {
             return;
         }
         let mut state = self.state();
@@ -477,7 +504,7 @@ impl Fleet {
         let leavers: BTreeMap<_, _> = leavers.collect();
         for (who, id) in &leavers {
             if !state.leavers.contains_key(who) {
-                let what = What::LeavesItsStream { id: id.clone() };
+                let what = What::LeavesByItself { id: id.clone() };
                 self.stage.history.record(who, what);
             }
         }
@@ -496,7 +523,7 @@ impl Fleet {
                     self.stage.history.record(&member.who, what);
                     continue;
                 }
-                Some(Ok(Err(error))) if self.is_about_its_stream(&error) => {
+                Some(Ok(Err(error))) if self.may_end_with(&member.who, &error) => {
                     let text = format!("ends, and is to be started again: {error}");
                     self.stage.history.record(&member.who, What::Disturbed(text));
                     let id = member.id.clone();
@@ -514,7 +541,7 @@ impl Fleet {
         }
     }
 
-    /// Starts workers again that ended because of their stream, as an orchestrator does.
+    /// Starts workers again that ended by themselves, as an orchestrator does.
     pub fn start_what_is_due(&self) {
         let due: Vec<_> = {
             let mut state = self.state();

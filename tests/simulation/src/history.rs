@@ -12,6 +12,7 @@ use crate::damage::Damage;
 use crate::edits::Edit;
 use crate::load::Machine;
 use crate::oracle::{Oracle, Violation};
+use crate::policies::Policy;
 use crate::singles::Limits;
 
 /// A shared name: of a worker's life, a shard or a key.
@@ -180,6 +181,26 @@ pub enum What {
     Resumed {
         /// As it was paused.
         shard: Option<Name>,
+    },
+    /// The lease of a shard says that nothing of it is to be delivered, whoever has it.
+    PausedForAll {
+        /// The shard.
+        shard: Name,
+    },
+    /// From now on whoever has it is asked to resume it.
+    ResumedForAll {
+        /// The shard.
+        shard: Name,
+    },
+    /// A worker is told what to do with what keeps failing.
+    Resorts {
+        /// That.
+        policy: Policy,
+    },
+    /// A worker has ended, since records kept failing.
+    StoppedByPolicy {
+        /// Their shard.
+        shard: Name,
     },
     /// A worker is to tell of shards that get no further.
     TellsStalls {
@@ -384,7 +405,7 @@ pub enum What {
         id: String,
     },
     /// A worker leaves by itself, because its stream was made anew.
-    LeavesItsStream {
+    LeavesByItself {
         /// Its id.
         id: String,
     },

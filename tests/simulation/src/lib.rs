@@ -19,6 +19,7 @@ pub mod load;
 pub mod memory;
 pub mod oracle;
 pub mod pauses;
+pub mod policies;
 pub mod processor;
 pub mod scale;
 pub mod scripts;

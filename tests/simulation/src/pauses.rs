@@ -1,5 +1,6 @@
 //! Workers and shards that are paused for a while, as an operator does it: in the histories of some seeds.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::watcher::Watcher;
 
 /// Histories of a thousand that have pauses.
 const HISTORIES: u64 = 150;
+/// How often a worker is asked to resume a shard that is paused for all.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The operator who pauses. Clones are the same one.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub struct Pauses {
     fleet: Fleet,
     watcher: Watcher,
     active: Arc<Mutex<Vec<Pause>>>,
+    /// By their ids, the shards that are paused for all.
+    for_all: Arc<Mutex<BTreeSet<Name>>>,
 }
 
 /// One worker's part of a pause.
@@ -51,6 +56,7 @@ impl Pauses {
             fleet,
             watcher,
             active: Arc::default(),
+            for_all: Arc::default(),
         }
     }
 
@@ -61,12 +67,16 @@ impl Pauses {
             if self.stage.is_calm() {
                 return;
             }
+            let time = Duration::from_millis(dice.between(200, 15_000));
+            if dice.happens(300) {
+                self.pause_for_all(time, &mut dice);
+                continue;
+            }
             let targets = self.draw(number, &mut dice);
             for pause in &targets {
                 pause.begin(&self.stage);
             }
             self.active().extend(targets);
-            let time = Duration::from_millis(dice.between(200, 15_000));
             let pauses = self.clone();
             tokio::spawn(async move {
                 sleep(time).await;
@@ -78,6 +88,63 @@ impl Pauses {
     /// Resumes everything.
     pub fn end(&self) {
         self.resume(|_| true);
+        let shards: Vec<_> = self.for_all().iter().cloned().collect();
+        for id in shards {
+            tokio::spawn(self.clone().resume_for_all(id));
+        }
+    }
+
+    /// Has the worker that has a shard write into its lease that it is paused, for a while.
+    fn pause_for_all(&self, time: Duration, dice: &mut Dice) {
+        let rows: Vec<_> = self.watcher.rows().into_iter().collect();
+        let Some((id, row)) = dice.pick(&rows).cloned() else {
+            return;
+        };
+        let owner = row.actual_owner();
+        let handles = self
+            .fleet
+            .each(|member| (Some(&*member.id) == owner).then(|| (member.who.clone(), member.handle.clone())));
+        let Some((who, handle)) = handles.into_iter().flatten().next() else {
+            return;
+        };
+        self.stage.network.count("shard paused for all");
+        let pauses = self.clone();
+        tokio::spawn(async move {
+            let name = pauses.stage.streams.name_of_row(&id);
+            // What could not be written may have been.
+            pauses.for_all().insert(id.clone());
+            if handle.pause_shard_for_all(&id).await.is_ok() && pauses.for_all().contains(&id) {
+                let what = What::PausedForAll { shard: name };
+                pauses.stage.history.record(&who, what);
+            }
+            sleep(time).await;
+            pauses.resume_for_all(id).await;
+        });
+    }
+
+    /// Asks whoever has the shard to resume it, until its lease says that it is not paused.
+    async fn resume_for_all(self, id: Name) {
+        let shard = self.stage.streams.name_of_row(&id);
+        self.for_all().remove(&id);
+        let what = What::ResumedForAll { shard };
+        self.stage.history.record(&"world".into(), what);
+        while self
+            .watcher
+            .rows()
+            .get(&id)
+            .is_some_and(|row| !row.checkpoint.is_shard_end())
+        {
+            for handle in self.fleet.each(|member| member.handle.clone()) {
+                if handle.resume_shard_for_all(&id).await.is_ok() {
+                    return;
+                }
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn for_all(&self) -> std::sync::MutexGuard<'_, BTreeSet<Name>> {
+        self.for_all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn active(&self) -> std::sync::MutexGuard<'_, Vec<Pause>> {

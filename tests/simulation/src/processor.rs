@@ -1,5 +1,6 @@
 //! A processor that writes everything down, and misbehaves by chance while the world is disturbed.
 
+mod closure;
 pub mod singly;
 mod stage;
 
@@ -11,6 +12,7 @@ use kcl_core::{
 };
 use tokio::time::{Instant, sleep};
 
+use self::closure::Closure;
 use self::stage::Manner;
 pub use self::stage::{Direction, Stage};
 use crate::history::{Name, Ownership, What};
@@ -19,11 +21,19 @@ use crate::sink::Sink;
 /// Expects records whose data is the decimal counter of their partition key.
 #[derive(Debug)]
 pub struct Actor {
+    hand: Hand,
+    /// What its batches go through, if its worker was given a closure.
+    closure: Option<Closure>,
+    is_known: bool,
+    fails_until: Option<Instant>,
+}
+
+/// What does something with the batches of one processor.
+#[derive(Debug, Clone)]
+struct Hand {
     stage: Stage,
     who: Name,
     of: Ownership,
-    is_known: bool,
-    fails_until: Option<Instant>,
 }
 
 impl Actor {
@@ -33,15 +43,17 @@ impl Actor {
             shard: stage.streams.name_of_acquired(id, shard),
             token: shard.fencing_token.get(),
         };
+        let hand = Hand { stage, who, of };
         Self {
-            stage,
-            who,
-            of,
+            closure: Closure::is_given_to(&hand.who).then(|| Closure::new(hand.clone(), shard)),
+            hand,
             is_known: false,
             fails_until: None,
         }
     }
+}
 
+impl Hand {
     fn note(&self, what: What) {
         self.stage.history.record(&self.who, what);
     }
@@ -178,18 +190,23 @@ impl Drop for Calling {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        self.stage.processed.end(&self.who, &self.of.shard);
-        self.stage.strike(&self.who, &self.of);
+        self.hand.stage.processed.end(&self.hand.who, &self.hand.of.shard);
+        self.hand.stage.strike(&self.hand.who, &self.hand.of);
     }
 }
 
 #[async_trait]
 impl RecordProcessor for Actor {
     async fn initialize(&mut self, _: &ShardContext, _: &Checkpointer) -> Result<Begin, ProcessorError> {
-        self.stage.processed.begin(&self.who, &self.of.shard);
-        self.note(What::Initialized { of: self.of.clone() });
+        self.hand
+            .stage
+            .processed
+            .begin(&self.hand.who, &self.hand.of.shard);
+        self.hand.note(What::Initialized {
+            of: self.hand.of.clone(),
+        });
         // A process that freezes in here does not know, when it goes on, that it has a successor.
-        self.thawed().await;
+        self.hand.thawed().await;
         Ok(Begin::AtCheckpoint)
     }
 
@@ -201,37 +218,42 @@ impl RecordProcessor for Actor {
         let is_valid = checkpointer.is_lease_valid();
         if !self.is_known {
             self.is_known = true;
-            self.stage.enlist(&self.who, &self.of, checkpointer);
+            self.hand
+                .stage
+                .enlist(&self.hand.who, &self.hand.of, checkpointer);
         }
         let mut calling = Calling {
-            stage: self.stage.clone(),
-            who: self.who.clone(),
-            of: self.of.clone(),
-            call: self.stage.next_call(),
+            stage: self.hand.stage.clone(),
+            who: self.hand.who.clone(),
+            of: self.hand.of.clone(),
+            call: self.hand.stage.next_call(),
             is_ok: false,
         };
-        self.note(What::BatchBegan {
-            of: self.of.clone(),
+        self.hand.note(What::BatchBegan {
+            of: self.hand.of.clone(),
             call: calling.call,
             is_valid,
             records: batch.len(),
         });
-        let directed = self.stage.directed(&self.who, &self.of.shard);
-        let mut manner = directed.unwrap_or_else(|| self.stage.manner());
+        let directed = self.hand.stage.directed(&self.hand.who, &self.hand.of.shard);
+        let mut manner = directed.unwrap_or_else(|| self.hand.stage.manner());
         if manner.0 == Manner::Stubborn {
-            let time = Duration::from_millis(self.stage.roll(25_000));
+            let time = Duration::from_millis(self.hand.stage.roll(25_000));
             self.fails_until = Some(Instant::now() + time);
-        } else if self.stage.is_calm() {
+        } else if self.hand.stage.is_calm() {
             self.fails_until = None;
         } else if self.fails_until.is_some_and(|until| Instant::now() < until) {
             manner.0 = Manner::Stubborn;
         }
         let checkpoint = checkpointer.last_checkpoint();
-        let result = self.work(batch, checkpointer, manner).await;
+        let result = match &mut self.closure {
+            Some(closure) => closure.process(batch, checkpointer, manner).await,
+            None => self.hand.work(batch, checkpointer, manner).await,
+        };
         let to = checkpointer.last_checkpoint();
         if to != checkpoint {
-            self.note(What::Checkpointed {
-                of: self.of.clone(),
+            self.hand.note(What::Checkpointed {
+                of: self.hand.of.clone(),
                 to,
             });
         }
@@ -240,29 +262,41 @@ impl RecordProcessor for Actor {
     }
 
     async fn lease_lost(&mut self, _: &LossReason) {
-        self.note(What::LeaseLost { of: self.of.clone() });
+        self.hand.note(What::LeaseLost {
+            of: self.hand.of.clone(),
+        });
     }
 
     async fn shard_ended(&mut self, _: &Checkpointer) -> Result<(), ProcessorError> {
-        self.thawed().await;
-        if self.stage.manner().0 == Manner::FailsFirst {
+        self.hand.thawed().await;
+        if self.hand.stage.manner().0 == Manner::FailsFirst {
             return Err("not yet".into());
         }
-        if let Some(time) = self.stage.directed_end(&self.who, &self.of.shard) {
-            self.note(What::Disturbed(format!("is at the end of {}", self.of.shard)));
+        if let Some(time) = self.hand.stage.directed_end(&self.hand.who, &self.hand.of.shard) {
+            self.hand.note(What::Disturbed(format!(
+                "is at the end of {}",
+                self.hand.of.shard
+            )));
             sleep(time).await;
         }
-        self.note(What::ShardEnded { of: self.of.clone() });
+        self.hand.note(What::ShardEnded {
+            of: self.hand.of.clone(),
+        });
         Ok(())
     }
 
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), ProcessorError> {
-        self.thawed().await;
-        self.note(What::ShutdownRequested { of: self.of.clone() });
-        let checkpointed = checkpointer.checkpoint().await;
-        if self.stage.shared.wanted.lacks("validity while giving up") {
-            self.stage.strike(&self.who, &self.of);
+        self.hand.thawed().await;
+        self.hand.note(What::ShutdownRequested {
+            of: self.hand.of.clone(),
+        });
+        let checkpointed = match &mut self.closure {
+            Some(closure) => closure.shutdown_requested(checkpointer).await,
+            None => checkpointer.checkpoint().await.map_err(ProcessorError::from),
+        };
+        if self.hand.stage.shared.wanted.lacks("validity while giving up") {
+            self.hand.stage.strike(&self.hand.who, &self.hand.of);
         }
-        Ok(checkpointed?)
+        checkpointed
     }
 }

@@ -20,6 +20,8 @@ type EachRecords = Box<dyn Fn(&ShardContext) -> EachRecord + Send + Sync>;
 pub enum Shape {
     /// A handler is called.
     EachRecord,
+    /// A `tower` service is called.
+    Service,
     /// They are taken from a stream, and acknowledged by tasks of their own.
     Deliveries,
 }
@@ -48,6 +50,8 @@ pub struct Limits {
     pub in_worker: Option<usize>,
     /// Records that are taken in and not done.
     pub undone: usize,
+    /// Those of all shards of a worker, if that is bounded.
+    pub undone_in_worker: Option<usize>,
     /// Records that keys which fail may hold back before no more are taken in.
     pub held_back: usize,
     /// Records from the first one that is not done to the last one that is taken in.
@@ -81,7 +85,11 @@ impl Singles {
         let [at_once, undone, held_back, ahead] =
             [between(1, 8), between(4, 64), between(2, 16), between(16, 256)];
         let in_worker = between(1, 12);
+        let mut more_dice = Dice::of(seed, "services and bounds of workers");
+        let is_service = more_dice.happens(400);
+        let undone_in_worker = more_dice.happens(400).then(|| more_dice.between(2, 40));
         let shape = match dice.happens(500) {
+            true if is_service => Shape::Service,
             true => Shape::EachRecord,
             false => Shape::Deliveries,
         };
@@ -98,6 +106,9 @@ impl Singles {
             at_once,
             in_worker: dice.happens(350).then_some(in_worker),
             undone: undone + more,
+            undone_in_worker: undone_in_worker
+                .and_then(|records| usize::try_from(records).ok())
+                .filter(|_| !has_sink),
             held_back: held_back + more,
             ahead: ahead + more,
             interval: Duration::from_millis(dice.between(100, 3_000)),
@@ -126,6 +137,10 @@ impl Limits {
             Handled::ByGroup => options.keyed_by(|record| group(record).to_owned()),
             Handled::InAnyOrder => options,
         };
+        let options = match self.undone_in_worker {
+            Some(records) => options.worker_max_undone(records),
+            None => options,
+        };
         let (processors, deliveries) = options.split();
         (Box::new(move |shard| Box::new(processors(shard))), deliveries)
     }
@@ -140,6 +155,10 @@ impl Limits {
         let processors: EachRecords = match self.in_worker {
             Some(records) => Box::new(processors.worker_concurrency(records)),
             None => Box::new(processors),
+        };
+        let processors: EachRecords = match self.undone_in_worker {
+            Some(records) => Box::new(processors.worker_max_undone(records)),
+            None => processors,
         };
         match self.order {
             Handled::ByKey => processors,

@@ -36,6 +36,8 @@ impl Sink {
     pub const IN_ROW: u64 = 60;
     /// Calls of a thousand that take longer than a worker may take to stop.
     pub const LONG_CALLS: u64 = 4;
+    /// How long these take, at least and at most, in milliseconds.
+    pub const LONG_CALL: (u64, u64) = (20_000, 29_999);
 
     /// Whether there is one in the history of a seed.
     #[must_use]

@@ -118,6 +118,10 @@ fn sentence(what: &What) -> String {
         }
         What::Paused { shard } => format!("is paused: {}", shard.as_deref().unwrap_or("all")),
         What::Resumed { shard } => format!("is resumed: {}", shard.as_deref().unwrap_or("all")),
+        What::Resorts { policy } => format!("is told what to do with what keeps failing: {policy:?}"),
+        What::StoppedByPolicy { shard } => format!("has stopped, since {shard} kept failing"),
+        What::PausedForAll { shard } => format!("has written that {shard} is paused for all"),
+        What::ResumedForAll { shard } => format!("{shard} is to be resumed, by whoever has it"),
         What::TellsStalls { after } => format!("tells of what gets no further for {after:?}"),
         What::StallTold { shard, stalls: true } => format!("tells that {shard} gets no further"),
         What::StallTold { shard, .. } => format!("tells that {shard} gets further again"),
@@ -204,7 +208,7 @@ fn sentence(what: &What) -> String {
         What::RowMended { shard } => format!("row {shard} can be read again"),
         What::Started { id, failover } => format!("starts as {id}, with {failover:?}"),
         What::Killed { id } => format!("{id} is killed"),
-        What::LeavesItsStream { id } => format!("{id} leaves by itself: its stream was made anew"),
+        What::LeavesByItself { id } => format!("{id} leaves by itself"),
         What::Stopping { id } => format!("{id} is told to stop"),
         What::Stopped {
             id,

@@ -26,7 +26,9 @@ pub use self::cue::{Asked, Cue, Fate, Met};
 pub use self::pushing::Pushing;
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
-pub use self::wanted::{AGGREGATES, PAUSES, Rate, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES, Wanted};
+pub use self::wanted::{
+    AGGREGATES, PAUSES, POLICIES, Rate, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES, Wanted,
+};
 use crate::seeds::Dice;
 
 /// The faults that a single request may meet, each with the most that is drawn for a fair history, per thousand requests

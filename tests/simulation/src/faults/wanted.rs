@@ -42,6 +42,9 @@ pub const SINGLE_RECORDS: &str = "single records";
 /// Workers and shards are paused: by its name in what is wanted.
 pub const PAUSES: &str = "pauses";
 
+/// Workers have failure policies by which nothing is given up: by its name in what is wanted.
+pub const POLICIES: &str = "failure policies";
+
 /// Workers tell soon of shards that get no further: by its name in what is wanted.
 pub const STALLS: &str = "stalls";
 
@@ -64,6 +67,7 @@ fn deed(name: &str) -> Result<String, String> {
         FAN_OUT,
         SINGLE_RECORDS,
         PAUSES,
+        POLICIES,
         STALLS,
     ];
     let names = Deed::names().chain(others);

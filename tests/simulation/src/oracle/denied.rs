@@ -53,6 +53,8 @@ pub(super) struct Denied {
     owners: BTreeMap<Name, (String, Duration)>,
     /// Those that leave name successors by what these said last.
     leaving: BTreeSet<String>,
+    /// Shards that are paused whoever has them.
+    paused_for_all: BTreeSet<Name>,
     looked_at: Duration,
 }
 
@@ -64,6 +66,7 @@ impl Denied {
             lives: BTreeMap::new(),
             owners: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            paused_for_all: BTreeSet::new(),
             looked_at: Duration::ZERO,
         }
     }
@@ -82,7 +85,8 @@ impl Denied {
     }
 
     fn kept(&self, at: Duration) -> Option<String> {
-        let is_failing = |life: &Life| life.is_only_denied() && life.paused.is_empty();
+        let is_reading = self.paused_for_all.is_empty();
+        let is_failing = |life: &Life| is_reading && life.is_only_denied() && life.paused.is_empty();
         let denied = self.lives.iter().filter(|(_, life)| is_failing(life));
         denied.into_iter().find_map(|(who, life)| {
             let its = self.owners.iter().filter(|(_, (owner, _))| *owner == life.id);
@@ -151,6 +155,15 @@ impl Rule for Denied {
             What::Resumed { shard } => self.changes(event, |life| {
                 life.paused.remove(shard);
             }),
+            What::PausedForAll { shard } => {
+                self.paused_for_all.insert(shard.clone());
+            }
+            What::ResumedForAll { shard } => {
+                self.paused_for_all.remove(shard);
+                for life in self.lives.values_mut() {
+                    life.since = event.at;
+                }
+            }
             What::Denied => self.changes(event, |life| life.is_denied = true),
             What::Allowed => {
                 let tried_at = event.at + self.failover * TRIED;

@@ -17,6 +17,7 @@ mod order;
 mod ownership;
 mod paused;
 mod places;
+mod policies;
 mod renewals;
 mod rest;
 mod script;
@@ -138,6 +139,7 @@ impl Oracle {
                 Box::new(anew::Anew::default()),
                 Box::new(singles::Singles::default()),
                 Box::new(paused::Paused::default()),
+                Box::new(policies::Policies::default()),
                 Box::new(stalls::Stalls::default()),
                 Box::new(script::Script),
             ],

@@ -147,7 +147,7 @@ pub(super) struct Overlaps {
     failovers: BTreeMap<String, Duration>,
     stopping: BTreeMap<String, Duration>,
     /// Workers that left a stream, and have not begun the next one yet.
-    leaves_its_stream: BTreeSet<Name>,
+    leaves_by_itself: BTreeSet<Name>,
     running: BTreeMap<u64, Running>,
     terms: BTreeMap<Name, Term>,
     /// Processors that were at work.
@@ -167,7 +167,7 @@ impl Overlaps {
             ids: BTreeMap::new(),
             failovers: BTreeMap::new(),
             stopping: BTreeMap::new(),
-            leaves_its_stream: BTreeSet::new(),
+            leaves_by_itself: BTreeSet::new(),
             running: BTreeMap::new(),
             terms: BTreeMap::new(),
             known: BTreeSet::new(),
@@ -248,15 +248,15 @@ impl Rule for Overlaps {
             What::Stopping { id } => {
                 self.stopping.insert(id.clone(), event.at);
             }
-            What::LeavesItsStream { id } => {
+            What::LeavesByItself { id } => {
                 // The workers are looked at ten times a second.
                 let since = event.at.saturating_sub(SLACK);
                 self.stopping.insert(id.clone(), since);
-                self.leaves_its_stream.insert(event.who.clone());
+                self.leaves_by_itself.insert(event.who.clone());
             }
             What::Row { shard, row } => self.row(event.at, shard, row),
             What::Initialized { of } => {
-                if self.leaves_its_stream.remove(&event.who)
+                if self.leaves_by_itself.remove(&event.who)
                     && let Some(id) = self.ids.get(&event.who)
                 {
                     self.stopping.remove(id);

@@ -6,9 +6,12 @@ use std::time::Duration;
 use kcl_core::ShardState;
 
 use super::Rule;
-use crate::history::{Event, Name, Ownership, What};
+use crate::history::{Event, Name, Ownership, Row, What};
 
 pub(super) const DELIVERS: &str = "what is paused delivers nothing until it is resumed";
+pub(super) const FOR_ALL: &str =
+    "what is paused for all delivers nothing at those who take it over, until it is resumed";
+pub(super) const KEPT: &str = "a worker that is well keeps the leases of shards that are paused";
 pub(super) const SHOWN: &str =
     "a shard that is paused says so within two seconds, or once the call under way is over";
 
@@ -31,6 +34,18 @@ pub(super) struct Paused {
     paused: BTreeMap<Name, BTreeMap<Option<Name>, Duration>>,
     /// By life and shard.
     calls: BTreeMap<(Name, Name), Call>,
+    /// Shards that are paused whoever has them, and those who had them then.
+    for_all: BTreeMap<Name, Option<Ownership>>,
+    /// By shard, the last one to begin with it.
+    begun: BTreeMap<Name, Ownership>,
+    /// The ids of lives in which nothing has gone wrong.
+    well: BTreeMap<Name, String>,
+    /// Lives that leave by themselves for what fails, which shows only later.
+    may_stop: BTreeSet<Name>,
+    /// Whom rows name.
+    owners: BTreeMap<Name, String>,
+    /// Shards that were to be handed over since their last owners began.
+    handed_over: BTreeSet<Name>,
     /// Streams whose shards have the same ids as others'.
     of_the_past: BTreeSet<Name>,
 }
@@ -41,6 +56,24 @@ impl Paused {
         let paused = self.paused.get(who)?;
         let of_both = [paused.get(&None), paused.get(&Some(shard.clone()))];
         of_both.into_iter().flatten().min().copied()
+    }
+
+    /// Whether its shard was paused for all when another owner had it.
+    fn is_paused_for_all(&self, of: &Ownership) -> bool {
+        let before = self.for_all.get(&of.shard);
+        before.is_some_and(|before| before.as_ref().is_some_and(|before| before.token < of.token))
+    }
+
+    /// The worker that was well, and gave the lease of a shard that it had paused to nobody.
+    fn gave_up(&self, shard: &Name, row: &Row) -> Option<&Name> {
+        let is_over = row.actual_owner().is_some() || row.checkpoint.is_shard_end();
+        // Whoever was to hand it over, and is not any more, may have given it up before.
+        if is_over || self.handed_over.contains(shard) || !self.of_the_past.is_empty() {
+            return None;
+        }
+        let before = self.owners.get(shard)?;
+        let (who, _) = self.well.iter().find(|(_, id)| *id == before)?;
+        self.since(who, shard).map(|_| who)
     }
 
     fn is_due(&self, who: &Name, shard: &Name, at: Duration) -> bool {
@@ -69,6 +102,38 @@ impl Rule for Paused {
                 self.paused.entry(who.clone()).or_default().remove(shard);
             }
             What::StreamDeleted { shards } => self.of_the_past.extend(shards.iter().cloned()),
+            What::PausedForAll { shard } => {
+                let begun = self.begun.get(shard).cloned();
+                self.for_all.insert(shard.clone(), begun);
+            }
+            What::ResumedForAll { shard } => {
+                self.for_all.remove(shard);
+            }
+            What::Started { id, .. } if !self.may_stop.contains(who) => {
+                self.well.insert(who.clone(), id.clone());
+            }
+            What::NameTaken { id, .. } => self.well.retain(|_, its| its != id),
+            What::Resorts { policy } if policy.stops() => {
+                self.may_stop.insert(who.clone());
+            }
+            What::Impaired | What::Stopping { .. } | What::LeavesByItself { .. } | What::Ended { .. } => {
+                self.well.remove(who);
+            }
+            What::Row { shard, row } => {
+                let seen = self.gave_up(shard, row).map(|who| format!("{who} on {shard}"));
+                self.owners.remove(shard);
+                if row.checkpoint_owner.is_some() {
+                    self.handed_over.insert(shard.clone());
+                }
+                let owner = row.actual_owner().map(str::to_owned);
+                self.owners.extend(owner.map(|owner| (shard.clone(), owner)));
+                return seen.map(|seen| (KEPT, seen));
+            }
+            What::RowGone { shard }
+            | What::RowDeletedByHand { shard }
+            | What::RowEditedByHand { shard, .. } => {
+                self.owners.remove(shard);
+            }
             What::BatchBegan { of, .. } => {
                 let call = Call {
                     of: of.clone(),
@@ -77,6 +142,9 @@ impl Rule for Paused {
                     since: at,
                 };
                 self.calls.insert((who.clone(), of.shard.clone()), call);
+                if self.is_paused_for_all(of) {
+                    return Some((FOR_ALL, format!("{who} on {}", of.shard)));
+                }
                 let since = self.since(who, &of.shard)?;
                 let seen = format!("{who} on {}, paused at {:.3} s", of.shard, since.as_secs_f64());
                 return Some((DELIVERS, seen));
@@ -91,6 +159,8 @@ impl Rule for Paused {
                 self.calls.remove(&(who.clone(), of.shard.clone()));
             }
             What::Initialized { of } => {
+                self.begun.insert(of.shard.clone(), of.clone());
+                self.handed_over.remove(&of.shard);
                 let call = Call {
                     of: of.clone(),
                     is_under_way: false,
@@ -109,9 +179,14 @@ impl Rule for Paused {
             }
             What::Killed { .. } | What::Stopped { .. } => {
                 self.paused.remove(who);
+                self.well.remove(who);
             }
             _ => {}
         }
         None
+    }
+
+    fn forget(&mut self, shard: &Name) {
+        self.for_all.remove(shard);
     }
 }

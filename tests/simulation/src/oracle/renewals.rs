@@ -80,7 +80,7 @@ impl Rule for Renewals {
         self.lives.see(event);
         match &event.what {
             What::Started { failover, .. } => self.worker(event).failover = *failover,
-            What::Stopping { .. } | What::LeavesItsStream { .. } => self.worker(event).is_leaving = true,
+            What::Stopping { .. } | What::LeavesByItself { .. } => self.worker(event).is_leaving = true,
             What::Impaired => self.worker(event).troubles += 1,
             What::Recovered => {
                 let worker = self.worker(event);

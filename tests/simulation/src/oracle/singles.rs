@@ -47,6 +47,8 @@ impl Record {
 struct Shard {
     given: BTreeMap<Place, Record>,
     is_over: bool,
+    /// All up to here is taken in; what comes behind it was given in a call that may be waiting for room.
+    taken_in: Option<Place>,
     /// Why it should not have taken in what it did, unless it was about to be given up.
     too_much: Option<String>,
 }
@@ -103,6 +105,13 @@ impl Shard {
             .map(|(place, _)| place)
     }
 
+    /// Records that are certainly taken in, and not done.
+    fn count_undone(&self) -> usize {
+        let Some(last) = &self.taken_in else { return 0 };
+        let taken_in = self.given.range(..=last.clone());
+        taken_in.filter(|(_, record)| record.is_undone()).count()
+    }
+
     /// What was taken in beyond the limits, once the last batch is.
     fn beyond(&self, limits: &Limits) -> Option<String> {
         let undone = self.given.values().filter(|record| record.is_undone()).count();
@@ -138,6 +147,22 @@ pub(super) struct Singles {
 }
 
 impl Singles {
+    /// What a shard took in beyond the bound of all shards of its worker. Where that is reached, those that have nothing may take one.
+    fn beyond_in_worker(&self, owner: &Owner) -> Option<String> {
+        let most = self.limits.get(&owner.0)?.undone_in_worker?;
+        let mine = self.shards.get(owner)?.count_undone();
+        let others = self
+            .shards
+            .iter()
+            .filter(|(other, shard)| other.0 == owner.0 && *other != owner && !shard.is_over);
+        let others = others
+            .map(|(_, shard)| shard.count_undone())
+            .filter(|undone| *undone > 0);
+        let (count, undone) = others.fold((0, 0), |(count, sum), undone| (count + 1, sum + undone));
+        let is_beyond = mine > 1 && mine + undone > most + count;
+        is_beyond.then(|| format!("{mine} undone, and {undone} in {count} other shards of the worker"))
+    }
+
     fn begins(&mut self, owner: Owner, call: u64, place: &Place) -> Option<(&'static str, String)> {
         let shard = self.shards.entry(owner.clone()).or_default();
         let (who, of) = &owner;
@@ -195,10 +220,13 @@ impl Rule for Singles {
                 return Some((TAKEN, format!("{who} on {}: {too_much}", of.shard)));
             }
             What::Given { of, records } => self.shards.entry(owner(of)).or_default().give(records),
-            What::BatchEnded { of, .. } => {
+            What::BatchEnded { of, is_ok: true, .. } => {
+                let shard = self.shards.get_mut(&owner(of))?;
+                shard.taken_in = shard.given.keys().next_back().cloned();
+                let in_worker = self.beyond_in_worker(&owner(of));
                 let limits = self.limits.get(who)?;
                 let shard = self.shards.get_mut(&owner(of))?;
-                shard.too_much = shard.beyond(limits);
+                shard.too_much = shard.beyond(limits).or(in_worker);
             }
             What::RecordBegan {
                 of, call, position, ..

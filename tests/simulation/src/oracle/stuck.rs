@@ -159,7 +159,14 @@ impl Rule for Stuck {
             What::Recovered => {
                 if let Some(life) = self.lives.get_mut(&event.who) {
                     life.troubles = life.troubles.saturating_sub(1);
-                    life.well_since = (life.troubles == 0).then_some(at);
+                    life.well_since = (life.troubles == 0).then(|| life.well_since.unwrap_or(at));
+                }
+            }
+            // Nobody is in trouble any more, for however long that was to be.
+            What::Healed => {
+                for life in self.lives.values_mut() {
+                    (life.troubles, life.harmless) = (0, 0);
+                    life.well_since.get_or_insert(at);
                 }
             }
             What::Killed { .. } => {

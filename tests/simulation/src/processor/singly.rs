@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use kcl_core::{
     Begin, Checkpoint, Checkpointer, Deliveries, ExtendedSequenceNumber, LossReason, ProcessorError, Record,
-    RecordBatch, RecordProcessor, ShardContext, async_trait, each_record,
+    RecordBatch, RecordProcessor, ShardContext, async_trait, each_record, each_record_service,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tower::service_fn;
 
 use super::{Calling, Stage, counter};
 use crate::history::{Name, Ownership, Single, What};
@@ -233,11 +234,12 @@ impl Hands {
         let is_long = has_sink && dice.happens(Sink::LONG_CALLS);
         let work = match wanted.lacks("slow processor") {
             true => 0,
-            false if is_long => 20_000 + dice.roll(10_000),
+            false if is_long => dice.between(Sink::LONG_CALL.0, Sink::LONG_CALL.1),
             false => work,
         };
         let lasting = Duration::from_millis(dice.roll(25_000));
-        let fate = if wanted.lacks(fate.name()) {
+        let is_too_much = fate == Fate::FailsLong && self.stage.spares(&mut dice);
+        let fate = if wanted.lacks(fate.name()) || is_too_much {
             Fate::Good
         } else {
             fate
@@ -292,6 +294,10 @@ impl Singly {
         let its = hands.clone();
         let processors = match limits.shape {
             Shape::EachRecord => limits.calling(each_record(async move |record| its.handle(record).await)),
+            Shape::Service => limits.calling(each_record_service(service_fn(move |record: Record| {
+                let its = its.clone();
+                async move { its.handle(&record).await }
+            }))),
             Shape::Deliveries => {
                 let (processors, deliveries) = limits.delivering();
                 tokio::spawn(its.take(deliveries));

@@ -14,6 +14,7 @@ use crate::faults::{Network, Pushing, Wanted};
 use crate::history::{History, Name, Ownership, What};
 use crate::load::{Machines, Processed, Told};
 use crate::memory::Memory;
+use crate::policies::Policy;
 use crate::seeds::Dice;
 use crate::singles::Singles;
 use crate::sink::Sink;
@@ -46,6 +47,8 @@ pub struct Stage {
     pub singles: Option<Singles>,
     /// When a shard that gets no further is to be told of, if that is soon.
     pub stalled_after: Option<Duration>,
+    /// What is done with what keeps failing, where that is not to repeat it for ever.
+    pub policy: Option<Policy>,
     /// Whether workers and shards are paused now and then.
     pub has_pauses: bool,
     pub(super) shared: Arc<Shared>,
@@ -155,6 +158,7 @@ impl Stage {
             pushing: None,
             singles: None,
             stalled_after: None,
+            policy: None,
             has_pauses: false,
             shared: Arc::new(shared),
         }
@@ -311,6 +315,12 @@ impl Stage {
         dice.roll(sides)
     }
 
+    /// Whether what would keep failing does not, since workers stop for that.
+    pub(super) fn spares(&self, dice: &mut Dice) -> bool {
+        let stops = self.policy.is_some_and(|policy| policy.stops());
+        stops && !dice.happens(Policy::OFTEN_ENOUGH)
+    }
+
     pub(super) fn manner(&self) -> (Manner, Duration) {
         let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shared.is_calm.load(Ordering::Relaxed) {
@@ -331,7 +341,8 @@ impl Stage {
             36..=37 => Manner::Races,
             _ => Manner::Good,
         };
-        let manner = if self.shared.wanted.lacks(manner.name()) {
+        let is_too_much = manner == Manner::Stubborn && self.spares(&mut dice);
+        let manner = if self.shared.wanted.lacks(manner.name()) || is_too_much {
             Manner::Good
         } else {
             manner
@@ -345,7 +356,7 @@ impl Stage {
         let is_long = self.sink.is_some() && dice.happens(Sink::LONG_CALLS);
         let work = match self.shared.wanted.lacks("slow processor") {
             true => 0,
-            false if is_long => 20_000 + dice.roll(10_000),
+            false if is_long => dice.between(Sink::LONG_CALL.0, Sink::LONG_CALL.1),
             false => work,
         };
         if manner != Manner::Good {

@@ -14,6 +14,7 @@ use crate::faults::{Cue, Met, Trouble};
 use crate::fleet::Fleet;
 use crate::history::{Event, Name, Row, What};
 use crate::oracle::Times;
+use crate::policies::Policy;
 use crate::processor::{Direction, Stage};
 use crate::watcher::Watcher;
 use crate::workload::Workload;
@@ -109,6 +110,12 @@ impl Director {
     /// Starts a worker that is configured to begin a new application with the latest record.
     pub fn start_at_latest(&self, id: &str) {
         let handle = self.fleet.start_from(id, InitialPosition::Latest);
+        self.handles().insert(id.to_owned(), handle);
+    }
+
+    /// Starts a worker that is told what to do with what keeps failing.
+    pub fn start_told(&self, id: &str, policy: Policy) {
+        let handle = self.fleet.start_told(id, policy);
         self.handles().insert(id.to_owned(), handle);
     }
 

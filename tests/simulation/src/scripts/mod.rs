@@ -88,6 +88,7 @@ pub const ALL: &[Script] = &[
     troubled::ALL_CUT_OFF,
     troubled::ONE_LOST_READ,
     troubled::POISON,
+    troubled::RELEASED,
     troubled::WITHOUT_INDEX,
     troubled::UNWRITTEN,
     troubled::NO_HEIR_LEFT,

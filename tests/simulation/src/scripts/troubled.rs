@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kcl_core::LastResort;
 use kcl_local::faults::{Fault, Loss};
 
 use super::{Director, Played, Script, seconds, two_workers};
 use crate::faults::{Asked, Cue, Fate, Trouble};
 use crate::history::Name;
+use crate::policies::Policy;
 use crate::processor::Direction;
 
 const ELSEWHERE: &str =
     "the shards of a worker that cannot read flow elsewhere within three fail-over times and 10 s";
+const ELSEWHERE_SOON: &str =
+    "a shard that is released when its records keep failing flows at another worker within 15 s";
 const BACK: &str = "a worker that can read again has its share within ten fail-over times";
 const TOGETHER: &str = "where nobody can read no lease moves, then and when all can again";
 const STAYS: &str = "a shard that can be read stays where it is when one read of it is lost";
@@ -125,6 +129,42 @@ async fn poison(it: &Director) -> Played {
     for id in ["a", "b", "z"] {
         it.undirect(id, &shard);
     }
+    Ok(())
+}
+
+pub(super) const RELEASED: Script = Script {
+    name: "released",
+    shows: &[
+        "A shard is not released to another worker when its records failed as often and long as the policy says.",
+    ],
+    shards: 4,
+    failover: seconds(10),
+    play: |it| Box::pin(released(it)),
+};
+
+/// By itself a worker would be taken for unable to process the shard after a minute.
+async fn released(it: &Director) -> Played {
+    let policy = Policy {
+        then: LastResort::Release,
+        bisects: false,
+        is_by_handler: false,
+    };
+    it.start_told("z", policy);
+    it.until("z to have every lease", || it.leases_of("z").len() == 4)
+        .await?;
+    it.start_told("a", policy);
+    it.until("a to have two leases", || it.leases_of("a").len() == 2)
+        .await?;
+    let shard = it.find("a lease of a", || it.leases_of("a").pop()).await?;
+    it.until("a to be at work", || {
+        it.has_begun_since(Duration::ZERO, "a", &shard)
+    })
+    .await?;
+    let since = it.now();
+    it.direct("a", &shard, Direction::Fails);
+    let flows_elsewhere = || it.has_begun_since(since, "z", &shard);
+    it.expect(ELSEWHERE_SOON, seconds(15), flows_elsewhere).await;
+    it.undirect("a", &shard);
     Ok(())
 }
 

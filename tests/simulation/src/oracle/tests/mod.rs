@@ -16,6 +16,7 @@ mod overlaps;
 mod ownership;
 mod paused;
 mod places;
+mod policies;
 mod renewals;
 mod rest;
 mod singles;

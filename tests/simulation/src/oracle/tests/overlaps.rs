@@ -86,7 +86,7 @@ fn a_hand_off_may_overtake_a_call_only_when_its_time_to_drain_is_over() {
 }
 
 #[test]
-fn a_call_of_a_worker_that_leaves_its_stream_may_be_overtaken_until_it_begins_the_next_one() {
+fn a_call_of_a_worker_that_leaves_by_itself_may_be_overtaken_until_it_begins_the_next_one() {
     let leaves = |then: Vec<(u64, &'static str, What)>| {
         let renewals = (5..20).map(|at| (at, "world", row(0, "a", None, 2 + at, Checkpoint::TrimHorizon)));
         let mut events: Vec<_> = renewals.collect();
@@ -95,7 +95,7 @@ fn a_call_of_a_worker_that_leaves_its_stream_may_be_overtaken_until_it_begins_th
         events.sort_by_key(|(at, _, _)| *at);
         overlapping(20, events)
     };
-    let left = || (3, "a", What::LeavesItsStream { id: "a".to_owned() });
+    let left = || (3, "a", What::LeavesByItself { id: "a".to_owned() });
     assert_eq!(leaves(vec![]), [ownership::OVERLAP]);
     assert_eq!(leaves(vec![left()]), [""; 0]);
     assert_eq!(

@@ -65,3 +65,65 @@ fn a_pause_is_shown_soon_unless_a_call_is_under_way() {
     let resumed = [late(Paused), vec![resumes(None), shows(Processing)]].concat();
     assert_eq!(paused(resumed), [""; 0]);
 }
+
+#[test]
+fn what_is_paused_for_all_delivers_nothing_at_the_next_owners() {
+    let events = |resumed_at: u64| {
+        vec![
+            (0, "a", initialized(0, 1)),
+            (1, "a", What::PausedForAll { shard: shard(0) }),
+            (2, "a", began(0, 1, 0)),
+            (2, "a", ended(0, 1, 0, true)),
+            (3, "b", initialized(0, 2)),
+            (resumed_at, "world", What::ResumedForAll { shard: shard(0) }),
+            (5, "b", began(0, 2, 1)),
+        ]
+    };
+    let sorted = |mut events: Vec<(u64, &'static str, What)>| {
+        events.sort_by_key(|(at, _, _)| *at);
+        broken(events)
+    };
+    assert_eq!(sorted(events(4)), [""; 0]);
+    assert_eq!(sorted(events(6)), [paused::FOR_ALL]);
+    let mut without_row = events(6);
+    without_row.push((4, "world", What::RowDeletedByHand { shard: shard(0) }));
+    assert_eq!(sorted(without_row), [""; 0], "with its row the pause is gone");
+}
+
+#[test]
+fn a_worker_that_is_well_keeps_what_it_paused() {
+    let free = || What::Row {
+        shard: shard(0),
+        row: Row {
+            owner: None,
+            checkpoint_owner: None,
+            counter: 2,
+            checkpoint: Checkpoint::TrimHorizon,
+        },
+    };
+    let given_up = |between: Vec<What>| {
+        let mut events = vec![
+            (0, "a", starts("a")),
+            (1, "world", row(0, "a", None, 1, Checkpoint::TrimHorizon)),
+        ];
+        events.extend(between.into_iter().map(|what| (2, "a", what)));
+        events.push((3, "world", free()));
+        broken(events)
+    };
+    assert_eq!(given_up(vec![]), [""; 0]);
+    assert_eq!(given_up(vec![pauses(Some(1))]), [""; 0]);
+    for number in [None, Some(0)] {
+        assert_eq!(given_up(vec![pauses(number)]), [paused::KEPT]);
+        let stopping = What::Stopping { id: "a".to_owned() };
+        assert_eq!(given_up(vec![pauses(number), stopping]), [""; 0]);
+        assert_eq!(given_up(vec![pauses(number), What::Impaired]), [""; 0]);
+        assert_eq!(given_up(vec![pauses(number), resumes(number)]), [""; 0]);
+    }
+    let handed_over = || row(0, "b", Some("a"), 1, Checkpoint::TrimHorizon);
+    let taken_back = row(0, "a", None, 1, Checkpoint::TrimHorizon);
+    assert_eq!(
+        given_up(vec![pauses(None), handed_over(), taken_back]),
+        [""; 0],
+        "it was asked to"
+    );
+}

@@ -42,7 +42,7 @@ fn what_is_handed_over_taken_or_unreadable_is_not_renewed() {
 #[test]
 fn who_leaves_may_let_a_lease_expire_that_a_call_still_keeps() {
     let id = || "a".to_owned();
-    for leaves in [What::Stopping { id: id() }, What::LeavesItsStream { id: id() }] {
+    for leaves in [What::Stopping { id: id() }, What::LeavesByItself { id: id() }] {
         assert_eq!(silent(30, vec![(2, "a", leaves)]), [""; 0]);
     }
 }

@@ -11,6 +11,7 @@ pub(super) const LIMITS: Limits = Limits {
     at_once: 2,
     in_worker: None,
     undone: 4,
+    undone_in_worker: None,
     held_back: 2,
     ahead: 6,
     interval: Duration::from_secs(1),
@@ -143,6 +144,36 @@ fn no_more_is_taken_in_than_allowed_unless_the_shard_is_about_to_be_given_up() {
         ),
         [""; 0]
     );
+}
+
+#[test]
+fn beyond_the_bound_of_its_worker_a_shard_takes_in_no_second_record() {
+    let of_worker = Limits {
+        undone_in_worker: Some(3),
+        ..LIMITS
+    };
+    let beside = |lanes: &[&str], first_is_over: bool| {
+        let records = match given(11, lanes) {
+            What::Given { records, .. } => records,
+            other => panic!("{other:?}"),
+        };
+        let given = What::Given {
+            of: of(1, 1),
+            records,
+        };
+        let over = first_is_over.then(|| What::LeaseLost { of: of(0, 1) });
+        let next = [
+            initialized(1, 1),
+            began(1, 1, 1),
+            given,
+            ended(1, 1, 1, true),
+            began(1, 1, 2),
+        ];
+        handling_within(of_worker, &["k", "l"], over.into_iter().chain(next).collect())
+    };
+    assert_eq!(beside(&["k"], false), [""; 0]);
+    assert_eq!(beside(&["k", "l", "m"], false), [singles::TAKEN]);
+    assert_eq!(beside(&["k", "l", "m"], true), [""; 0]);
 }
 
 #[test]

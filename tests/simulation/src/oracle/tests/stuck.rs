@@ -84,6 +84,21 @@ fn a_shard_that_stands_still_is_found_if_somebody_could_take_it() {
 }
 
 #[test]
+fn once_everything_is_healed_whoever_was_in_trouble_serves_again() {
+    let served = |is_healed: bool| {
+        let trouble = [
+            (0, "c", starts("c")),
+            (7, "b", initialized(0, 5)),
+            (10, "b", What::Impaired),
+        ];
+        let healed = is_healed.then_some((12, "world", What::Healed));
+        orphaned(150, trouble.into_iter().chain(healed).collect())
+    };
+    assert_eq!(served(false), [stuck::STUCK]);
+    assert_eq!(served(true), [""; 0]);
+}
+
+#[test]
 fn a_shard_that_was_split_before_reading_began_at_the_latest_record_is_left_out() {
     let opened = |number, parents| What::ShardOpened {
         shard: shard(number),
