@@ -1,20 +1,22 @@
 //! Records that keep failing: what becomes of them is the user's choice, and nothing is given up unless it is proved to be at fault.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kcl_core::dead_letters::MemoryDeadLetters;
 use kcl_core::{
     Checkpoint, Checkpointer, Decision, Error, FailedRecords, FailurePolicy, LastResort, ProcessorError,
-    RecordBatch, RecordProcessor, WorkerStatus, async_trait,
+    RecordBatch, RecordProcessor, WorkerHandle, WorkerPhase, WorkerStatus, async_trait,
 };
+use kcl_local::faults::{Fault, Rule};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Behaviour, Delivery, Ledger, Reaction, World};
 use tokio::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Gives up what failed five times and for half a minute.
 fn policy(resort: LastResort) -> FailurePolicy {
@@ -123,14 +125,28 @@ async fn a_processor_that_keeps_failing_stops_the_worker_if_told_so() {
     let world = World::with_shards(2).await;
     world.put(50, 500).await;
     let failing = shard(1);
-    let behaviour = Behaviour::scripted(move |of, _| match of == failing {
-        true => Reaction::Fail,
-        false => Reaction::Process,
+    let (handle, is_repeated) = (
+        Arc::new(OnceLock::<WorkerHandle>::new()),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (stopping, repeats) = (handle.clone(), is_repeated.clone());
+    let behaviour = Behaviour::scripted(move |of, _| {
+        if of != failing {
+            return Reaction::Process;
+        }
+        let stops = |handle: &WorkerHandle| handle.status().phase == WorkerPhase::Stopping;
+        repeats.fetch_or(stopping.get().is_some_and(stops), Ordering::SeqCst);
+        Reaction::Fail
     });
     let builder = world
         .builder("one", behaviour)
-        .failure_policy(policy(LastResort::Stop));
+        .failure_policy(policy(LastResort::Stop).pauses(100 * MILLISECOND, 200 * MILLISECOND));
     let worker = world.run("one", builder);
+    handle.set(worker.handle.clone()).expect("once");
+    worker.until(MINUTE, |status| status.leases_held == 2).await;
+    // Leaving takes longer than the pause before the next attempt.
+    let slow = Rule::any().fault(Fault::none().after(1_000 * MILLISECOND));
+    world.servers.faults.add(slow);
     let ended = tokio::time::timeout(5 * MINUTE, worker.ended());
     match ended.await.expect("it stops") {
         Err(Error::Processor { shard: of, error, .. }) => {
@@ -138,6 +154,10 @@ async fn a_processor_that_keeps_failing_stops_the_worker_if_told_so() {
         }
         other => panic!("{other:?}"),
     }
+    assert!(
+        !is_repeated.load(Ordering::SeqCst),
+        "it was tried again meanwhile"
+    );
     let leases = world.leases().await;
     assert!(
         leases.iter().all(|lease| lease.owner.is_none()),
@@ -161,7 +181,7 @@ async fn a_shard_that_fails_here_is_released_to_a_worker_that_can() {
     one.until(MINUTE, |status| status.leases_held == 2).await;
     let builder = world.builder("two", Behaviour::default());
     let two = world.run("two", builder.failure_policy(policy()).max_leases(1));
-    two.until(MINUTE, |status| status.phase == kcl_core::WorkerPhase::Running)
+    two.until(MINUTE, |status| status.phase == WorkerPhase::Running)
         .await;
     world.put(50, 500).await;
     // Far sooner than a worker gives up a shard that fails by itself.

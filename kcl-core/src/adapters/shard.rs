@@ -23,6 +23,9 @@ const CHECKPOINTING: Activity = Activity {
     doing: "a checkpoint",
 };
 
+/// A record that the worker stops for is not tried again until it has.
+const LONGER_THAN_A_STOP: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How often it is looked whether a lease that was not renewed in time is valid again.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
@@ -351,7 +354,7 @@ impl Shard {
             Box::new(Failures::new(env.clone(), &policy.unwrap_or_default()))
         });
         let done = self.state().done;
-        let (failure, pause) = own.add(done);
+        let (failure, mut pause) = own.add(done);
         let attempts = failure.attempts;
         let is_proven = own.is_proven();
         let reaction = self.failures.as_ref().map_or(Reaction::Repeat, |failures| {
@@ -378,7 +381,10 @@ impl Shard {
                     Err(refused) => note = format!(" (and {refused})"),
                 }
             }
-            (Reaction::Stop, Some(failures)) => failures.stop(handling.doing, error),
+            (Reaction::Stop, Some(failures)) => {
+                failures.stop(handling.doing, error);
+                pause = LONGER_THAN_A_STOP;
+            }
             (Reaction::Probe, _) if !is_proven => {
                 note = " (not given up: no other record of the shard went through meanwhile, so it may be the sink)".to_owned();
             }

@@ -66,7 +66,7 @@ pub enum LastResort {
     /// Another worker is to try, if there is one that has not failed with the shard. They are tried here until it takes over.
     Release,
     /// The worker stops: other shards are drained, and [`run`](crate::Worker::run) returns
-    /// [`Error::Processor`](crate::Error::Processor).
+    /// [`Error::Processor`](crate::Error::Processor). What failed is not tried again meanwhile.
     Stop,
 }
 

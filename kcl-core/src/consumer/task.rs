@@ -97,6 +97,8 @@ struct Task {
     retry: Retry,
     /// Since when the present call fails, if it is not about records.
     failing_since: Option<Instant>,
+    /// The worker is to stop for what failed.
+    stops_the_worker: bool,
     log_limiter: LogLimiter,
     /// When the lease was first seen to be given up soon.
     drain_began: Arc<OnceLock<Instant>>,
@@ -136,6 +138,7 @@ impl Task {
                 parts.failures.policy.longest_pause(),
             ),
             failing_since: None,
+            stops_the_worker: false,
             log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),
             parts,
@@ -195,6 +198,8 @@ impl Task {
             Step::Initialize => self.initialize().await,
             Step::AwaitBatch => self.await_batch().await,
             Step::Process => self.process().await,
+            // Until the worker has got so far it is not tried again.
+            Step::Pause if self.stops_the_worker => self.interrupted().await,
             Step::Pause => {
                 let pause = self.retry.pause();
                 tokio::select! {

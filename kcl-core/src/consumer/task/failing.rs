@@ -138,6 +138,7 @@ impl Task {
     }
 
     fn stop(&mut self, activity: Activity, error: &ProcessorError) -> Event {
+        self.stops_the_worker = true;
         self.failures.stop(activity.doing, error);
         self.failed(activity, error)
     }

@@ -84,10 +84,11 @@ impl Rule for Namesakes {
             }
             What::GaveWay { id } if self.newest.get(id) == Some(&event.who) => {
                 let mine = self.lives.of(&event.who)?.started_at;
+                let joining = self.joining;
                 let is_last = {
                     // Whoever was there then may have announced itself last in the next table.
                     let deleted_at = self.table_deleted_at.filter(|deleted| *deleted >= mine);
-                    let since = at.saturating_sub(self.failover + JOINING);
+                    let since = at.saturating_sub(self.failover + joining);
                     let gone = self.gone.iter().filter(|(_, _, gone)| *gone >= since);
                     let alive = self.lives.all().map(|(who, life)| (who, life, at));
                     let others = alive.chain(gone.map(|(who, life, gone)| (who, life, *gone)));
@@ -96,7 +97,7 @@ impl Rule for Namesakes {
                         // One that was in trouble while it joined may have announced itself later.
                         let joins = self.well_since(who).map(|well| well.max(other.started_at));
                         let is_anew = deleted_at.is_some_and(|deleted| deleted <= until);
-                        !is_anew && joins.is_some_and(|joins| joins + JOINING < mine)
+                        !is_anew && joins.is_some_and(|joins| joins + joining < mine)
                     })
                 };
                 let is_well = self.well_since(&event.who) == Some(Duration::ZERO);

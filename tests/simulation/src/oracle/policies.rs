@@ -13,7 +13,7 @@ pub(super) const FOUNDED: &str =
     "a worker stops for no records but such as failed as often, and for as long, as its policy says";
 pub(super) const STOPS: &str = "a worker that is to stop for what keeps failing does not try it again";
 
-/// The calls of one owner that failed, since the last that did not.
+/// The calls with the same records that failed, since the last that did not.
 #[derive(Debug, Default)]
 struct Failing {
     token: u64,
@@ -24,6 +24,20 @@ struct Failing {
 }
 
 impl Failing {
+    fn begins(&mut self, at: Duration) {
+        if self.calls == 0 {
+            self.first_began = at;
+        }
+    }
+
+    fn failed(&mut self, at: Duration) {
+        self.calls += 1;
+        self.last_ended = at;
+        if self.calls == 1 {
+            self.first_ended = at;
+        }
+    }
+
     fn has_lasted(&self, since: Duration) -> bool {
         self.calls >= Policy::ATTEMPTS.get() && self.last_ended - since >= Policy::TIME
     }
@@ -35,8 +49,8 @@ pub(super) struct Policies {
     policies: BTreeMap<Name, Policy>,
     /// By life and shard.
     failing: BTreeMap<(Name, Name), Failing>,
-    /// By life, shard and place, how often a record failed that is handled beside others.
-    failures: BTreeMap<(Name, Name, ExtendedSequenceNumber), u32>,
+    /// By life, owner and place: records that are handled beside others.
+    records: BTreeMap<(Name, Ownership, ExtendedSequenceNumber), Failing>,
     /// Handlers that are at work, by their calls.
     handled: BTreeMap<u64, ExtendedSequenceNumber>,
 }
@@ -56,11 +70,9 @@ impl Policies {
     fn is_founded(&self, who: &Name, shard: &Name) -> bool {
         let key = (who.clone(), shard.clone());
         let has_failed = |failing: &Failing| failing.has_lasted(failing.first_began);
-        let mut records = self.failures.iter();
-        self.failing.get(&key).is_some_and(has_failed)
-            || records.any(|((life, its, _), count)| {
-                life == who && its == shard && *count >= Policy::ATTEMPTS.get()
-            })
+        let records = self.records.iter();
+        let mut records = records.filter(|((life, of, _), _)| life == who && of.shard == *shard);
+        self.failing.get(&key).is_some_and(has_failed) || records.any(|(_, failing)| has_failed(failing))
     }
 }
 
@@ -75,9 +87,7 @@ impl Rule for Policies {
             What::BatchBegan { of, .. } => {
                 let policy = self.policies.get(who).copied()?;
                 let failing = self.of(who, of);
-                if failing.calls == 0 {
-                    failing.first_began = at;
-                }
+                failing.begins(at);
                 let is_to_stop = policy.stops() && !policy.bisects && failing.has_lasted(failing.first_ended);
                 let calls = failing.calls;
                 return is_to_stop.then(|| (STOPS, format!("{who} on {}, after {calls} calls", of.shard)));
@@ -87,27 +97,35 @@ impl Rule for Policies {
                 if *is_ok {
                     failing.calls = 0;
                 } else {
-                    failing.calls += 1;
-                    failing.last_ended = at;
-                    if failing.calls == 1 {
-                        failing.first_ended = at;
-                    }
+                    failing.failed(at);
                 }
             }
-            What::RecordBegan { call, position, .. } => {
+            What::RecordBegan {
+                of, call, position, ..
+            } => {
+                let policy = self.policies.get(who).copied()?;
                 self.handled.insert(*call, position.clone());
+                let key = (who.clone(), of.clone(), position.clone());
+                let failing = self.records.entry(key).or_default();
+                failing.begins(at);
+                let is_to_stop = policy.stops() && failing.has_lasted(failing.first_ended);
+                return is_to_stop.then(|| (STOPS, format!("{who} on {}, {position}", of.shard)));
             }
             What::RecordEnded { of, call, is_ok } => {
-                let position = self.handled.remove(call).filter(|_| !is_ok)?;
-                let key = (who.clone(), of.shard.clone(), position);
-                *self.failures.entry(key).or_default() += 1;
+                let position = self.handled.remove(call)?;
+                let key = (who.clone(), of.clone(), position);
+                if *is_ok {
+                    self.records.remove(&key);
+                } else {
+                    self.records.entry(key).or_default().failed(at);
+                }
             }
             What::StoppedByPolicy { shard } if !self.is_founded(who, shard) => {
                 return Some((FOUNDED, format!("{who} for {shard}")));
             }
             What::Killed { .. } => {
                 self.failing.retain(|(life, _), _| life != who);
-                self.failures.retain(|(life, ..), _| life != who);
+                self.records.retain(|(life, ..), _| life != who);
             }
             _ => {}
         }

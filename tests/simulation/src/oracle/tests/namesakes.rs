@@ -34,14 +34,21 @@ fn two_that_both_go_on_are_found_unless_one_is_in_trouble() {
 
 #[test]
 fn the_newest_one_that_gives_way_is_found() {
-    let ended = |who: &'static str, started| {
-        let events = vec![
+    let lives = |who: &'static str, started| {
+        vec![
             (0, "a", starts("a")),
             (started, "a'", starts("a")),
             (started + 5, who, gives_way("a")),
-        ];
-        broken(events)
+        ]
     };
+    let ended = |who, started| broken(lives(who, started));
+    let reliable = |started| judged(Oracle::new(TIMES).with_reliable_requests(), lives("a'", started));
+    assert_eq!(reliable(20), [namesakes::NEWEST]);
+    assert_eq!(
+        ended("a'", 20),
+        [""; 0],
+        "the first may have waited for lost requests"
+    );
     assert_eq!(ended("a'", 100), [namesakes::NEWEST]);
     assert_eq!(ended("a", 100), [""; 0]);
     assert_eq!(ended("a'", 10), [""; 0], "it may have announced itself first");

@@ -55,3 +55,32 @@ fn a_worker_stops_only_for_what_failed_often_and_long_enough() {
     assert_eq!(calls(STOP, 3, &[], stopped(1)), [policies::FOUNDED]);
     assert_eq!(calls(STOP, 3, &[2], stopped(0)), [policies::FOUNDED]);
 }
+
+#[test]
+fn the_same_goes_for_each_record_where_they_are_handled_beside_each_other() {
+    let begins = |number: u64, call| What::RecordBegan {
+        of: of(0, 1),
+        call,
+        position: place(number, 0),
+        is_valid: true,
+    };
+    let handled = |numbers: &[u64], then: Vec<What>| {
+        let start = [starts("a"), What::Resorts { policy: STOP }, initialized(0, 1)];
+        let start = start.into_iter().map(|what| (0, "a", what));
+        let calls = (1..).zip(numbers).flat_map(|(call, number)| {
+            let ended = What::RecordEnded {
+                of: of(0, 1),
+                call,
+                is_ok: false,
+            };
+            [(call, "a", begins(*number, call)), (call, "a", ended)]
+        });
+        let then = then.into_iter().map(|what| (9, "a", what));
+        broken(start.chain(calls).chain(then).collect())
+    };
+    assert_eq!(handled(&[1, 1, 1, 2], vec![]), [""; 0]);
+    assert_eq!(handled(&[1, 1, 1, 1], vec![]), [policies::STOPS]);
+    let stopped = || vec![What::StoppedByPolicy { shard: shard(0) }];
+    assert_eq!(handled(&[1, 1, 1], stopped()), [""; 0]);
+    assert_eq!(handled(&[1, 2, 1], stopped()), [policies::FOUNDED]);
+}
