@@ -4,11 +4,12 @@ mod closure;
 pub mod singly;
 mod stage;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Begin, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor, SequenceNumber,
-    ShardContext, async_trait,
+    Begin, Checkpoint, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
+    SequenceNumber, ShardContext, async_trait,
 };
 use tokio::time::{Instant, sleep};
 
@@ -34,6 +35,8 @@ struct Hand {
     stage: Stage,
     who: Name,
     of: Ownership,
+    /// The last checkpoint that was written down, or was there at first.
+    noted: Arc<Mutex<Option<Checkpoint>>>,
 }
 
 impl Actor {
@@ -43,7 +46,13 @@ impl Actor {
             shard: stage.streams.name_of_acquired(id, shard),
             token: shard.fencing_token.get(),
         };
-        let hand = Hand { stage, who, of };
+        let noted = Arc::default();
+        let hand = Hand {
+            stage,
+            who,
+            of,
+            noted,
+        };
         Self {
             closure: Closure::is_given_to(&hand.who).then(|| Closure::new(hand.clone(), shard)),
             hand,
@@ -56,6 +65,20 @@ impl Actor {
 impl Hand {
     fn note(&self, what: What) {
         self.stage.history.record(&self.who, what);
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Checkpoint>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a new checkpoint down.
+    fn note_checkpoint(&self, checkpointer: &Checkpointer) {
+        let to = checkpointer.last_checkpoint();
+        let before = self.noted().replace(to.clone());
+        if before.is_some_and(|before| before != to) {
+            let of = self.of.clone();
+            self.note(What::Checkpointed { of, to });
+        }
     }
 
     async fn thawed(&self) {
@@ -120,11 +143,13 @@ impl Hand {
             }
             Manner::Late => {
                 if let Some(record) = batch.records().last().cloned() {
-                    let checkpointer = checkpointer.clone();
+                    let (hand, checkpointer) = (self.clone(), checkpointer.clone());
                     tokio::spawn(async move {
                         sleep(Duration::from_secs(7)).await;
                         // Out of range when another one was made meanwhile, refused when the lease is lost.
-                        let _ = checkpointer.checkpoint_at(&record).await;
+                        if checkpointer.checkpoint_at(&record).await.is_ok() {
+                            hand.note_checkpoint(&checkpointer);
+                        }
                     });
                 }
             }
@@ -245,18 +270,12 @@ impl RecordProcessor for Actor {
         } else if self.fails_until.is_some_and(|until| Instant::now() < until) {
             manner.0 = Manner::Stubborn;
         }
-        let checkpoint = checkpointer.last_checkpoint();
+        self.hand.noted().replace(checkpointer.last_checkpoint());
         let result = match &mut self.closure {
             Some(closure) => closure.process(batch, checkpointer, manner).await,
             None => self.hand.work(batch, checkpointer, manner).await,
         };
-        let to = checkpointer.last_checkpoint();
-        if to != checkpoint {
-            self.hand.note(What::Checkpointed {
-                of: self.hand.of.clone(),
-                to,
-            });
-        }
+        self.hand.note_checkpoint(checkpointer);
         calling.is_ok = result.is_ok();
         result
     }
