@@ -31,6 +31,21 @@ pub(crate) enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Stable name, for the numbers of calls.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::InUse => "in-use",
+            Self::Expired => "expired",
+            Self::NotFound => "not-found",
+            Self::InvalidArgument => "refused",
+            Self::AccessDenied => "denied",
+            Self::NotSigned(_) => "not-signed",
+            Self::Other => "other",
+        }
+    }
+
     /// Whether another worker might fare better: a limit is one of the shard, and what is wrong with the request or with the
     /// stream is wrong for all.
     pub(crate) fn is_of_the_worker(self) -> bool {

@@ -39,6 +39,11 @@ pub trait Recorder: fmt::Debug + Send + Sync + 'static {
     fn observe(&self, histogram: Histogram, labels: Labels<'_>, value: f64) {
         let _ = (histogram, labels, value);
     }
+
+    /// This worker does not have a shard any more: what its gauges said of it last does not hold. Default: nothing.
+    fn forget(&self, shard: &str) {
+        let _ = shard;
+    }
 }
 
 /// What a number is of. Each field has few values in one worker: a shard is one whose lease it holds, the rest are words of the
@@ -89,12 +94,12 @@ impl<'a> Labels<'a> {
 }
 
 macro_rules! numbers {
-    ($(#[$doc:meta])* $kind:ident { $($(#[$text:meta])* $variant:ident = $name:literal, $unit:literal;)* }) => {
+    ($(#[$doc:meta])* $kind:ident { $($(#[doc = $text:literal])+ $variant:ident = $name:literal, $unit:literal;)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum $kind {
-            $($(#[$text])* $variant,)*
+            $($(#[doc = $text])+ $variant,)*
         }
 
         impl $kind {
@@ -105,6 +110,13 @@ macro_rules! numbers {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What it says, and the labels that it has.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($text),+).trim_start(),)*
                 }
             }
 
@@ -141,6 +153,8 @@ numbers! {
         StepFailures = "step_failures", "failures";
         /// Reads that failed. Labels: shard, code.
         ReadFailures = "read_failures", "failures";
+        /// Calls of Kinesis. Labels: operation, code (`ok`, or what went wrong).
+        KinesisCalls = "kinesis_calls", "calls";
     }
 }
 
@@ -155,6 +169,20 @@ numbers! {
         Leads = "leads", "workers";
         /// How far reading is behind the newest record, as Kinesis says. Label: shard.
         MillisBehindLatest = "millis_behind_latest", "milliseconds";
+        /// How long ago the shard last got further, or had nothing to do. Label: shard.
+        SinceProgress = "since_progress", "seconds";
+        /// 1 while the status of the worker names a problem, else 0. Label: code of the problem.
+        Problems = "problems", "problems";
+        /// Workers that are alive, as the leader sees them. Only the leader tells; elsewhere it is 0.
+        FleetWorkers = "fleet_workers", "workers";
+        /// Leases of shards that are not processed to their ends, as the leader sees them. Only the leader tells; elsewhere it is 0.
+        FleetLeases = "fleet_leases", "leases";
+        /// Those of them that nobody has, or whose owners are silent. Only the leader tells; elsewhere it is 0.
+        FleetLeasesWaiting = "fleet_leases_waiting", "leases";
+        /// What the records take that are read and not let go of.
+        MemoryUsed = "memory_used", "bytes";
+        /// What they may take.
+        MemoryBound = "memory_bound", "bytes";
     }
 }
 
@@ -167,6 +195,22 @@ numbers! {
         ProcessorCallTime = "processor_call_time", "seconds";
         /// How long a read took. Label: shard.
         ReadTime = "read_time", "seconds";
+        /// How long a call of Kinesis took, until its answer began. Label: operation.
+        KinesisCallTime = "kinesis_call_time", "seconds";
+        /// How long a lease took to be given up after it was asked for, or after the worker was told to stop. Label: shard.
+        HandOffTime = "hand_off_time", "seconds";
+        /// How much later than planned a renewal was sent. Leases are lost when it comes near the fail-over time.
+        RenewalDelay = "renewal_delay", "seconds";
+    }
+}
+
+impl Gauge {
+    /// Whether its values are of single shards.
+    pub fn is_of_a_shard(self) -> bool {
+        matches!(
+            self,
+            Self::Stalled | Self::MillisBehindLatest | Self::SinceProgress
+        )
     }
 }
 
@@ -194,6 +238,18 @@ impl Metrics {
         }
     }
 
+    /// See [`Recorder::forget`].
+    pub fn forget(&self, shard: &str) {
+        if let Some(recorder) = &self.0 {
+            recorder.forget(shard);
+        }
+    }
+
+    /// Whether numbers go anywhere.
+    pub fn are_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// A duration for a histogram, in seconds.
     pub fn took(&self, histogram: Histogram, labels: Labels<'_>, time: Duration) {
         if let Some(recorder) = &self.0 {
@@ -218,6 +274,16 @@ mod tests {
         for name in names {
             let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
             assert!(name.bytes().all(is_plain), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_number_says_what_it_is() {
+        let held = Gauge::LeasesHeld.description();
+        assert_eq!(held, "Leases that this worker holds.");
+        for gauge in Gauge::ALL {
+            let is_labelled = gauge.description().ends_with("Label: shard.");
+            assert_eq!(is_labelled, gauge.is_of_a_shard(), "{gauge:?}");
         }
     }
 

@@ -28,7 +28,8 @@ pub struct Remembering(Mutex<BTreeMap<String, f64>>);
 impl Remembering {
     /// What was counted or set last: under a name and, behind dots, its labels (shard, operation, code, as far as there are any); under
     /// the same without the shard, for all shards; or under the bare name, for all there is. Of a histogram, how often it was told
-    /// something. 0 if there is nothing.
+    /// something. Under `forgotten` and a shard's id, how often it was said that the worker does not have it any more. 0 if there is
+    /// nothing.
     pub fn value(&self, name: &str) -> f64 {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(name).copied().unwrap_or(0.0)
@@ -57,5 +58,9 @@ impl Recorder for Remembering {
 
     fn observe(&self, histogram: Histogram, labels: Labels<'_>, _value: f64) {
         self.note(histogram.name(), labels, |value| *value += 1.0);
+    }
+
+    fn forget(&self, shard: &str) {
+        self.note("forgotten", Labels::of_shard(shard), |value| *value += 1.0);
     }
 }

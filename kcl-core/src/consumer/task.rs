@@ -70,6 +70,9 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
             task.log_limiter.reset();
             task.monitor.recovered();
         }
+        if event == Event::DrainBegan {
+            task.drains_since.get_or_insert_with(Instant::now);
+        }
         task.machine.on(event);
     }
 }
@@ -99,6 +102,8 @@ struct Task {
     failing_since: Option<Instant>,
     /// The worker is to stop for what failed.
     stops_the_worker: bool,
+    /// Since when the lease is being given up.
+    drains_since: Option<Instant>,
     log_limiter: LogLimiter,
     /// When the lease was first seen to be given up soon.
     drain_began: Arc<OnceLock<Instant>>,
@@ -139,6 +144,7 @@ impl Task {
             ),
             failing_since: None,
             stops_the_worker: false,
+            drains_since: None,
             log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),
             parts,

@@ -71,6 +71,13 @@ impl Budget {
         }
     }
 
+    /// How many bytes are claimed, and how many there are.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        let ledger = self.ledger();
+        let used = signed(ledger.total).saturating_sub(ledger.free);
+        (u64::try_from(used).unwrap_or(0), ledger.total)
+    }
+
     /// A place for one more shard.
     pub(crate) fn seat(&self) -> Seat {
         let mut ledger = self.ledger();

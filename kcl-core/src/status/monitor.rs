@@ -325,6 +325,22 @@ impl ShardMonitor {
         Some(Problem::new(STALLED, why, inner.progress_at))
     }
 
+    /// The lease was given up so long after it was asked for.
+    pub(crate) fn handed_off(&self, time: Duration) {
+        self.metrics.took(Histogram::HandOffTime, self.labels(), time);
+    }
+
+    /// Tells how long ago the shard last got ahead.
+    pub(crate) fn tell_progress(&self) {
+        let age = self.progress_age().as_secs_f64();
+        self.metrics.set(Gauge::SinceProgress, self.labels(), age);
+    }
+
+    /// The shard is another worker's, or nobody's.
+    pub(crate) fn is_gone(&self) {
+        self.metrics.forget(&self.shard);
+    }
+
     /// A shard begins to stall, or does not any more.
     pub(crate) fn tell_stall(&self, stalls: bool) {
         self.metrics

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, StreamDescriptionSummary};
 use aws_smithy_types::DateTime;
-use kcl_lease::HashRange;
+use kcl_lease::{Counter, HashRange, Histogram, Labels, Metrics};
 use tokio::time::Instant;
 
 use super::children::Child;
@@ -39,6 +39,7 @@ pub(crate) struct StreamClient {
     spoken: Spoken,
     /// In what events come.
     pushed: Spoken,
+    metrics: Metrics,
 }
 
 impl StreamClient {
@@ -49,7 +50,14 @@ impl StreamClient {
             stream,
             spoken: Spoken::new(ReadEncoding::default()),
             pushed: Spoken::new(ReadEncoding::default()),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// The same, with its calls counted.
+    pub(crate) fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The same, with reads in this encoding.
@@ -76,6 +84,29 @@ impl StreamClient {
         &self.pushed
     }
 
+    /// Waits for a call, but not for longer than `bound`, and counts it.
+    pub(super) fn ended<T, E, R>(
+        &self,
+        operation: &'static str,
+        bound: Duration,
+        call: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> impl Future<Output = Result<T, CallError>>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let (call, started) = (ended(operation, bound, call), Instant::now());
+        async move {
+            let result = call.await;
+            let labels = Labels::of_operation(operation);
+            let code = result.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
+            self.metrics.add(Counter::KinesisCalls, labels.with_code(code), 1);
+            self.metrics
+                .took(Histogram::KinesisCallTime, labels, started.elapsed());
+            result
+        }
+    }
+
     /// Asks for one shard, to learn whether the stream exists and may be read, and what time it is at the service; `None`
     /// if a server that is not Kinesis does not say.
     pub(crate) async fn probe(&self) -> Result<Option<SystemTime>, CallError> {
@@ -85,7 +116,7 @@ impl StreamClient {
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn());
         let call = request.customize().interceptor(time.clone());
-        let answer = ended("ListShards", BOUND, call.send()).await;
+        let answer = self.ended("ListShards", BOUND, call.send()).await;
         answer.map(|_| time.last())
     }
 
@@ -105,7 +136,7 @@ impl StreamClient {
         let call = request
             .set_stream_name(self.stream.request_name())
             .set_stream_arn(self.stream.request_arn());
-        let answer = ended("DescribeStreamSummary", BOUND, call.send()).await?;
+        let answer = self.ended("DescribeStreamSummary", BOUND, call.send()).await?;
         Ok(answer.stream_description_summary)
     }
 
@@ -125,7 +156,7 @@ impl StreamClient {
                     .set_stream_arn(self.stream.request_arn())
                     .set_shard_filter(open_at.map(shard_filter).transpose()?),
             };
-            let page = ended("ListShards", BOUND, request.send()).await?;
+            let page = self.ended("ListShards", BOUND, request.send()).await?;
             for shard in page.shards() {
                 let shard = Shard::from_sdk(shard)
                     .map_err(|error| CallError::new(ErrorClass::Other, "ListShards", error.to_string()))?;
@@ -166,7 +197,7 @@ impl StreamClient {
             .set_timestamp(at.timestamp().map(DateTime::from))
             .customize()
             .interceptor(time.clone());
-        let answer = ended("GetShardIterator", BOUND, call.send()).await?;
+        let answer = self.ended("GetShardIterator", BOUND, call.send()).await?;
         let iterator = answer.shard_iterator.ok_or_else(|| {
             CallError::new(
                 ErrorClass::Transient,
@@ -272,7 +303,7 @@ impl StreamClient {
             }
             None => call,
         };
-        ended("GetRecords", bound, call.send()).await
+        self.ended("GetRecords", bound, call.send()).await
     }
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_kinesis::operation::describe_stream_consumer::builders::DescribeStre
 use aws_sdk_kinesis::types::{ConsumerStatus, StartingPosition as SdkPosition};
 use aws_smithy_types::DateTime;
 
-use super::client::{BOUND, StreamClient, ended};
+use super::client::{BOUND, StreamClient};
 use super::consumer::Registered;
 use super::reads::{Answer, SubscribeFrom, Subscribing, Subscription, subscription_in_cbor};
 use super::service_time::ServiceTime;
@@ -35,24 +35,36 @@ impl StreamClient {
     /// The consumer of this name.
     pub(super) async fn registered(&self, stream_arn: &str, name: &str) -> Result<Registered, CallError> {
         let call = self.client().describe_stream_consumer();
-        described(call.stream_arn(stream_arn).consumer_name(name)).await
+        self.described(call.stream_arn(stream_arn).consumer_name(name))
+            .await
     }
 
     /// The consumer of this ARN.
     pub(super) async fn registered_as(&self, consumer_arn: &str) -> Result<Registered, CallError> {
-        described(
-            self.client()
-                .describe_stream_consumer()
-                .consumer_arn(consumer_arn),
-        )
-        .await
+        let call = self.client().describe_stream_consumer();
+        self.described(call.consumer_arn(consumer_arn)).await
+    }
+
+    async fn described(&self, call: DescribeStreamConsumerFluentBuilder) -> Result<Registered, CallError> {
+        let answer = self.ended("DescribeStreamConsumer", BOUND, call.send()).await?;
+        let consumer = answer.consumer_description;
+        Ok(consumer.map_or_else(
+            || Registered {
+                arn: String::new(),
+                status: ConsumerStatus::Creating,
+            },
+            |consumer| Registered {
+                arn: consumer.consumer_arn,
+                status: consumer.consumer_status,
+            },
+        ))
     }
 
     /// Registers a consumer, which can be used some time later.
     pub(super) async fn register(&self, stream_arn: &str, name: &str) -> Result<(), CallError> {
         let call = self.client().register_stream_consumer();
         let call = call.stream_arn(stream_arn).consumer_name(name);
-        ended("RegisterStreamConsumer", BOUND, call.send())
+        self.ended("RegisterStreamConsumer", BOUND, call.send())
             .await
             .map(|_| ())
     }
@@ -103,7 +115,7 @@ impl StreamClient {
             .customize()
             .interceptor(subscribing.plug(request))
             .interceptor(time.clone());
-        ended("SubscribeToShard", SUBSCRIBED, call.send()).await?;
+        self.ended("SubscribeToShard", SUBSCRIBED, call.send()).await?;
         let subscription = subscribing.take().ok_or_else(|| {
             let text = "the answer holds no events";
             CallError::new(ErrorClass::Other, "SubscribeToShard", text)
@@ -126,19 +138,4 @@ impl StreamClient {
             self.pushed().cbor_was_malformed();
         }
     }
-}
-
-async fn described(call: DescribeStreamConsumerFluentBuilder) -> Result<Registered, CallError> {
-    let answer = ended("DescribeStreamConsumer", BOUND, call.send()).await?;
-    let consumer = answer.consumer_description;
-    Ok(consumer.map_or_else(
-        || Registered {
-            arn: String::new(),
-            status: ConsumerStatus::Creating,
-        },
-        |consumer| Registered {
-            arn: consumer.consumer_arn,
-            status: consumer.consumer_status,
-        },
-    ))
 }

@@ -518,7 +518,9 @@ impl WorkerBuilder {
             shards: Mutex::default(),
             health: health.clone(),
         });
-        let stream_client = StreamClient::new(kinesis, stream).reading_in(config.retrieval.read_encoding);
+        let stream_client = StreamClient::new(kinesis, stream)
+            .reading_in(config.retrieval.read_encoding)
+            .counted_by(config.fleet.metrics.clone());
         Ok(Worker {
             recognition: Recognition {
                 client: stream_client.clone(),

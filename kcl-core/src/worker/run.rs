@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::outcome::{Departure, Stopped};
 use super::stop::StopTimes;
-use super::{Shared, Worker, watchdog};
+use super::{Shared, Worker, gauges, watchdog};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::OtherStream;
 use crate::consumer::{ConsumerParts, PauseWatch, consume};
@@ -150,12 +150,15 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
         vitals_of(&worker.shared),
     );
     let watchdog = watchdog::watch(Arc::downgrade(&worker.shared), worker.stall_hook.clone());
+    let budget = Budget::new(worker.config.retrieval.prefetch_bytes_per_worker);
+    let metrics = worker.config.fleet.metrics.clone();
+    let gauges = gauges::tell(Arc::downgrade(&worker.shared), metrics, budget.clone());
     // None of them ever returns.
     let mut on_duty = AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(leading.run(), watching, watchdog);
+        tokio::join!(leading.run(), watching, watchdog, gauges);
     }));
     let (fatal, mut fatalities) = mpsc::unbounded_channel();
-    let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended, fatal);
+    let mut consumers = Consumers::new(worker, fleet.clone(), creation, shard_ended, fatal, budget);
     let mut other = pin!(recognise(worker, &stream));
     let end = loop {
         tokio::select! {
@@ -437,6 +440,7 @@ impl Consumers {
         creation: LeaseCreation,
         shard_ended: Arc<Notify>,
         fatal: mpsc::UnboundedSender<Error>,
+        budget: Budget,
     ) -> Self {
         let stopping = watch::Sender::new(None);
         let parts = ConsumerParts {
@@ -444,7 +448,7 @@ impl Consumers {
             readers: ReaderParts {
                 source: source(worker),
                 limits: BatchLimits::new(&worker.config.retrieval, &worker.config.processing),
-                budget: Budget::new(worker.config.retrieval.prefetch_bytes_per_worker),
+                budget,
                 problems: worker.shard_problems.clone(),
                 doubt: worker.doubt.clone(),
             },
@@ -522,6 +526,9 @@ impl Consumers {
         };
         let Some(key) = self.keys.remove(&id) else { return };
         let consumer = self.shared.shards().remove(&key);
+        if let Some((_, monitor)) = &consumer {
+            monitor.is_gone();
+        }
         match (failure.filter(|failure| failure.is_panic()), consumer) {
             (Some(failure), Some((held, _))) => {
                 let text = format!("the consumer of {key} panicked, and its lease is given up: {failure}");
@@ -561,7 +568,8 @@ impl Consumers {
         let me = self.parts.fleet.worker_id();
         for key in self.keys.values() {
             // A worker that begins the next stream has nothing to tell of it any more, and does not learn when the call is over.
-            if let Some((held, _)) = self.shared.shards().remove(key) {
+            if let Some((held, monitor)) = self.shared.shards().remove(key) {
+                monitor.is_gone();
                 self.departed.push(Departure::of(&held, me, true));
             }
         }

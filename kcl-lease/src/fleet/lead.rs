@@ -11,6 +11,7 @@ use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::WorkerId;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, LeaderNotes, Leadership};
+use crate::metrics::{Gauge, Labels, Metrics};
 use crate::plan::{
     BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
     disagreement_with_leader, leftovers, name_heirs,
@@ -226,6 +227,9 @@ async fn lead(
         shared.health.ended(activity);
     }
     shared.table.send_replace(None);
+    for gauge in [Gauge::FleetWorkers, Gauge::FleetLeases, Gauge::FleetLeasesWaiting] {
+        shared.options.metrics.set(gauge, Labels::NONE, 0.0);
+    }
     {
         let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         knowledge.workers = None;
@@ -312,6 +316,7 @@ async fn assign_once(shared: &Shared, duty: &mut Duty<'_>) -> Result<(Instant, W
         duty.observer.standstills(&snapshot, now);
     tell_of_unreadable(shared, &snapshot.unreadable);
     tell_disagreement(shared, disagreement(&snapshot, &view));
+    tell_numbers(&shared.options.metrics, &view);
     remember(shared, &view, name_heirs(&snapshot, &view, shared.me()));
     let regular = now + duty.scans.after_success(&shared.options, snapshot.read_units, 1);
     let next = next_scan(shared, &view, regular, now);
@@ -360,10 +365,21 @@ fn tell_of_unreadable(shared: &Shared, rows: &[UnreadableRow]) {
     shared.health.raise(READING_ROWS.code, text);
 }
 
+fn tell_numbers(metrics: &Metrics, view: &FleetView) {
+    let numbers = [
+        (Gauge::FleetWorkers, view.eligible()),
+        (Gauge::FleetLeases, view.open()),
+        (Gauge::FleetLeasesWaiting, view.waiting()),
+    ];
+    for (gauge, count) in numbers {
+        metrics.set(gauge, Labels::NONE, count as f64);
+    }
+}
+
 fn remember(shared: &Shared, view: &FleetView, heirs: Vec<WorkerId>) {
     let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
     knowledge.heirs = heirs;
-    knowledge.workers = Some(view.workers.iter().filter(|worker| worker.eligible).count());
+    knowledge.workers = Some(view.eligible());
     knowledge.dead = view
         .workers
         .iter()

@@ -218,10 +218,9 @@ impl Membership {
         let renewing = Arc::clone(&shared);
         loops.start("renewing the leases", never, async move {
             let concurrency = renewing.options.renewal_concurrency;
-            renewing
-                .keeper
-                .keep_renewing(RenewalOptions { concurrency }, &renewing.health)
-                .await;
+            let options = RenewalOptions { concurrency };
+            let (health, metrics) = (&renewing.health, &renewing.options.metrics);
+            renewing.keeper.keep_renewing(options, health, metrics).await;
         });
         if shared.meter.has_source() {
             let measuring = Arc::clone(&shared);

@@ -11,6 +11,7 @@ use super::held_state::{LeaseWriteError, LossReason};
 use super::{Keeper, at_once};
 use crate::health::{Activity, Health};
 use crate::ids::LeaseKey;
+use crate::metrics::{Histogram, Labels, Metrics};
 
 /// How renewals are spread.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ const ACTIVITY: Activity = Activity {
 impl Keeper {
     /// Renews each lease when a third of the fail-over time has passed since its last write, the longest silent first.
     /// Runs until dropped.
-    pub(crate) async fn keep_renewing(&self, options: RenewalOptions, health: &Health) {
+    pub(crate) async fn keep_renewing(&self, options: RenewalOptions, health: &Health, metrics: &Metrics) {
         let mut ticks = interval(self.holder.timers.renewal_tick());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = FuturesUnordered::new();
@@ -59,6 +60,11 @@ impl Keeper {
                 && let Some(held) = queue.pop_front()
             {
                 busy.insert(held.key().clone());
+                if let Some(renewed_at) = held.renewed_at() {
+                    let planned = renewed_at + self.holder.timers.renewal();
+                    let late = Instant::now().saturating_duration_since(planned);
+                    metrics.took(Histogram::RenewalDelay, Labels::NONE, late);
+                }
                 under_way.push(async move {
                     let result = held.renew().await;
                     (held, result)
@@ -128,7 +134,11 @@ mod tests {
         let renewer = keeper.clone();
         let task = tokio::spawn(async move {
             renewer
-                .keep_renewing(RenewalOptions { concurrency }, &Health::default())
+                .keep_renewing(
+                    RenewalOptions { concurrency },
+                    &Health::default(),
+                    &Metrics::default(),
+                )
                 .await;
         });
         (store, keeper, AbortOnDropHandle::new(task))

@@ -96,3 +96,22 @@ pub(crate) struct FleetView {
     /// When the next owned lease expires unless it is renewed.
     pub(crate) next_expiry: Option<Instant>,
 }
+
+impl FleetView {
+    /// Workers that may be given leases.
+    pub(crate) fn eligible(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.eligible).count()
+    }
+
+    /// Leases of shards that are not finished.
+    pub(crate) fn open(&self) -> usize {
+        let is_open = |view: &&LeaseView| view.state != LeaseState::Ended;
+        self.leases.iter().filter(is_open).count()
+    }
+
+    /// Those of them that nobody has, or whose owners are silent.
+    pub(crate) fn waiting(&self) -> usize {
+        let is_waiting = |view: &&LeaseView| matches!(view.state, LeaseState::Unowned | LeaseState::Expired);
+        self.leases.iter().filter(is_waiting).count()
+    }
+}

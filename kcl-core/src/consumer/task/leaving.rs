@@ -39,6 +39,9 @@ impl Task {
             Ok(()) => {
                 let checkpoint = self.checkpointer.last_checkpoint();
                 tracing::info!(shard = %self.shard, %checkpoint, "gave the shard up");
+                if let Some(since) = self.drains_since {
+                    self.monitor.handed_off(since.elapsed());
+                }
                 Event::Succeeded
             }
             Err(LeaseWriteError::Lost(_)) => Event::Succeeded,
