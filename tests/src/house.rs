@@ -81,6 +81,7 @@ fn what_is_published_uses_what_lies_below_it_and_no_test_backend() {
         ("kcl-dead-letters", BTreeSet::from(["kcl-core"])),
         ("kcl-lease", BTreeSet::new()),
         ("kcl-local", BTreeSet::new()),
+        ("kcl-metrics", BTreeSet::from(["kcl-lease"])),
     ]);
     assert_eq!(published, expected);
     for package in packages.iter().filter(|package| package.is_published()) {

@@ -1,6 +1,10 @@
 //! Dead letters in an SQS and an S3 that others wrote: moto, of PyPI. A test without it says why it is skipped.
 #![cfg(any(feature = "sqs", feature = "aws"))]
-#![expect(clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "tests with a program in real time"
+)]
 
 mod moto;
 #[cfg(feature = "aws")]

@@ -493,6 +493,8 @@ impl Consumers {
 
     fn start(&mut self, held: HeldLease) {
         let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), self.metrics.clone()));
+        // A number that was never told is missed on a dashboard.
+        monitor.tell_stall(false);
         self.shared
             .shards()
             .insert(held.key().clone(), (held.clone(), monitor.clone()));
