@@ -90,16 +90,25 @@ async fn a_record_at_fault_is_in_the_dead_letters_before_anything_goes_on_behind
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_sink_is_away_nothing_becomes_a_dead_letter() {
-    for resort in [LastResort::DeadLetter, LastResort::Skip] {
+async fn a_sink_that_is_away_for_an_hour_costs_no_record() {
+    use LastResort::{DeadLetter, Release, Repeat, Skip};
+    for (resort, bisects) in [
+        (DeadLetter, true),
+        (DeadLetter, false),
+        (Skip, true),
+        (Skip, false),
+        (Release, true),
+        (Repeat, true),
+    ] {
         let world = World::with_shards(1).await;
         world.put(100, 1000).await;
         let is_away = bad();
         let sink = MemoryDeadLetters::default();
         let builder = world.builder("one", Behaviour::while_set(&is_away, Reaction::Fail));
-        let builder = builder.failure_policy(policy(resort)).dead_letters(sink.clone());
+        let policy = policy(resort).bisect(bisects);
+        let builder = builder.failure_policy(policy).dead_letters(sink.clone());
         let worker = world.run("one", builder);
-        sleep(10 * MINUTE).await;
+        sleep(60 * MINUTE).await;
         is_away.store(false, Ordering::SeqCst);
         world.until_drained(2 * MINUTE).await;
         world.assert_exactly_once();

@@ -1,6 +1,6 @@
 //! Workers and shards that are paused for a while, as an operator does it: in the histories of some seeds.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub struct Pauses {
     fleet: Fleet,
     watcher: Watcher,
     active: Arc<Mutex<Vec<Pause>>>,
-    /// By their ids, the shards that are paused for all.
-    for_all: Arc<Mutex<BTreeSet<Name>>>,
+    /// By their ids, the shards that are paused for all, and whether they are to be resumed.
+    for_all: Arc<Mutex<BTreeMap<Name, bool>>>,
 }
 
 /// One worker's part of a pause.
@@ -88,7 +88,7 @@ impl Pauses {
     /// Resumes everything.
     pub fn end(&self) {
         self.resume(|_| true);
-        let shards: Vec<_> = self.for_all().iter().cloned().collect();
+        let shards: Vec<_> = self.for_all().keys().cloned().collect();
         for id in shards {
             tokio::spawn(self.clone().resume_for_all(id));
         }
@@ -107,13 +107,17 @@ impl Pauses {
         let Some((who, handle)) = handles.into_iter().flatten().next() else {
             return;
         };
+        // What could not be written may have been.
+        if self.for_all().contains_key(&id) {
+            return;
+        }
+        self.for_all().insert(id.clone(), false);
         self.stage.network.count("shard paused for all");
         let pauses = self.clone();
         tokio::spawn(async move {
             let name = pauses.stage.streams.name_of_row(&id);
-            // What could not be written may have been.
-            pauses.for_all().insert(id.clone());
-            if handle.pause_shard_for_all(&id).await.is_ok() && pauses.for_all().contains(&id) {
+            let is_written = handle.pause_shard_for_all(&id).await.is_ok();
+            if is_written && pauses.for_all().get(&id) == Some(&false) {
                 let what = What::PausedForAll { shard: name };
                 pauses.stage.history.record(&who, what);
             }
@@ -125,7 +129,9 @@ impl Pauses {
     /// Asks whoever has the shard to resume it, until its lease says that it is not paused.
     async fn resume_for_all(self, id: Name) {
         let shard = self.stage.streams.name_of_row(&id);
-        self.for_all().remove(&id);
+        if self.for_all().insert(id.clone(), true) == Some(true) {
+            return;
+        }
         let what = What::ResumedForAll { shard };
         self.stage.history.record(&"world".into(), what);
         while self
@@ -136,14 +142,16 @@ impl Pauses {
         {
             for handle in self.fleet.each(|member| member.handle.clone()) {
                 if handle.resume_shard_for_all(&id).await.is_ok() {
+                    self.for_all().remove(&id);
                     return;
                 }
             }
             sleep(RETRY).await;
         }
+        self.for_all().remove(&id);
     }
 
-    fn for_all(&self) -> std::sync::MutexGuard<'_, BTreeSet<Name>> {
+    fn for_all(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, bool>> {
         self.for_all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

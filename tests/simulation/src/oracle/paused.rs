@@ -36,8 +36,8 @@ pub(super) struct Paused {
     calls: BTreeMap<(Name, Name), Call>,
     /// Shards that are paused whoever has them, and those who had them then.
     for_all: BTreeMap<Name, Option<Ownership>>,
-    /// By shard, the last one to begin with it.
-    begun: BTreeMap<Name, Ownership>,
+    /// By shard, the last one to begin with it, and its life.
+    begun: BTreeMap<Name, (Name, Ownership)>,
     /// The ids of lives in which nothing has gone wrong.
     well: BTreeMap<Name, String>,
     /// Lives that leave by themselves for what fails, which shows only later.
@@ -71,9 +71,13 @@ impl Paused {
         if is_over || self.handed_over.contains(shard) || !self.of_the_past.is_empty() {
             return None;
         }
-        let before = self.owners.get(shard)?;
-        let (who, _) = self.well.iter().find(|(_, id)| *id == before)?;
-        self.since(who, shard).map(|_| who)
+        // Whoever has not begun with it may be taken it from.
+        let (who, _) = self.begun.get(shard)?;
+        let is_its = self
+            .well
+            .get(who)
+            .is_some_and(|id| self.owners.get(shard) == Some(id));
+        self.since(who, shard).filter(|_| is_its).map(|_| who)
     }
 
     fn is_due(&self, who: &Name, shard: &Name, at: Duration) -> bool {
@@ -103,7 +107,7 @@ impl Rule for Paused {
             }
             What::StreamDeleted { shards } => self.of_the_past.extend(shards.iter().cloned()),
             What::PausedForAll { shard } => {
-                let begun = self.begun.get(shard).cloned();
+                let begun = self.begun.get(shard).map(|(_, of)| of.clone());
                 self.for_all.insert(shard.clone(), begun);
             }
             What::ResumedForAll { shard } => {
@@ -159,7 +163,7 @@ impl Rule for Paused {
                 self.calls.remove(&(who.clone(), of.shard.clone()));
             }
             What::Initialized { of } => {
-                self.begun.insert(of.shard.clone(), of.clone());
+                self.begun.insert(of.shard.clone(), (who.clone(), of.clone()));
                 self.handed_over.remove(&of.shard);
                 let call = Call {
                     of: of.clone(),

@@ -105,6 +105,7 @@ fn a_worker_that_is_well_keeps_what_it_paused() {
         let mut events = vec![
             (0, "a", starts("a")),
             (1, "world", row(0, "a", None, 1, Checkpoint::TrimHorizon)),
+            (1, "a", initialized(0, 1)),
         ];
         events.extend(between.into_iter().map(|what| (2, "a", what)));
         events.push((3, "world", free()));
