@@ -38,6 +38,9 @@ use crate::workload::Workload;
 pub const SETTLE: Duration = Duration::from_secs(30);
 /// How much longer records take that a sink never takes, one after the other, and then the end of their shard.
 const SKIPPING: Duration = Duration::from_secs(60);
+/// How much longer it takes to catch up where other readers took a shard's share: the pauses that are left to them become shorter by
+/// an eighth each, from five seconds on.
+const SHARED: Duration = Duration::from_secs(40);
 /// How much longer it takes to catch up where memory is little, at least: a read brings one record,
 const ONE_BY_ONE: Duration = Duration::from_secs(120);
 /// which takes so long with its call. All may wait in one shard, which got more than that for as long as records were put.
@@ -162,6 +165,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let rates = Rates::drawn(&mut dice, &size.wanted);
     let rates = if script.is_some() { Rates::none() } else { rates };
     let reading = Reading::drawn(seed, &size.wanted).filter(|_| script.is_none());
+    let is_shared = reading.is_some();
     if rates.are_none() && reading.is_none() && script.is_none() {
         oracle = oracle.with_reliable_requests();
     }
@@ -308,13 +312,10 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         )
         .await
     };
-    let skipping = if stage.sink.is_some() {
-        SKIPPING
-    } else {
-        Duration::ZERO
-    };
+    let longer = |is_so: bool, by: Duration| if is_so { by } else { Duration::ZERO };
+    let slowed = longer(stage.sink.is_some(), SKIPPING) + longer(is_shared, SHARED);
     let patience =
-        |history: &History| SETTLE + failover * 6 + skipping + catching_up(memory, history.unprocessed());
+        |history: &History| SETTLE + failover * 6 + slowed + catching_up(memory, history.unprocessed());
     let give_up_on = |wrong: Vec<Wrong>, until: Instant| {
         let because = wrong
             .into_iter()
