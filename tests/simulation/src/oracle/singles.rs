@@ -4,6 +4,7 @@
 //! they may be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kcl_core::{Checkpoint, ExtendedSequenceNumber};
 
@@ -28,14 +29,15 @@ type Owner = (Name, Ownership);
 struct Record {
     lane: Option<Name>,
     is_unreadable: bool,
-    has_failed: bool,
+    /// When it failed first.
+    failed_at: Option<Duration>,
     is_under_way: bool,
     is_done: bool,
 }
 
 impl Record {
     fn may_be_given_up(&self) -> bool {
-        self.is_unreadable && self.has_failed && !self.is_under_way
+        self.is_unreadable && self.failed_at.is_some() && !self.is_under_way
     }
 
     fn is_undone(&self) -> bool {
@@ -59,7 +61,7 @@ impl Shard {
             let record = Record {
                 lane: single.lane.clone(),
                 is_unreadable: single.is_unreadable,
-                has_failed: false,
+                failed_at: None,
                 is_under_way: false,
                 is_done: false,
             };
@@ -113,11 +115,13 @@ impl Shard {
     }
 
     /// What was taken in beyond the limits, once the last batch is.
-    fn beyond(&self, limits: &Limits) -> Option<String> {
+    fn beyond(&self, limits: &Limits, at: Duration) -> Option<String> {
         let undone = self.given.values().filter(|record| record.is_undone()).count();
         let first = self.undone(None)?;
         let ahead = self.given.range(first.clone()..).count();
-        let fails = |record: &Record| record.has_failed && record.is_undone();
+        // What failed at that very moment may not have been known.
+        let has_failed = |record: &Record| record.failed_at.is_some_and(|failed| failed < at);
+        let fails = |record: &Record| has_failed(record) && record.is_undone();
         let failing: BTreeSet<_> = self
             .given
             .values()
@@ -190,7 +194,7 @@ impl Singles {
         })
     }
 
-    fn ends(&mut self, call: u64, is_ok: bool) {
+    fn ends(&mut self, call: u64, is_ok: bool, at: Duration) {
         let Some((owner, place)) = self.calls.remove(&call) else {
             return;
         };
@@ -198,7 +202,9 @@ impl Singles {
         if let Some(record) = shard.and_then(|shard| shard.given.get_mut(&place)) {
             record.is_under_way = false;
             record.is_done |= is_ok;
-            record.has_failed |= !is_ok;
+            if !is_ok {
+                record.failed_at.get_or_insert(at);
+            }
         }
     }
 }
@@ -226,12 +232,12 @@ impl Rule for Singles {
                 let in_worker = self.beyond_in_worker(&owner(of));
                 let limits = self.limits.get(who)?;
                 let shard = self.shards.get_mut(&owner(of))?;
-                shard.too_much = shard.beyond(limits).or(in_worker);
+                shard.too_much = shard.beyond(limits, event.at).or(in_worker);
             }
             What::RecordBegan {
                 of, call, position, ..
             } => return self.begins(owner(of), *call, position),
-            What::RecordEnded { call, is_ok, .. } => self.ends(*call, *is_ok),
+            What::RecordEnded { call, is_ok, .. } => self.ends(*call, *is_ok, event.at),
             What::Checkpointed {
                 of,
                 to: Checkpoint::At(to),
