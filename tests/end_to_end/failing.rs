@@ -10,7 +10,7 @@ use kcl_core::{
     Checkpoint, Checkpointer, Decision, Error, FailedRecords, FailurePolicy, LastResort, ProcessorError,
     RecordBatch, RecordProcessor, WorkerHandle, WorkerPhase, WorkerStatus, async_trait,
 };
-use kcl_local::faults::{Fault, Rule};
+use kcl_local::faults::{Call, Fault, Rule};
 use kcl_tests::scenarios::shard;
 use kcl_tests::{Behaviour, Delivery, Ledger, Reaction, World};
 use tokio::time::sleep;
@@ -175,6 +175,31 @@ async fn a_processor_that_keeps_failing_stops_the_worker_if_told_so() {
     let checkpoints = leases.iter().map(|lease| &lease.checkpoint);
     let at: Vec<_> = checkpoints.map(|it| matches!(it, Checkpoint::At(_))).collect();
     assert_eq!(at, [true, false], "and nothing of what failed is checkpointed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_for_a_shard_gives_its_lease_up_although_the_table_refuses_that_at_first() {
+    let world = World::with_shards(1).await;
+    world.put(50, 50).await;
+    let behaviour = Behaviour::scripted(|_, _| Reaction::Fail);
+    let builder = world
+        .builder("one", behaviour)
+        .failure_policy(policy(LastResort::Stop));
+    let given_up = |call: &Call<'_>| String::from_utf8_lossy(call.body).contains("REMOVE #leaseOwner");
+    let refused = Rule::on("UpdateItem").matching(given_up).times(6);
+    let refused = world.servers.faults.add(refused.fault(Fault::throttled()));
+    let worker = world.run("one", builder);
+    let faults = world.servers.faults.clone();
+    let is_refused = || (faults.hits(refused) > 0).then_some(());
+    world
+        .until(2 * MINUTE, is_refused, || "not given up".to_owned())
+        .await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), worker.ended());
+    let ended = ended.await.expect("long before the time to stop is over");
+    assert!(matches!(ended, Err(Error::Processor { .. })), "{ended:?}");
+    assert_eq!(world.servers.faults.hits(refused), 6);
+    let leases = world.leases().await;
+    assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
 }
 
 #[tokio::test(start_paused = true)]

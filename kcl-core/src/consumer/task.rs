@@ -71,7 +71,7 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
             task.monitor.recovered();
         }
         if event == Event::DrainBegan {
-            task.drains_since.get_or_insert_with(Instant::now);
+            task.drain_began.get_or_init(Instant::now);
         }
         task.machine.on(event);
     }
@@ -102,8 +102,6 @@ struct Task {
     failing_since: Option<Instant>,
     /// The worker is to stop for what failed.
     stops_the_worker: bool,
-    /// Since when the lease is being given up.
-    drains_since: Option<Instant>,
     log_limiter: LogLimiter,
     /// When the lease was first seen to be given up soon.
     drain_began: Arc<OnceLock<Instant>>,
@@ -144,7 +142,6 @@ impl Task {
             ),
             failing_since: None,
             stops_the_worker: false,
-            drains_since: None,
             log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),
             parts,
@@ -204,8 +201,8 @@ impl Task {
             Step::Initialize => self.initialize().await,
             Step::AwaitBatch => self.await_batch().await,
             Step::Process => self.process().await,
-            // Until the worker has got so far it is not tried again.
-            Step::Pause if self.stops_the_worker => self.interrupted().await,
+            // What failed is not tried again until the worker has got so far; then it is the lease that is given up.
+            Step::Pause if self.stops_the_worker && self.machine.heeds_drain() => self.interrupted().await,
             Step::Pause => {
                 let pause = self.retry.pause();
                 tokio::select! {

@@ -227,9 +227,7 @@ async fn lead(
         shared.health.ended(activity);
     }
     shared.table.send_replace(None);
-    for gauge in [Gauge::FleetWorkers, Gauge::FleetLeases, Gauge::FleetLeasesWaiting] {
-        shared.options.metrics.set(gauge, Labels::NONE, 0.0);
-    }
+    tell_numbers(&shared.options.metrics, &FleetView::default());
     {
         let mut knowledge = shared.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         knowledge.workers = None;

@@ -39,7 +39,7 @@ impl Task {
             Ok(()) => {
                 let checkpoint = self.checkpointer.last_checkpoint();
                 tracing::info!(shard = %self.shard, %checkpoint, "gave the shard up");
-                if let Some(since) = self.drains_since {
+                if let Some(since) = self.drain_began.get() {
                     self.monitor.handed_off(since.elapsed());
                 }
                 Event::Succeeded
