@@ -2,6 +2,7 @@
 
 mod builder;
 mod clients;
+mod consumers;
 mod gauges;
 mod handle;
 mod outcome;

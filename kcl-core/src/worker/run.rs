@@ -8,30 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kcl_lease::{
-    Activity, Broken, HeldLease, JoinError, LeaseKey, LeaseWriteError, Membership, Metrics, StreamIdentity,
-    Timers,
-};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{Id, JoinError as TaskError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use kcl_lease::{Activity, Broken, HeldLease, JoinError, LeaseKey, Membership, StreamIdentity, Timers};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinError as TaskError;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::outcome::{Departure, Stopped};
+use super::consumers::Consumers;
+use super::outcome::Stopped;
 use super::stop::StopTimes;
 use super::{Shared, Worker, gauges, watchdog};
 use crate::aws::{CallError, ErrorClass};
 use crate::config::OtherStream;
-use crate::consumer::{ConsumerParts, PauseWatch, consume};
 use crate::error::Error;
-use crate::failure::Failures;
 use crate::leading::Leading;
 use crate::memory::Budget;
-use crate::retrieval::{BatchLimits, ReaderParts};
 use crate::retry::Retry;
-use crate::source::Source;
-use crate::status::{ShardMonitor, Vitals, WorkerPhase};
-use crate::stream::{ConsumerArn, LeaseCreation, LeasesOfAnother, ShardProblems};
+use crate::status::{Vitals, WorkerPhase};
+use crate::stream::{LeaseCreation, LeasesOfAnother};
 use crate::trouble::watch_over;
 
 const JOINING: Activity = Activity {
@@ -53,11 +47,6 @@ const UNMENTIONED: u32 = 2;
 
 /// There is no such stream.
 const GONE: &str = "stream-not-found";
-/// A consumer, which is ours and not the application's, panicked.
-const PANICKED: &str = "consumer-panicked";
-/// How long that is told.
-const QUIET: Duration = Duration::from_secs(60);
-
 /// Why a worker left its fleet.
 enum End {
     ToldToStop,
@@ -175,7 +164,7 @@ async fn work<S: Future<Output = ()>, C: Future<Output = ()>>(
     };
 
     worker.shared.phase.send_replace(WorkerPhase::Stopping);
-    tracing::info!(worker = %worker.shared.worker_id, shards = consumers.tasks.len(), "worker stops");
+    tracing::info!(worker = %worker.shared.worker_id, shards = consumers.shards().len(), "worker stops");
     // What broke may break again.
     let leaving = AssertUnwindSafe(leave(worker, &fleet, &mut consumers)).catch_unwind();
     let is_cut_short = tokio::select! {
@@ -213,7 +202,7 @@ async fn leave(worker: &Worker, fleet: &Membership, consumers: &mut Consumers) {
     };
     if timeout_at(times.drained, draining).await.is_err() {
         tracing::warn!(
-            shards = ?consumers.keys.values().collect::<Vec<_>>(),
+            shards = ?consumers.shards().collect::<Vec<_>>(),
             "processors, or the lease table, are still busy; stopping without them"
         );
     }
@@ -390,215 +379,4 @@ impl Drop for Alive {
         self.0.shards().clear();
         self.0.phase.send_replace(WorkerPhase::Stopped);
     }
-}
-
-/// The consumers of a worker: at most one at a time for each shard.
-struct Consumers {
-    shared: Arc<Shared>,
-    metrics: Metrics,
-    parts: ConsumerParts,
-    tasks: JoinSet<()>,
-    keys: BTreeMap<Id, LeaseKey>,
-    /// Leases whose consumers panicked, being given up.
-    letting_go: JoinSet<HeldLease>,
-    /// When a panic of a consumer is no longer a problem.
-    quiet_at: Option<Instant>,
-    /// Leases acquired again while the consumer that lost them is still busy.
-    waiting: BTreeMap<LeaseKey, HeldLease>,
-    /// Tells consumers when leases are handed on that busy processors keep.
-    stopping: watch::Sender<Option<Instant>>,
-    departed: Vec<Departure>,
-}
-
-/// Where the records of a worker's shards come from.
-fn source(worker: &Worker) -> Source {
-    let (stream, options) = (worker.stream.clone(), worker.config.retrieval.clone());
-    let consumer = options.fan_out.as_ref().map(|fan_out| {
-        let application = &worker.shared.application;
-        ConsumerArn::new(stream.clone(), worker.env.clone(), &fan_out.consumer, application)
-    });
-    Source {
-        stream,
-        env: worker.env.clone(),
-        options,
-        consumer,
-        problems: ShardProblems::new(worker.shared.health.clone()),
-    }
-}
-
-/// A task that ended.
-enum Ended {
-    Consumer(Result<(Id, ()), TaskError>),
-    LetGo(Result<HeldLease, TaskError>),
-    Quiet,
-}
-
-impl Consumers {
-    fn new(
-        worker: &Worker,
-        fleet: Membership,
-        creation: LeaseCreation,
-        shard_ended: Arc<Notify>,
-        fatal: mpsc::UnboundedSender<Error>,
-        budget: Budget,
-    ) -> Self {
-        let stopping = watch::Sender::new(None);
-        let parts = ConsumerParts {
-            fleet,
-            readers: ReaderParts {
-                source: source(worker),
-                limits: BatchLimits::new(&worker.config.retrieval, &worker.config.processing),
-                budget,
-                problems: worker.shard_problems.clone(),
-                doubt: worker.doubt.clone(),
-            },
-            creation,
-            shard_ended,
-            factory: worker.factory.clone(),
-            failures: Failures {
-                policy: worker.config.processing.failure_policy.clone(),
-                handler: worker.handler.clone(),
-                dead_letters: worker.dead_letters.clone(),
-                application: worker.shared.application.clone(),
-                worker: worker.shared.worker_id.clone(),
-                fatal,
-            },
-            drain_timeout: worker.config.drain_timeout(),
-            pauses: PauseWatch::new(&worker.shared.pauses),
-            stopping: stopping.subscribe(),
-        };
-        Self {
-            shared: worker.shared.clone(),
-            metrics: worker.config.fleet.metrics.clone(),
-            parts,
-            tasks: JoinSet::new(),
-            keys: BTreeMap::new(),
-            letting_go: JoinSet::new(),
-            quiet_at: None,
-            waiting: BTreeMap::new(),
-            stopping,
-            departed: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, held: HeldLease) {
-        tracing::info!(shard = %held.key(), token = %held.fencing_token(), "lease acquired");
-        if self.keys.values().any(|key| key == held.key()) {
-            tracing::warn!(shard = %held.key(), "its previous processor is still busy; waiting for it");
-            self.waiting.insert(held.key().clone(), held);
-        } else {
-            self.start(held);
-        }
-    }
-
-    fn start(&mut self, held: HeldLease) {
-        let monitor = Arc::new(ShardMonitor::new(held.key().as_str(), self.metrics.clone()));
-        // A number that was never told is missed on a dashboard.
-        monitor.tell_stall(false);
-        self.shared
-            .shards()
-            .insert(held.key().clone(), (held.clone(), monitor.clone()));
-        let key = held.key().clone();
-        let task = self.tasks.spawn(consume(self.parts.clone(), held, monitor));
-        self.keys.insert(task.id(), key);
-    }
-
-    /// The next task that ends.
-    async fn ended(&mut self) -> Ended {
-        let quiet_at = self.quiet_at;
-        tokio::select! {
-            biased;
-            Some(ended) = self.tasks.join_next_with_id() => Ended::Consumer(ended),
-            Some(ended) = self.letting_go.join_next() => Ended::LetGo(ended),
-            () = sleep_until(quiet_at.unwrap_or_else(Instant::now)), if quiet_at.is_some() => Ended::Quiet,
-            else => std::future::pending().await,
-        }
-    }
-
-    fn settle(&mut self, ended: Ended) {
-        let (id, failure) = match ended {
-            Ended::Quiet => {
-                self.quiet_at = None;
-                return self.shared.health.settle(PANICKED);
-            }
-            Ended::LetGo(Ok(held)) => return self.depart(&held),
-            Ended::LetGo(Err(_)) => return,
-            Ended::Consumer(Ok((id, ()))) => (id, None),
-            Ended::Consumer(Err(error)) => (error.id(), Some(error)),
-        };
-        let Some(key) = self.keys.remove(&id) else { return };
-        let consumer = self.shared.shards().remove(&key);
-        if let Some((_, monitor)) = &consumer {
-            monitor.is_gone();
-        }
-        match (failure.filter(|failure| failure.is_panic()), consumer) {
-            (Some(failure), Some((held, _))) => {
-                let text = format!("the consumer of {key} panicked, and its lease is given up: {failure}");
-                self.shared.health.raise(PANICKED, text);
-                self.quiet_at = Some(Instant::now() + QUIET);
-                self.letting_go.spawn(let_go(held));
-            }
-            (None, Some((held, _))) => self.depart(&held),
-            (_, None) => {}
-        }
-        if let Some(held) = self.waiting.remove(&key) {
-            self.start(held);
-        }
-    }
-
-    fn depart(&mut self, held: &HeldLease) {
-        if self.stopping.borrow().is_some() {
-            let me = self.parts.fleet.worker_id();
-            self.departed.push(Departure::of(held, me, false));
-        }
-    }
-
-    /// Waits until all consumers have given their leases up, but not for longer than until `deadline`.
-    async fn drain(&mut self, deadline: Instant) {
-        self.waiting.clear();
-        while !self.tasks.is_empty() || !self.letting_go.is_empty() {
-            tokio::select! {
-                biased;
-                ended = self.ended() => self.settle(ended),
-                () = sleep_until(deadline) => return,
-            }
-        }
-    }
-
-    /// Leaves the processors that are busy to themselves, or ends them; what became of all shards.
-    fn part(mut self, is_cut_short: bool) -> Stopped {
-        let me = self.parts.fleet.worker_id();
-        for key in self.keys.values() {
-            // A worker that begins the next stream has nothing to tell of it any more, and does not learn when the call is over.
-            if let Some((held, monitor)) = self.shared.shards().remove(key) {
-                monitor.is_gone();
-                self.departed.push(Departure::of(&held, me, true));
-            }
-        }
-        if is_cut_short {
-            self.tasks.abort_all();
-        } else {
-            self.tasks.detach_all();
-        }
-        Stopped {
-            shards: self.departed,
-            is_cut_short,
-        }
-    }
-}
-
-/// Gives a lease up whose consumer is gone. Nobody processes it: where the table cannot be told, it must not be renewed.
-async fn let_go(held: HeldLease) -> HeldLease {
-    match AssertUnwindSafe(held.give_up()).catch_unwind().await {
-        Ok(Ok(()) | Err(LeaseWriteError::Lost(_))) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(shard = %held.key(), %error, "cannot give the lease up; letting go of it");
-            held.forsake();
-        }
-        Err(_) => {
-            tracing::warn!(shard = %held.key(), "giving the lease up panicked; letting go of it");
-            held.forsake();
-        }
-    }
-    held
 }
