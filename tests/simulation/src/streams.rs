@@ -131,6 +131,11 @@ fn name(shard: &str, stream: usize) -> Name {
     }
 }
 
+/// The id by which workers know a shard of that name.
+pub(crate) fn shard_id(name: &str) -> &str {
+    name.split_once(" of ").map_or(name, |(id, _)| id)
+}
+
 impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams")

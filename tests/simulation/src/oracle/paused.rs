@@ -7,6 +7,7 @@ use kcl_core::ShardState;
 
 use super::Rule;
 use crate::history::{Event, Name, Ownership, Row, What};
+use crate::streams::shard_id;
 
 pub(super) const DELIVERS: &str = "what is paused delivers nothing until it is resumed";
 pub(super) const FOR_ALL: &str =
@@ -103,7 +104,13 @@ impl Rule for Paused {
                 paused.entry(shard.clone()).or_insert(at);
             }
             What::Resumed { shard } => {
-                self.paused.entry(who.clone()).or_default().remove(shard);
+                let is_it = |paused: &Option<Name>| match (paused, shard) {
+                    // A worker is told the id, which a shard of the stream before may have had as well.
+                    (Some(paused), Some(shard)) => shard_id(paused) == shard_id(shard),
+                    (paused, shard) => paused == shard,
+                };
+                let paused = self.paused.entry(who.clone()).or_default();
+                paused.retain(|paused, _| !is_it(paused));
             }
             What::StreamDeleted { shards } => self.of_the_past.extend(shards.iter().cloned()),
             What::PausedForAll { shard } => {

@@ -46,6 +46,19 @@ fn nothing_is_delivered_while_the_shard_or_its_worker_is_paused() {
         [""; 0],
         "it is another shard"
     );
+    let of_next_stream = || Some("shard-0 of stream 2".into());
+    let resumes_by_id = vec![
+        pauses(Some(0)),
+        What::Resumed {
+            shard: of_next_stream(),
+        },
+        began(0, 1, 1),
+    ];
+    assert_eq!(
+        paused(resumes_by_id),
+        [""; 0],
+        "a worker is told the id, which both have"
+    );
     let both = vec![pauses(None), pauses(Some(0)), resumes(None), began(0, 1, 1)];
     assert_eq!(paused(both), [paused::DELIVERS], "it was paused by itself, too");
     let under_way = vec![began(0, 1, 1), pauses(None), ended(0, 1, 1, true)];
