@@ -202,6 +202,44 @@ async fn a_worker_that_stops_for_a_shard_gives_its_lease_up_although_the_table_r
     assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
 }
 
+/// The record in front is no proof then: it was checkpointed before, which costs no write.
+#[tokio::test(start_paused = true)]
+async fn no_record_is_given_up_for_a_checkpoint_that_the_table_does_not_take() {
+    for resort in [LastResort::DeadLetter, LastResort::Skip, LastResort::Stop] {
+        let world = World::with_shards(1).await;
+        world.put(2, 50).await;
+        let (letters, two) = (
+            MemoryDeadLetters::default(),
+            NonZeroU32::new(2).expect("not zero"),
+        );
+        let builder = world
+            .builder("one", Behaviour::default())
+            .dead_letters(letters.clone())
+            .failure_policy(FailurePolicy::after(two, Duration::from_secs(1)).then(resort));
+        let worker = world.run("one", builder);
+        world.until_drained(MINUTE).await;
+        let checkpoint =
+            |call: &Call<'_>| String::from_utf8_lossy(call.body).contains("checkpointSubSequenceNumber");
+        let refused = Rule::on("UpdateItem").matching(checkpoint).times(30);
+        let refused = world
+            .servers
+            .faults
+            .add(refused.fault(Fault::respond(400, "ValidationException")));
+        world.put(2, 50).await;
+        let is_over = || (world.servers.faults.hits(refused) == 30).then_some(());
+        world
+            .until(10 * MINUTE, is_over, || format!("{:?}", worker.handle.status()))
+            .await;
+        worker
+            .until(MINUTE, |status| status.shards[0].problem.is_none())
+            .await;
+        assert_eq!(letters.letters().len(), 0);
+        let status = worker.handle.status();
+        assert_eq!(status.shards[0].records_skipped, 0);
+        worker.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_fails_here_is_released_to_a_worker_that_can() {
     let world = World::with_shards(2).await;

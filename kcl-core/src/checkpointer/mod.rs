@@ -297,6 +297,7 @@ impl Checkpointer {
             };
             let pause = retry.pause();
             if !error.is_passing() || !self.is_lease_valid() || Instant::now() + pause > deadline {
+                self.rules().refused();
                 return Err(error);
             }
             tracing::debug!(shard = %self.shared.lease.key(), %error, "a checkpoint is repeated");

@@ -48,6 +48,8 @@ pub(crate) struct CheckpointRules {
     in_batch: bool,
     /// Where the processor said that delivery begins, and the checkpoint that was behind it.
     repeats: Option<(Checkpoint, Checkpoint)>,
+    /// The lease table did not take a checkpoint since the present call began.
+    was_refused: bool,
     #[cfg(feature = "testing")]
     all_written: Vec<String>,
 }
@@ -62,6 +64,7 @@ impl CheckpointRules {
             processed: start,
             in_batch: false,
             repeats: None,
+            was_refused: false,
             #[cfg(feature = "testing")]
             all_written: Vec::new(),
         }
@@ -80,6 +83,21 @@ impl CheckpointRules {
         };
         self.at_hand = self.processed.clone();
         self.processed.clone()
+    }
+
+    /// The processor is called.
+    pub(crate) fn call_begins(&mut self) {
+        self.was_refused = false;
+    }
+
+    /// The lease table does not take a checkpoint.
+    pub(crate) fn refused(&mut self) {
+        self.was_refused = true;
+    }
+
+    /// Whether a checkpoint could not be written since the present call began: if that fails, it is not for its records.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.was_refused
     }
 
     /// A batch that ends at `end` (`None`: an empty one) is handed to the processor, for the first time or again.

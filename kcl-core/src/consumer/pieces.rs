@@ -114,12 +114,16 @@ impl Pieces {
             self.trouble.is_probing = false;
             self.trouble.is_probed = true;
         } else {
-            // It is not the record: what happened up to now says nothing.
-            self.trouble = Trouble {
-                since_ever: self.trouble.since_ever,
-                ..Trouble::default()
-            };
+            self.excused();
         }
+    }
+
+    /// It is not the record that fails: what happened up to now says nothing.
+    pub(crate) fn excused(&mut self) {
+        self.trouble = Trouble {
+            since_ever: self.trouble.since_ever,
+            ..Trouble::default()
+        };
     }
 
     /// A call with the first piece failed now. [`react`](Self::react) follows.

@@ -26,6 +26,7 @@ impl Task {
         let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
         let mut leaving = pin!(self.leave_without(name));
         self.monitor.call_begins(name);
+        self.checkpointer.rules().call_begins();
         let began = Instant::now();
         let mut reminder = began + LONG_CALL;
         loop {

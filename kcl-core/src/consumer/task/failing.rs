@@ -28,16 +28,19 @@ const ENDING: Activity = Activity {
 impl Task {
     /// A call that is not about records failed.
     pub(super) fn call_failed(&mut self, call: FailedCall, error: &ProcessorError) -> Event {
+        let activity = match call {
+            FailedCall::Initialize => INITIALIZING,
+            FailedCall::ProcessRecords(_) => PROCESSING,
+            FailedCall::ShardEnded => ENDING,
+        };
+        if self.checkpointer.rules().was_refused() {
+            return self.failed(activity, &excused(error));
+        }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         let failure = Failure {
             call,
             attempts: self.machine.attempts().saturating_add(1),
             lasted: since.elapsed(),
-        };
-        let activity = match call {
-            FailedCall::Initialize => INITIALIZING,
-            FailedCall::ProcessRecords(_) => PROCESSING,
-            FailedCall::ShardEnded => ENDING,
         };
         match self.failures.policy().react(&failure) {
             Reaction::Release => self.release(activity, error),
@@ -70,6 +73,10 @@ impl Task {
             self.held.record_throughput(done.weight());
             self.machine.got_ahead();
             self.retry.succeeded();
+        }
+        if self.checkpointer.rules().was_refused() {
+            pieces.excused();
+            return self.failed(PROCESSING, &excused(error));
         }
         let failure = pieces.failed(whole);
         let reaction = self.failures.react(&failure, pieces.next(whole).batch(), error);
@@ -142,6 +149,12 @@ impl Task {
         self.failures.stop(activity.doing, error);
         self.failed(activity, error)
     }
+}
+
+/// What is told of a failure that says nothing about the processor or its records.
+fn excused(error: &ProcessorError) -> ProcessorError {
+    let text = error.chain();
+    format!("{text} (not counted: the lease table did not take a checkpoint that the call made)").into()
 }
 
 /// Goes on behind the first piece.
