@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Rule, Times};
 use crate::history::{Event, Name, Row, What};
+use crate::streams::shard_id;
 
 pub(super) const KEPT: &str = "a lease leaves a worker that may not read it within three fail-over times and 15 s, besides what a call takes, while another worker is well";
 pub(super) const GIVEN: &str =
@@ -26,7 +27,9 @@ struct Life {
     is_denied: bool,
     /// What of it is paused: that does not fail.
     paused: BTreeSet<Option<Name>>,
-    /// When a lease left it for that reason.
+    /// Shards whose last calls failed: if their leases leave it, it is for that.
+    failing: BTreeSet<Name>,
+    /// When a lease left it because it may not read.
     gave_up_at: Option<Duration>,
     /// One did, and it has not been allowed to read since: whether it can again is only tried now and then.
     is_to_be_tried: bool,
@@ -108,7 +111,10 @@ impl Denied {
         };
         let (before, _) = before?;
         let (failover, patience) = (self.failover, self.failover * 2);
-        let lives = self.lives.values_mut().filter(|life| life.is_only_denied());
+        let lives = self
+            .lives
+            .values_mut()
+            .filter(|life| life.is_only_denied() && !life.failing.contains(shard));
         for life in lives.filter(|life| life.id == before && at - life.since > patience) {
             life.gave_up_at.get_or_insert(at);
             life.is_to_be_tried = true;
@@ -134,6 +140,7 @@ impl Rule for Denied {
                     since: event.at,
                     is_denied: false,
                     paused: BTreeSet::new(),
+                    failing: BTreeSet::new(),
                     gave_up_at: None,
                     is_to_be_tried: false,
                     tried_at: Duration::ZERO,
@@ -153,8 +160,17 @@ impl Rule for Denied {
                 life.paused.insert(shard.clone());
             }),
             What::Resumed { shard } => self.changes(event, |life| {
-                life.paused.remove(shard);
+                let id = shard.as_deref().map(shard_id);
+                life.paused.retain(|paused| paused.as_deref().map(shard_id) != id);
             }),
+            What::BatchEnded { of, is_ok, .. } => {
+                if let Some(life) = self.lives.get_mut(&event.who) {
+                    match is_ok {
+                        true => life.failing.remove(&of.shard),
+                        false => life.failing.insert(of.shard.clone()),
+                    };
+                }
+            }
             What::PausedForAll { shard } => {
                 self.paused_for_all.insert(shard.clone());
             }

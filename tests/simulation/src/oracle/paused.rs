@@ -104,13 +104,10 @@ impl Rule for Paused {
                 paused.entry(shard.clone()).or_insert(at);
             }
             What::Resumed { shard } => {
-                let is_it = |paused: &Option<Name>| match (paused, shard) {
-                    // A worker is told the id, which a shard of the stream before may have had as well.
-                    (Some(paused), Some(shard)) => shard_id(paused) == shard_id(shard),
-                    (paused, shard) => paused == shard,
-                };
+                // A worker is told the id, which a shard of the stream before may have had as well.
+                let id = shard.as_deref().map(shard_id);
                 let paused = self.paused.entry(who.clone()).or_default();
-                paused.retain(|paused, _| !is_it(paused));
+                paused.retain(|paused, _| paused.as_deref().map(shard_id) != id);
             }
             What::StreamDeleted { shards } => self.of_the_past.extend(shards.iter().cloned()),
             What::PausedForAll { shard } => {

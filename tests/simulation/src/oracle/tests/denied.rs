@@ -48,6 +48,13 @@ fn a_lease_given_to_a_worker_that_gave_leases_up_is_found() {
         [""; 0],
         "it was balanced"
     );
+    let fails = vec![
+        (38, "a", began(0, 1, 0)),
+        (38, "a", ended(0, 1, 0, false)),
+        moved(40, "b"),
+        given(51),
+    ];
+    assert_eq!(denied(57, 0, fails), [""; 0], "it was its processor");
     let stops = (50, "b", What::Stopping { id: "b".to_owned() });
     assert_eq!(
         denied(57, 0, vec![moved(40, "b"), stops, given(51)]),
