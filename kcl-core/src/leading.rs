@@ -128,12 +128,15 @@ impl Leading {
         }
     }
 
-    /// The leases as the leader saw them a moment ago, which costs nothing, or as they are.
+    /// The stream's leases, called as its shards: as the leader saw them a moment ago, which costs nothing, or as they are.
     async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        let seen = self.fleet.table().borrow().clone();
+        let (seen, keys) = (self.fleet.table().borrow().clone(), &self.creation.keys);
         match seen {
-            Some(table) => Ok(table.leases.clone()),
-            None => Ok(self.creation.store.scan().await?.leases),
+            Some(table) => Ok(keys.by_shard(&table.leases)),
+            None => {
+                let table = self.creation.scans.scan(&*self.creation.store).await?;
+                Ok(keys.by_shard(&table.leases))
+            }
         }
     }
 
@@ -178,9 +181,10 @@ impl Leading {
             .filter(|lease| lease.hash_range.is_none() && !lease.has_ended());
         for lease in unknown {
             if let Some(shard) = graph.get(&ShardId::of_lease(&lease.key)) {
+                let lease = self.creation.keys.in_table(lease.clone());
                 self.creation
                     .store
-                    .write(lease, &LeaseChange::HashRange(shard.hash_range))
+                    .write(&lease, &LeaseChange::HashRange(shard.hash_range))
                     .await?;
             }
         }
@@ -196,6 +200,7 @@ impl Leading {
         }
         let graph = self.creation.stream.list_shards(None).await?;
         for key in deletable(&leases, &graph, ended, now) {
+            let key = self.creation.keys.key(&ShardId::of_lease(&key));
             // The holder renews the lease all the time, so it has to be read anew, and may still win.
             for _ in 0..3 {
                 match self.creation.store.get(&key).await? {

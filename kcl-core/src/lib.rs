@@ -68,6 +68,7 @@ mod retry;
 mod source;
 mod status;
 mod stream;
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trouble;
@@ -90,8 +91,9 @@ pub use self::adapters::{
 pub use self::begin::Begin;
 pub use self::checkpointer::{CheckpointError, Checkpointer, OutOfRange, PreparedCheckpoint};
 pub use self::config::{
-    FailurePolicy, FanOut, InitialPosition, InvalidStream, LastResort, LeaseOptions, OtherStream,
-    ProcessingOptions, ReadEncoding, RetrievalOptions, ShardId, Stream, StreamConsumer, WorkerConfig,
+    FailurePolicy, FanOut, FormerStreams, InitialPosition, InvalidStream, InvalidStreamId, LastResort,
+    LeaseOptions, OtherStream, ProcessingOptions, ReadEncoding, RetrievalOptions, ShardId, Stream,
+    StreamConsumer, StreamId, StreamTracker, Streams, TrackedStream, WorkerConfig,
 };
 pub use self::error::Error;
 pub use self::failure::{Decision, FailedRecords, FailureHandler};

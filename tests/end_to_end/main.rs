@@ -23,6 +23,7 @@ mod processors;
 mod reshard;
 mod resuming;
 mod retention;
+mod several_streams;
 mod shapes;
 mod skipping;
 mod stalled;

@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use kcl_lease::TableOptions;
 
-use super::WorkerConfig;
+use super::{RetrievalOptions, WorkerConfig};
 
 impl WorkerConfig {
     /// Everything that is wrong, each naming its option and the allowed range.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Problems(Vec::new());
-        let (ms, second, hour) = (
-            Duration::from_millis(1),
-            Duration::from_secs(1),
-            Duration::from_secs(3600),
-        );
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
         let Self {
             worker_id,
             table,
@@ -45,16 +41,7 @@ impl WorkerConfig {
         problems.check("write_concurrency", fleet.write_concurrency, 1, usize::MAX);
         problems.check("audit_interval", leases.audit_interval, second, hour * 24);
         problems.check("cleanup_interval", leases.cleanup_interval, second, hour * 24);
-        // Shard iterators expire after five minutes.
-        let longest = second * 240;
-        problems.check("idle_time", retrieval.idle_time, ms, longest);
-        problems.check(
-            "min_read_interval",
-            retrieval.min_read_interval,
-            Duration::ZERO,
-            longest,
-        );
-        problems.check("max_records", retrieval.max_records, 1, 10_000);
+        problems.check("streams_interval", leases.streams_interval, second, hour * 24);
         if let Some(records) = self.processing.max_batch_records {
             problems.check("max_batch_records", records, 1, 10_000_000);
         }
@@ -67,22 +54,41 @@ impl WorkerConfig {
             Duration::ZERO,
             Duration::from_secs(300),
         );
+        problems.0.extend(retrieval.problems());
+        problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
+        problems.check("stalled_after", processing.stalled_after, second, hour * 24);
+        problems.check("stop_timeout", processing.stop_timeout, second, hour);
+        problems.0.extend(processing.failure_policy.problem());
+        problems.0
+    }
+}
+
+impl RetrievalOptions {
+    /// Everything that is wrong, as [`WorkerConfig::problems`].
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Problems(Vec::new());
+        // Shard iterators expire after five minutes.
+        let longest = Duration::from_secs(240);
+        problems.check("idle_time", self.idle_time, Duration::from_millis(1), longest);
+        problems.check(
+            "min_read_interval",
+            self.min_read_interval,
+            Duration::ZERO,
+            longest,
+        );
+        problems.check("max_records", self.max_records, 1, 10_000);
         problems.check(
             "prefetch_bytes_per_shard",
-            retrieval.prefetch_bytes_per_shard,
+            self.prefetch_bytes_per_shard,
             1,
             1 << 40,
         );
         problems.check(
             "prefetch_bytes_per_worker",
-            retrieval.prefetch_bytes_per_worker,
+            self.prefetch_bytes_per_worker,
             1 << 10,
             1 << 40,
         );
-        problems.check("drain_timeout", self.drain_timeout(), Duration::ZERO, hour);
-        problems.check("stalled_after", processing.stalled_after, second, hour * 24);
-        problems.check("stop_timeout", processing.stop_timeout, second, hour);
-        problems.0.extend(processing.failure_policy.problem());
         problems.0
     }
 }

@@ -20,7 +20,7 @@ pub struct InvalidStream(pub String);
 /// assert_eq!(stream.name(), "orders");
 /// # Ok::<(), kcl_core::InvalidStream>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream {
     name: Arc<str>,
     arn: Option<Arc<str>>,
@@ -71,6 +71,11 @@ impl Stream {
         self.arn.as_deref()
     }
 
+    /// The account that it is in, if it was given by its ARN.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.arn.as_deref()?.split(':').nth(4)
+    }
+
     /// What is wrong with its ARN, if it has one, for a client that calls this region.
     pub(crate) fn problem_in(&self, region: &str) -> Option<String> {
         let arn = self.arn.as_deref()?;
@@ -104,6 +109,89 @@ impl Stream {
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.arn.as_deref().unwrap_or(&self.name))
+    }
+}
+
+/// A text that is no id of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no id of a stream; it has the form 123456789012:my-stream:1700000000, as account, name and creation time"
+)]
+pub struct InvalidStreamId(pub String);
+
+/// One stream among several: its account, its name, and when it was created, in seconds since the Unix epoch. A stream that is
+/// deleted and made anew is another one. The Java KCL calls streams in the same way where it reads several.
+///
+/// ```
+/// use kcl_core::StreamId;
+///
+/// let id: StreamId = "123456789012:orders:1700000000".parse()?;
+/// assert_eq!((id.account(), id.name(), id.created_at()), ("123456789012", "orders", 1_700_000_000));
+/// # Ok::<(), kcl_core::InvalidStreamId>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    account: Arc<str>,
+    name: Arc<str>,
+    created_at: u64,
+}
+
+impl StreamId {
+    pub(crate) fn new(account: &str, name: &str, created_at: u64) -> Self {
+        Self {
+            account: account.into(),
+            name: name.into(),
+            created_at,
+        }
+    }
+
+    /// The account that the stream is in: digits, twelve on AWS.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it was created, in seconds since the Unix epoch.
+    pub fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// By what it is called, for a client of this region.
+    pub(crate) fn in_region(&self, region: &str) -> Stream {
+        let (partition, account, name) = (partition_of(region), &self.account, &self.name);
+        Stream {
+            name: name.clone(),
+            arn: Some(format!("arn:{partition}:kinesis:{region}:{account}:stream/{name}").into()),
+        }
+    }
+}
+
+impl std::str::FromStr for StreamId {
+    type Err = InvalidStreamId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStreamId> {
+        let invalid = || InvalidStreamId(text.to_owned());
+        let parts: Vec<&str> = text.split(':').collect();
+        let [account, name, created_at] = parts[..] else {
+            return Err(invalid());
+        };
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let created_at = created_at.parse().ok().filter(|_| is_number(created_at));
+        let created_at = created_at.filter(|at| *at > 0).ok_or_else(invalid)?;
+        if !is_number(account) || !is_name(name) {
+            return Err(invalid());
+        }
+        Ok(Self::new(account, name, created_at))
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.account, self.name, self.created_at)
     }
 }
 
@@ -202,6 +290,37 @@ mod tests {
         let problem = mixed.problem_in("us-gov-west-1").expect("another partition");
         assert!(problem.contains("aws-us-gov"), "{problem}");
         assert_eq!(stream("orders").problem_in("anywhere"), None);
+    }
+
+    #[test]
+    fn a_stream_among_several_is_known_by_account_name_and_creation() {
+        let id: StreamId = "123456789012:orders.v2:1700000000".parse().expect("an id");
+        assert_eq!(id.to_string().parse(), Ok(id.clone()));
+        let in_china = id.in_region("cn-north-1");
+        let arn = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders.v2";
+        assert_eq!(in_china.arn(), Some(arn));
+        assert_eq!(Stream::parse(arn), Ok(in_china.clone()));
+        assert_eq!(in_china.account(), Some("123456789012"));
+        for wrong in [
+            "",
+            "orders",
+            "123456789012:orders",
+            "123456789012:orders:0",
+            "123456789012:orders:-1",
+            "123456789012:orders:+1",
+            "123456789012:orders:99999999999999999999999",
+            ":orders:1700000000",
+            "a:orders:1700000000",
+            "123456789012::1700000000",
+            "123456789012:or ders:1700000000",
+            "123456789012:orders:1700000000:shardId-000000000000",
+        ] {
+            let refused = wrong.parse::<StreamId>().expect_err(wrong);
+            assert!(
+                refused.to_string().contains("123456789012:my-stream"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

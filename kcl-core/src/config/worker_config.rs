@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_lease::{FleetOptions, TableOptions, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding};
+use super::{FailurePolicy, FanOut, FormerStreams, InitialPosition, OtherStream, ReadEncoding};
 
 /// Everything that can be set on a worker, in groups: what the setters of [`WorkerBuilder`](crate::WorkerBuilder) set, and
 /// document.
@@ -80,6 +80,13 @@ pub struct LeaseOptions {
     /// See [`WorkerBuilder::cleanup_interval`](crate::WorkerBuilder::cleanup_interval).
     #[serde(with = "humantime_serde")]
     pub cleanup_interval: Duration,
+    /// See [`WorkerBuilder::streams_interval`](crate::WorkerBuilder::streams_interval).
+    #[serde(with = "humantime_serde")]
+    pub streams_interval: Duration,
+    /// See [`WorkerBuilder::former_streams`](crate::WorkerBuilder::former_streams).
+    pub former_streams: FormerStreams,
+    /// See [`WorkerBuilder::takes_over_from_one_stream`](crate::WorkerBuilder::takes_over_from_one_stream).
+    pub takes_over_from_one_stream: bool,
 }
 
 impl Default for LeaseOptions {
@@ -88,6 +95,9 @@ impl Default for LeaseOptions {
             on_other_stream: OtherStream::default(),
             audit_interval: Duration::from_secs(120),
             cleanup_interval: Duration::from_secs(60),
+            streams_interval: Duration::from_secs(60),
+            former_streams: FormerStreams::default(),
+            takes_over_from_one_stream: false,
         }
     }
 }

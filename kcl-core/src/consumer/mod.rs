@@ -7,4 +7,4 @@ mod state;
 mod task;
 
 pub(crate) use self::pauses::{PauseWatch, Pauses};
-pub(crate) use self::task::{ConsumerParts, consume};
+pub(crate) use self::task::{CommonParts, consume};

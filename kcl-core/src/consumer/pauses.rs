@@ -8,7 +8,10 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pauses {
     all: bool,
+    /// By the keys of their leases.
     shards: BTreeSet<String>,
+    /// Streams that are not to be read any more, of several.
+    streams: BTreeSet<String>,
 }
 
 impl Pauses {
@@ -24,12 +27,23 @@ impl Pauses {
         }
     }
 
+    pub(crate) fn set_streams(&mut self, streams: BTreeSet<String>) -> bool {
+        let is_news = self.streams != streams;
+        self.streams = streams;
+        is_news
+    }
+
     pub(crate) fn has_all(&self) -> bool {
         self.all
     }
 
     fn has(&self, shard: &str) -> bool {
-        self.all || self.shards.contains(shard)
+        self.all || self.shards.contains(shard) || self.has_stream_of(shard)
+    }
+
+    fn has_stream_of(&self, shard: &str) -> bool {
+        let stream = shard.rsplit_once(':').map(|(stream, _)| stream);
+        stream.is_some_and(|stream| self.streams.contains(stream))
     }
 }
 
@@ -44,6 +58,11 @@ impl PauseWatch {
 
     pub(crate) fn has(&self, shard: &str) -> bool {
         self.0.borrow().has(shard)
+    }
+
+    /// Whether its stream is not to be read any more.
+    pub(crate) fn has_stream_of(&self, shard: &str) -> bool {
+        self.0.borrow().has_stream_of(shard)
     }
 
     /// Completes when the shard is paused, here or by its lease.
@@ -90,5 +109,21 @@ mod tests {
         assert!(sender.send_if_modified(|pauses| pauses.set_all(false)));
         assert!(watch.resumed("a", || false).now_or_never().is_some());
         assert!(watch.resumed("a", || true).now_or_never().is_none());
+    }
+
+    #[test]
+    fn the_shards_of_a_stream_that_is_left_are_paused() {
+        let sender = watch::Sender::new(Pauses::default());
+        let watch = PauseWatch::new(&sender);
+        let left = || BTreeSet::from(["1:orders:5".to_owned()]);
+        assert!(sender.send_if_modified(|pauses| pauses.set_streams(left())));
+        assert!(
+            !sender.send_if_modified(|pauses| pauses.set_streams(left())),
+            "it is"
+        );
+        assert!(watch.has("1:orders:5:a") && watch.has_stream_of("1:orders:5:a"));
+        assert!(!watch.has("1:orders:6:a") && !watch.has("a"));
+        assert!(sender.send_if_modified(|pauses| pauses.set_streams(BTreeSet::new())));
+        assert!(!watch.has("1:orders:5:a"));
     }
 }

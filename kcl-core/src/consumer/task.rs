@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use kcl_lease::{Activity, HeldLease, HeldState, Membership};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,21 +25,17 @@ use crate::log_limiter::LogLimiter;
 use crate::processor::RecordProcessor;
 use crate::processor_error::ProcessorError;
 use crate::processor_factory::ProcessorFactory;
-use crate::retrieval::{Batches, Delivery, ReaderParts};
+use crate::retrieval::{Batches, Delivery};
 use crate::retry::Retry;
 use crate::status::{ShardMonitor, ShardState};
-use crate::stream::{Child, LeaseCreation};
+use crate::stream::Child;
+use crate::streams::{NOT_NAMED, StreamParts};
 
-/// What a consumer is made of.
+/// What all consumers of a worker share.
 #[derive(Clone)]
-pub(crate) struct ConsumerParts {
+pub(crate) struct CommonParts {
     pub(crate) fleet: Membership,
-    /// For the shards that follow the one that is processed.
-    pub(crate) creation: LeaseCreation,
     pub(crate) factory: ProcessorFactory,
-    pub(crate) readers: ReaderParts,
-    /// Told when a shard ended, and so when a child may begin.
-    pub(crate) shard_ended: Arc<Notify>,
     pub(crate) failures: Failures,
     /// How long a running call may go on when the lease is to be given up.
     pub(crate) drain_timeout: Duration,
@@ -50,8 +46,13 @@ pub(crate) struct ConsumerParts {
 }
 
 /// Processes one shard until its lease is lost or given up.
-pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) {
-    let mut task = Task::new(parts, held, monitor);
+pub(crate) async fn consume(
+    parts: CommonParts,
+    stream: StreamParts,
+    held: HeldLease,
+    monitor: Arc<ShardMonitor>,
+) {
+    let mut task = Task::new(parts, stream, held, monitor);
     while *task.machine.step() != Step::Finish {
         let step = task.machine.step().clone();
         task.report(&step);
@@ -78,7 +79,8 @@ pub(crate) async fn consume(parts: ConsumerParts, held: HeldLease, monitor: Arc<
 }
 
 struct Task {
-    parts: ConsumerParts,
+    parts: CommonParts,
+    stream: StreamParts,
     held: HeldLease,
     shard: ShardId,
     monitor: Arc<ShardMonitor>,
@@ -113,12 +115,13 @@ struct Reader {
 }
 
 impl Task {
-    fn new(parts: ConsumerParts, held: HeldLease, monitor: Arc<ShardMonitor>) -> Self {
-        let env = parts.creation.env.clone();
-        let shard = ShardId::of_lease(held.key());
+    fn new(parts: CommonParts, stream: StreamParts, held: HeldLease, monitor: Arc<ShardMonitor>) -> Self {
+        let env = stream.creation.env.clone();
+        let shard = stream.creation.keys.shard(held.key());
+        let shard = shard.unwrap_or_else(|| ShardId::of_lease(held.key()));
         let failures = ShardFailures {
             all: parts.failures.clone(),
-            stream: parts.creation.stream.stream().clone(),
+            stream: stream.creation.stream.stream().clone(),
             shard: shard.clone(),
             env: env.clone(),
         };
@@ -145,6 +148,7 @@ impl Task {
             log_limiter: LogLimiter::default(),
             drain_began: Arc::default(),
             parts,
+            stream,
             held,
         }
     }
@@ -173,16 +177,19 @@ impl Task {
 
     /// Waits while the shard is paused; what interrupted that.
     async fn paused(&mut self) -> Option<Event> {
-        if !self.parts.pauses.has(self.shard.as_str()) && !self.held.is_paused() {
+        if !self.parts.pauses.has(self.held.key().as_str()) && !self.held.is_paused() {
             return None;
         }
         tracing::info!(shard = %self.shard, "paused");
-        self.monitor.enter(ShardState::Paused, None);
-        let (mut pauses, shard, held) = (self.parts.pauses.clone(), self.shard.clone(), self.held.clone());
+        let is_left = self.parts.pauses.has_stream_of(self.held.key().as_str());
+        let reason = is_left.then(|| NOT_NAMED.to_owned());
+        self.monitor.enter(ShardState::Paused, reason);
+        let (mut pauses, held) = (self.parts.pauses.clone(), self.held.clone());
+        let key = held.key().clone();
         tokio::select! {
             biased;
             event = self.interrupted() => Some(event),
-            () = pauses.resumed(shard.as_str(), || held.is_paused()) => {
+            () = pauses.resumed(key.as_str(), || held.is_paused()) => {
                 tracing::info!(shard = %self.shard, "resumed");
                 self.monitor.enter(ShardState::Processing, None);
                 None

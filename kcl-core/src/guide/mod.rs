@@ -7,6 +7,7 @@
 //! | [`exactly_once`] | effects in a database that happen exactly once |
 //! | [`failure`] | what happens when a processor fails, and what can be chosen |
 //! | [`fan_out`] | reading by enhanced fan-out instead of polling |
+//! | [`several_streams`] | one fleet for several streams |
 //! | [`deploying`] | starting, stopping and replacing workers |
 //! | [`testing`] | tests without an account |
 //! | [`operating`] | what to watch, and what to set |
@@ -27,6 +28,9 @@ pub mod failure {}
 
 #[doc = include_str!("fan_out.md")]
 pub mod fan_out {}
+
+#[doc = include_str!("several_streams.md")]
+pub mod several_streams {}
 
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}

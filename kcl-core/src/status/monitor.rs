@@ -3,11 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::{Counter, Gauge, Histogram, Labels, Metrics, Problem};
+use kcl_lease::{Counter, Gauge, Histogram, Labels, LeaseKey, Metrics, Problem};
 use tokio::time::Instant;
 
 use super::shard::{ShardState, ShardStatus};
 use super::vitals::{Failure, Vitals, Work};
+use crate::config::StreamId;
 
 /// A shard has something to do, and gets no further.
 const STALLED: &str = "stalled";
@@ -15,6 +16,7 @@ const STALLED: &str = "stalled";
 /// The live state of one shard. Written by its reader and its consumer, read by the worker's status.
 #[derive(Debug)]
 pub(crate) struct ShardMonitor {
+    /// The key of its lease.
     shard: String,
     metrics: Metrics,
     inner: Mutex<Inner>,
@@ -348,16 +350,16 @@ impl ShardMonitor {
     }
 
     /// A snapshot. A shard that gets no further for `stalled_after` stalls.
-    pub(crate) fn status(
-        &self,
-        shard_id: String,
-        checkpoint: String,
-        stalled_after: Duration,
-    ) -> ShardStatus {
+    pub(crate) fn status(&self, checkpoint: String, stalled_after: Duration) -> ShardStatus {
+        let (stream, shard_id) = match StreamId::of_lease(&LeaseKey::from(self.shard.as_str())) {
+            Some((stream, shard)) => (Some(stream.to_string()), shard.to_string()),
+            None => (None, self.shard.clone()),
+        };
         let age = self.progress_age();
         let stalled = self.stalled(stalled_after);
         let inner = self.inner();
         ShardStatus {
+            stream,
             shard_id,
             state: inner.state,
             reason: inner.reason.clone(),
@@ -410,7 +412,7 @@ mod tests {
     }
 
     fn problem(monitor: &ShardMonitor) -> Option<&'static str> {
-        let status = monitor.status(String::new(), String::new(), Duration::MAX);
+        let status = monitor.status(String::new(), Duration::MAX);
         status.problem.map(|problem| problem.code)
     }
 
@@ -422,7 +424,7 @@ mod tests {
         monitor.records_done();
         assert!(monitor.vitals().succeeded_at(Work::Processing).is_some());
         let counted = || {
-            let status = monitor.status(String::new(), String::new(), Duration::MAX);
+            let status = monitor.status(String::new(), Duration::MAX);
             status.records_processed
         };
         assert_eq!(counted(), 0);

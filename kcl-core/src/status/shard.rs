@@ -36,6 +36,9 @@ pub enum ShardState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShardStatus {
+    /// The id of its stream, where the worker reads [several](crate::Streams).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
     /// The shard.
     pub shard_id: String,
     /// What its consumer is doing.

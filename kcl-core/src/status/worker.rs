@@ -35,7 +35,7 @@ pub enum WorkerPhase {
 pub struct WorkerStatus {
     /// The application.
     pub application: String,
-    /// The stream, as it was configured.
+    /// The stream, as it was configured; several with commas between them, as they were named last.
     pub stream: String,
     /// This worker.
     pub worker_id: String,

@@ -20,7 +20,7 @@ use super::reads::{Answer, CborReads, NoAnswer, Spoken};
 use super::service_time::ServiceTime;
 use super::starting_position::StartingPosition;
 use crate::aws::{CallError, ErrorClass};
-use crate::config::{InitialPosition, ReadEncoding, ShardId, Stream};
+use crate::config::{InitialPosition, ReadEncoding, ShardId, Stream, StreamId};
 
 /// For so long any call but a read is waited for, whatever the client's own time-outs are.
 pub(super) const BOUND: Duration = Duration::from_secs(20);
@@ -129,6 +129,20 @@ impl StreamClient {
         Ok(created
             .and_then(|seconds| u64::try_from(seconds).ok())
             .filter(|seconds| *seconds > 0))
+    }
+
+    /// Which of all streams it is.
+    pub(crate) async fn id(&self) -> Result<StreamId, CallError> {
+        let summary = self.summary().await?;
+        let told = summary.and_then(|summary| {
+            let created_at = u64::try_from(summary.stream_creation_timestamp.secs()).ok()?;
+            let stream = Stream::parse(&summary.stream_arn).ok()?;
+            Some(StreamId::new(stream.account()?, stream.name(), created_at)).filter(|_| created_at > 0)
+        });
+        told.ok_or_else(|| {
+            let problem = "the server does not tell the stream's ARN and when it was created, without which it cannot be one of several";
+            CallError::new(ErrorClass::Other, "DescribeStreamSummary", problem)
+        })
     }
 
     pub(super) async fn summary(&self) -> Result<Option<StreamDescriptionSummary>, CallError> {

@@ -7,14 +7,15 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_lease::{
     Cause, Environment, Lease, LeaseKey, LeaseStore, Membership, SigningProblem, StoreError, StreamIdentity,
-    TableSnapshot,
 };
 
 use super::audit::{Hole, find_hole};
 use super::children::{Child, child_leases, kept_by, other_parents, without_awaiting};
 use super::client::StreamClient;
 use super::doubt::Doubt;
+use super::key::LeaseKeys;
 use super::missing::{Leased, bootstrap_leases, leased, missing_leases};
+use super::scans::LeaseScans;
 use crate::aws::CallError;
 use crate::config::{InitialPosition, ShardId};
 use crate::retry::Retry;
@@ -47,6 +48,8 @@ impl Cause for LeaseUpkeepError {
     }
 }
 
+/// A stream is being deleted, and then created, for longer than this.
+const MADE_ANEW_WITHIN: Duration = Duration::from_secs(5);
 /// Leases that are written at the same time.
 const CONCURRENCY: usize = 16;
 /// Listings with a filter before one without is tried.
@@ -55,10 +58,13 @@ const FILTERED_LISTINGS: u32 = 3;
 /// Makes leases: of what a listing shows, and of the shards that follow one.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseCreation {
+    /// How the leases are called.
+    pub(crate) keys: LeaseKeys,
     pub(crate) stream: StreamClient,
     /// The stream that this worker began with.
     pub(crate) identity: StreamIdentity,
     pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) scans: LeaseScans,
     pub(crate) env: Environment,
     /// Where a shard is begun that does not follow another one.
     pub(crate) initial: InitialPosition,
@@ -69,20 +75,20 @@ pub(crate) struct LeaseCreation {
 impl LeaseCreation {
     /// Creates the leases that the table lacks; the number of those that were new.
     pub(crate) async fn create_missing(&self) -> Result<usize, LeaseUpkeepError> {
-        let TableSnapshot {
-            leases, unreadable, ..
-        } = self.store.scan().await?;
+        let table = self.scans.scan(&*self.store).await?;
+        let leases = self.keys.by_shard(&table.leases);
+        // Somebody has to correct them; their shards are leased.
+        let rows = table.unreadable.iter();
+        let unreadable: Vec<ShardId> = rows
+            .filter_map(|row| self.keys.shard(&LeaseKey::from(row.key.as_str())))
+            .collect();
         let is_first = leases.is_empty() && unreadable.is_empty();
         let missing = if is_first {
             self.bootstrap().await?
         } else {
             let graph = self.stream.list_shards(None).await?;
             let mut leased = leased(&leases);
-            // Somebody has to correct them; their shards are leased.
-            let unreadable = unreadable
-                .iter()
-                .map(|row| ShardId::of_lease(&LeaseKey::from(row.key.as_str())));
-            let listed = unreadable.filter(|shard| graph.get(shard).is_some());
+            let listed = unreadable.into_iter().filter(|shard| graph.get(shard).is_some());
             leased.extend(listed.map(|shard| (shard, Leased::default())));
             if let Some(foreign) = leased.keys().find(|shard| graph.is_foreign(shard)) {
                 return Err(LeaseUpkeepError::Foreign(foreign.clone()));
@@ -92,9 +98,12 @@ impl LeaseCreation {
         if missing.is_empty() {
             return Ok(0);
         }
-        // What was listed may be the shards of a stream that was made anew since the worker asked who it is.
-        let question = self.doubt.raise();
-        self.doubt.settled(question).await;
+        // What was listed may be the shards of a stream that was made anew since the worker asked who it is. Where there are several
+        // streams, as many questions may wait, and no stream is deleted and made anew within seconds.
+        if self.keys == LeaseKeys::ALONE || !self.doubt.was_settled_within(MADE_ANEW_WITHIN) {
+            let question = self.doubt.raise();
+            self.doubt.settled(question).await;
+        }
         let created = self.create(missing).await?;
         if created > 0 {
             tracing::info!(stream = %self.stream.stream(), created, is_first, "created leases");
@@ -116,11 +125,13 @@ impl LeaseCreation {
         }
     }
 
+    /// Creates leases that are called as their shards.
     async fn create(&self, leases: Vec<Lease>) -> Result<usize, StoreError> {
         let store = &self.store;
-        let creations = leases
-            .into_iter()
-            .map(|lease| async move { store.create(&lease).await });
+        let creations = leases.into_iter().map(|lease| async {
+            let lease = self.keys.in_table(lease);
+            store.create(&lease).await
+        });
         stream::iter(creations)
             .buffered(CONCURRENCY)
             .try_fold(0, |created, is_new| {
@@ -134,7 +145,8 @@ impl LeaseCreation {
         if let Some(error) = self.doubt.gone() {
             return Err(error.into());
         }
-        if let Some(recorded) = self.store.stream().await?
+        if self.keys == LeaseKeys::ALONE
+            && let Some(recorded) = self.store.stream().await?
             && !recorded.may_be(&self.identity)
         {
             // Whoever read nothing when its stream went had no reason to ask.
@@ -156,7 +168,7 @@ impl LeaseCreation {
         self.check_the_record().await?;
         let mut unleased = BTreeSet::new();
         for parent in other_parents(ended, children) {
-            if self.store.get(&parent.lease_key()).await?.is_none() {
+            if self.store.get(&self.keys.key(parent)).await?.is_none() {
                 unleased.insert(parent.clone());
             }
         }
@@ -167,7 +179,10 @@ impl LeaseCreation {
         let ready = without_awaiting(children.to_vec(), &unleased);
         let leases = kept_by(fleet.worker_id(), room, child_leases(ended, &ready));
         let (kept, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|lease| lease.owner.is_some());
-        let mine: Vec<LeaseKey> = kept.iter().map(|lease| lease.key.clone()).collect();
+        let mine = kept
+            .iter()
+            .map(|lease| self.keys.key(&ShardId::of_lease(&lease.key)));
+        let mine: Vec<LeaseKey> = mine.collect();
         self.create(kept).await?;
         if !mine.is_empty() {
             fleet.take_up(mine);
@@ -194,6 +209,8 @@ mod tests {
         assert!(store.record_stream(None, &stream(100)).await.expect("recorded"));
         let client = aws_sdk_kinesis::Client::new(&kcl_local::Backend::start().sdk_config());
         let mut creation = LeaseCreation {
+            keys: LeaseKeys::ALONE,
+            scans: LeaseScans::ALONE,
             stream: StreamClient::new(client, Stream::parse("clicks").expect("a name")),
             identity: stream(100),
             store: Arc::new(store),

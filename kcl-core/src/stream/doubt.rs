@@ -1,8 +1,10 @@
 //! Whether the stream is still the one that this worker began with, as its parts ask and its worker answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::aws::CallError;
 
@@ -20,6 +22,8 @@ pub(crate) struct Question(u64);
 struct State {
     asked: Question,
     answered: Question,
+    /// When the last question was answered.
+    settled_at: Option<Instant>,
     /// There is no such stream at present, as this call was told. What will have its name is to be looked at before anything of
     /// it is read.
     gone: Option<CallError>,
@@ -31,6 +35,7 @@ impl Doubt {
         let state = State {
             asked: Question(0),
             answered: Question(0),
+            settled_at: None,
             gone: None,
         };
         Self {
@@ -53,6 +58,12 @@ impl Doubt {
         self.until(|state| state.answered >= question).await;
     }
 
+    /// Whether the stream was found to be the same not longer ago than this.
+    pub(crate) fn was_settled_within(&self, time: Duration) -> bool {
+        let settled_at = self.state.borrow().settled_at;
+        settled_at.is_some_and(|at| at.elapsed() <= time)
+    }
+
     /// What tells that there is no such stream at present.
     pub(crate) fn gone(&self) -> Option<CallError> {
         self.state.borrow().gone.clone()
@@ -72,6 +83,7 @@ impl Doubt {
     pub(crate) fn settle(&self, question: Question) {
         self.state.send_modify(|state| {
             state.answered = state.answered.max(question);
+            state.settled_at = Some(Instant::now());
             state.gone = None;
         });
     }
@@ -119,6 +131,17 @@ mod tests {
         assert_eq!(doubt.asked().now_or_never(), Some(third));
         doubt.settle_all();
         assert!(doubt.settled(third).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_fresh_for_a_while() {
+        let (doubt, while_fresh) = (Doubt::new(), Duration::from_secs(5));
+        assert!(!doubt.was_settled_within(while_fresh), "nobody asked");
+        doubt.settle_all();
+        tokio::time::advance(while_fresh).await;
+        assert!(doubt.was_settled_within(while_fresh));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!doubt.was_settled_within(while_fresh));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 use super::client::StreamClient;
 use super::graph::ShardGraph;
 use crate::aws::{CallError, ErrorClass};
-use crate::config::{OtherStream, ShardId};
+use crate::config::{OtherStream, ShardId, StreamId};
 use crate::error::Error;
 use crate::retry::Retry;
+use crate::streams::Pace;
 
 /// The leases are of another stream than the one that is read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,42 @@ impl LeasesOfAnother {
 impl From<LeasesOfAnother> for Error {
     fn from(leases: LeasesOfAnother) -> Self {
         Self::OtherStream(leases.to_string())
+    }
+}
+
+/// The lease table is of one stream, and the worker reads several; or the reverse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OtherKind {
+    #[error(
+        "the lease table is of one stream: {evidence}, and this worker reads several. Nothing was written. Give the application of \
+         several streams another name, and so another table, or let takes_over_from_one_stream take its leases over"
+    )]
+    OfOne { evidence: String },
+    #[error(
+        "the lease table is of several streams: {evidence}, and this worker reads one. Nothing was written. Give the worker its stream by \
+         Streams::fixed, or give it another application name"
+    )]
+    OfSeveral { evidence: String },
+    #[error("the leases of one stream are not taken over: {why}. Nothing was written")]
+    NotTakenOver { why: String },
+}
+
+/// What is recorded as the stream of a table of several. No stream has this name.
+const SEVERAL: &str = "several streams";
+
+impl OtherKind {
+    /// What is recorded in a table of several streams.
+    pub(crate) fn several() -> StreamIdentity {
+        StreamIdentity::new(SEVERAL, None)
+    }
+
+    fn of_several(leases: &[Lease]) -> Option<Self> {
+        let lease = leases
+            .iter()
+            .find(|lease| StreamId::of_lease(&lease.key).is_some())?;
+        Some(Self::OfSeveral {
+            evidence: format!("there is a lease {}", lease.key),
+        })
     }
 }
 
@@ -100,11 +137,24 @@ pub(crate) fn contradiction(leases: &[Lease], graph: &ShardGraph) -> Option<Stri
 pub(crate) struct Recognition {
     pub(crate) client: StreamClient,
     pub(crate) policy: OtherStream,
+    /// Kept where several streams are asked for.
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Recognition {
+    pub(crate) fn new(client: StreamClient, policy: OtherStream) -> Self {
+        Self {
+            client,
+            policy,
+            pace: None,
+        }
+    }
+
     /// Who the stream is. What the service does not tell, or does not let this worker know, stays unknown.
     pub(crate) async fn identity(&self) -> Result<StreamIdentity, CallError> {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
         let created_at = match self.client.created_at().await {
             Ok(created_at) => created_at,
             Err(error)
@@ -144,6 +194,10 @@ impl Recognition {
         store: Arc<dyn LeaseStore>,
         recorded: Option<StreamIdentity>,
     ) -> Result<Option<StreamIdentity>, JoinError> {
+        if recorded.as_ref() == Some(&OtherKind::several()) {
+            let evidence = "that is recorded in it".to_owned();
+            return Err(JoinError::Refused(Box::new(OtherKind::OfSeveral { evidence })));
+        }
         let evidence = match compare(recorded.as_ref(), ours) {
             Verdict::Same => return Ok(None),
             Verdict::Other(evidence) => Some(evidence),
@@ -151,6 +205,7 @@ impl Recognition {
                 Examined::Contradicted(evidence) => Some(evidence),
                 Examined::Consistent => None,
                 Examined::NotAtAll => return Ok(None),
+                Examined::OfSeveral(refusal) => return Err(JoinError::Refused(Box::new(refusal))),
             },
         };
         let Some(evidence) = evidence else {
@@ -182,6 +237,9 @@ impl Recognition {
         if leases.is_empty() {
             return Ok(Examined::Consistent);
         }
+        if let Some(refusal) = OtherKind::of_several(&leases) {
+            return Ok(Examined::OfSeveral(refusal));
+        }
         Ok(match timeout(PATIENCE, self.client.list_shards(None)).await {
             Ok(Ok(graph)) => {
                 contradiction(&leases, &graph).map_or(Examined::Consistent, Examined::Contradicted)
@@ -207,6 +265,7 @@ enum Examined {
     Consistent,
     Contradicted(String),
     NotAtAll,
+    OfSeveral(OtherKind),
 }
 
 /// Sets all leases aside, unless another worker has done so and recorded its stream: what it makes then are leases of that one.
@@ -334,10 +393,7 @@ mod tests {
         let request = client.create_stream().stream_name("clicks").shard_count(2);
         request.send().await.expect("created");
         let stream = crate::config::Stream::parse("clicks").expect("a name");
-        Recognition {
-            client: StreamClient::new(client, stream),
-            policy,
-        }
+        Recognition::new(StreamClient::new(client, stream), policy)
     }
 
     #[tokio::test(start_paused = true)]

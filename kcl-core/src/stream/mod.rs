@@ -14,6 +14,7 @@ mod key;
 mod listed;
 mod missing;
 mod reads;
+mod scans;
 mod service_time;
 mod shard_problems;
 mod starting_position;
@@ -28,9 +29,11 @@ pub(crate) use self::doubt::Doubt;
 pub(crate) use self::graph::Shard;
 #[cfg(test)]
 pub(crate) use self::graph::tests;
-pub(crate) use self::identity::{LeasesOfAnother, Recognition};
+pub(crate) use self::identity::{LeasesOfAnother, OtherKind, Recognition, contradiction};
+pub(crate) use self::key::LeaseKeys;
 #[cfg(fuzzing)]
 pub use self::reads::fuzzing;
 pub(crate) use self::reads::{Answer, SubscribeFrom, Subscription};
+pub(crate) use self::scans::LeaseScans;
 pub(crate) use self::shard_problems::ShardProblems;
 pub(crate) use self::starting_position::StartingPosition;

@@ -148,10 +148,7 @@ impl TestShard {
     /// What a worker's status would say of the shard: what the processor does beside its calls is told there.
     pub fn status(&self) -> ShardStatus {
         let checkpoint = self.checkpointer.last_checkpoint().to_string();
-        let shard = self.context.shard_id.to_string();
-        self.checkpointer
-            .monitor()
-            .status(shard, checkpoint, Duration::MAX)
+        self.checkpointer.monitor().status(checkpoint, Duration::MAX)
     }
 
     /// The checkpoints that were written, in order, as the lease table has them: a sequence number, with `:` and a sub-sequence

@@ -12,6 +12,7 @@ use super::judge::{Evidence, Judge, Times};
 use crate::config::ShardId;
 use crate::status::Vitals;
 use crate::stream::{StartingPosition, StreamClient};
+use crate::streams::StreamsRead;
 
 /// The worker as a whole cannot do its work.
 const UNFIT: &str = "worker-unfit";
@@ -21,7 +22,7 @@ const FAILING: &str = "shards-failing";
 /// Watches over a worker for ever. `shards` are those that it has.
 pub(crate) async fn watch_over(
     fleet: Membership,
-    stream: StreamClient,
+    streams: StreamsRead,
     health: Health,
     timers: Timers,
     shards: impl Fn() -> BTreeMap<LeaseKey, Vitals>,
@@ -42,8 +43,10 @@ pub(crate) async fn watch_over(
         let verdict = judge.judge(&evidence, Instant::now());
         tell(&health, UNFIT, verdict.unfit);
         tell(&health, FAILING, verdict.failing);
-        if let Some(shard) = verdict.probe {
-            let reading = probe(stream.clone(), ShardId::of_lease(&shard), timers.failover_time());
+        if let Some(lease) = verdict.probe
+            && let Some((stream, shard)) = streams.client(&lease)
+        {
+            let reading = probe(stream, shard, timers.failover_time());
             probing = Some(AbortOnDropHandle::new(tokio::spawn(reading)));
         }
         was_blocked = fleet.declare(verdict.trouble);

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 
 use super::run::Alive;
 use super::watchdog::StallHook;
-use super::{Shared, Worker, clients};
+use super::{Reads, Shared, StreamNames, Worker, clients};
 use crate::config::{
-    FailurePolicy, FanOut, InitialPosition, OtherStream, ReadEncoding, Stream, WorkerConfig,
+    FailurePolicy, FanOut, FormerStreams, Given, InitialPosition, OtherStream, ReadEncoding,
+    RetrievalOptions, Stream, StreamTracker, Streams, TrackedStream, WorkerConfig,
 };
 use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
@@ -23,7 +24,8 @@ use crate::error::Error;
 use crate::failure::{FailureHandler, Handler};
 use crate::processor_factory::ProcessorFactory;
 use crate::status::{ShardStatus, WorkerPhase};
-use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
+use crate::stream::{LeaseKeys, StreamClient};
+use crate::streams::{ReadStream, SeveralStreams};
 
 /// Configures a [`Worker`]. Everything is checked together by [`build`](Self::build).
 ///
@@ -47,7 +49,7 @@ use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
 #[must_use = "a builder does nothing until build is called"]
 pub struct WorkerBuilder {
     application: String,
-    stream: String,
+    streams: Streams,
     factory: ProcessorFactory,
     config: WorkerConfig,
     env: Environment,
@@ -62,11 +64,11 @@ pub struct WorkerBuilder {
 }
 
 impl WorkerBuilder {
-    pub(super) fn new(application: String, stream: String, factory: ProcessorFactory) -> Self {
+    pub(super) fn new(application: String, streams: Streams, factory: ProcessorFactory) -> Self {
         Self {
             config: WorkerConfig::default(),
             application,
-            stream,
+            streams,
             factory,
             env: Environment::system(),
             sdk: None,
@@ -200,6 +202,9 @@ impl WorkerBuilder {
 
     /// What to do when the application's leases are of another stream than this one. Default: the worker refuses to start, or
     /// ends if it runs already.
+    ///
+    /// A worker of several streams does not end for one of them that was deleted and made anew: by default the new one is not begun, and
+    /// the status says so (`other-stream`). To begin it anew, its old leases are deleted.
     pub fn on_other_stream(mut self, what: OtherStream) -> Self {
         self.config.leases.on_other_stream = what;
         self
@@ -288,6 +293,34 @@ impl WorkerBuilder {
     /// shard ended.
     pub fn cleanup_interval(mut self, interval: Duration) -> Self {
         self.config.leases.cleanup_interval = interval;
+        self
+    }
+
+    /// What the worker reads, in place of what the builder was made with.
+    pub fn streams(mut self, streams: impl Into<Streams>) -> Self {
+        self.streams = streams.into();
+        self
+    }
+
+    /// How often the [tracker](crate::StreamTracker) of a worker of several streams is asked; 1 s to 1 day. Default: 1 minute, as in the
+    /// Java KCL.
+    pub fn streams_interval(mut self, interval: Duration) -> Self {
+        self.config.leases.streams_interval = interval;
+        self
+    }
+
+    /// What becomes of the leases of streams that are not named any more, in an application of several streams. Default: they are kept.
+    pub fn former_streams(mut self, what: FormerStreams) -> Self {
+        self.config.leases.former_streams = what;
+        self
+    }
+
+    /// Whether a worker of several streams takes over a table of one of them, with its checkpoints: each lease gets the name that it has
+    /// among several. Stop all workers of the one stream before, those of the Java KCL, too: while one of them renews a lease, nothing is
+    /// taken over. Which stream the table is of is recorded in it; in a table that only the Java KCL wrote it is not, and then only that
+    /// stream is to be named for the first start. There is no way back. Default: no, joining is refused.
+    pub fn takes_over_from_one_stream(mut self, takes_over: bool) -> Self {
+        self.config.leases.takes_over_from_one_stream = takes_over;
         self
     }
 
@@ -445,9 +478,12 @@ impl WorkerBuilder {
         let mut config = self.config;
         config.table.application = self.application.clone();
         let mut problems = config.problems();
-        let stream = Stream::parse(&self.stream)
-            .map_err(|error| problems.push(format!("stream {error}")))
-            .ok();
+        let stream = match &self.streams.0 {
+            Given::One(stream) => Stream::parse(stream)
+                .map_err(|error| problems.push(format!("stream {error}")))
+                .ok(),
+            Given::Fixed(_) | Given::Tracked(_) => None,
+        };
         if let Some(fan_out) = &config.retrieval.fan_out {
             problems.extend(fan_out.problem(&self.application, stream.as_ref()));
         }
@@ -464,10 +500,18 @@ impl WorkerBuilder {
         match &kinesis {
             None if !has_config => problems.push("aws_config or kinesis_client is missing".to_owned()),
             None => {}
-            Some(client) => match (client.config().region(), &stream) {
-                (None, _) => problems.push(format!("kinesis_client: {}", SigningProblem::NoRegion)),
-                (Some(region), Some(stream)) => problems.extend(stream.problem_in(region.as_ref())),
-                (Some(_), None) => {}
+            Some(client) => match client.config().region() {
+                None => problems.push(format!("kinesis_client: {}", SigningProblem::NoRegion)),
+                Some(region) => {
+                    problems.extend(
+                        stream
+                            .as_ref()
+                            .and_then(|stream| stream.problem_in(region.as_ref())),
+                    );
+                    if let Given::Fixed(streams) = &self.streams.0 {
+                        problems.extend(fixed_problems(streams, region.as_ref(), &config.retrieval));
+                    }
+                }
             },
         }
         let dynamodb = self.dynamodb.or_else(|| {
@@ -493,8 +537,7 @@ impl WorkerBuilder {
                     .to_owned(),
             );
         }
-        let (Some(stream), Some(kinesis), Some(store), true) = (stream, kinesis, store, problems.is_empty())
-        else {
+        let (Some(kinesis), Some(store), true) = (kinesis, store, problems.is_empty()) else {
             return Err(Error::Configuration(problems));
         };
 
@@ -505,9 +548,36 @@ impl WorkerBuilder {
         let health = Health::default();
         config.fleet.health = health.clone();
         config.fleet.metrics = self.metrics.unwrap_or(config.fleet.metrics);
+        let (encoding, policy) = (config.retrieval.read_encoding, config.leases.on_other_stream);
+        let metrics = config.fleet.metrics.clone();
+        let tracker: Option<Arc<dyn StreamTracker>> = match self.streams.0 {
+            Given::One(_) => None,
+            Given::Fixed(streams) => Some(Arc::new(streams)),
+            Given::Tracked(tracker) => Some(tracker),
+        };
+        let (reads, streams) = match (stream, tracker) {
+            (_, Some(tracker)) => {
+                let region = kinesis.config().region().map(ToString::to_string);
+                let region = region.unwrap_or_default();
+                let several = SeveralStreams::new(tracker, kinesis, region, encoding, policy, metrics);
+                (Reads::Several(several.clone()), StreamNames::Several(several))
+            }
+            (Some(stream), None) => {
+                let names = StreamNames::One(stream.to_string());
+                let client = StreamClient::new(kinesis, stream)
+                    .reading_in(encoding)
+                    .counted_by(metrics);
+                let retrieval = config.retrieval.clone();
+                let read = ReadStream::new(LeaseKeys::ALONE, client, policy, health.clone(), retrieval);
+                (Reads::One(Box::new(read)), names)
+            }
+            // That would have been a problem.
+            (None, None) => return Err(Error::Configuration(problems)),
+        };
         let shared = Arc::new(Shared {
             application: self.application,
-            stream: stream.to_string(),
+            streams,
+            registry: Mutex::default(),
             worker_id,
             phase: watch::Sender::new(WorkerPhase::Starting),
             stop: watch::Sender::new(false),
@@ -516,22 +586,13 @@ impl WorkerBuilder {
             stalled_after: config.processing.stalled_after,
             fleet: Mutex::default(),
             shards: Mutex::default(),
-            health: health.clone(),
+            health,
         });
-        let stream_client = StreamClient::new(kinesis, stream)
-            .reading_in(config.retrieval.read_encoding)
-            .counted_by(config.fleet.metrics.clone());
         Ok(Worker {
-            recognition: Recognition {
-                client: stream_client.clone(),
-                policy: config.leases.on_other_stream,
-            },
+            reads,
             _alive: Alive(shared.clone()),
             shared,
-            stream: stream_client,
             env: self.env,
-            shard_problems: ShardProblems::new(health),
-            doubt: Doubt::new(),
             store,
             factory: self.factory,
             handler: self.handler,
@@ -542,11 +603,22 @@ impl WorkerBuilder {
     }
 }
 
+/// What is wrong with a list of streams.
+fn fixed_problems(streams: &[TrackedStream], region: &str, of_worker: &RetrievalOptions) -> Vec<String> {
+    if streams.is_empty() {
+        return vec!["streams: there is none; name one at least".to_owned()];
+    }
+    let each = streams
+        .iter()
+        .flat_map(|stream| stream.problems(region, of_worker));
+    each.collect()
+}
+
 impl fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerBuilder")
             .field("application", &self.application)
-            .field("stream", &self.stream)
+            .field("streams", &self.streams)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

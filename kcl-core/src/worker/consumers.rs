@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kcl_lease::{HeldLease, LeaseKey, LeaseWriteError, Membership, Metrics};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::outcome::{Departure, Stopped};
 use super::{Shared, Worker};
-use crate::consumer::{ConsumerParts, PauseWatch, consume};
+use crate::consumer::{CommonParts, PauseWatch, consume};
 use crate::error::Error;
 use crate::failure::Failures;
-use crate::memory::Budget;
-use crate::retrieval::{BatchLimits, ReaderParts};
-use crate::source::Source;
 use crate::status::ShardMonitor;
-use crate::stream::{ConsumerArn, LeaseCreation, ShardProblems};
+use crate::streams::StreamsRead;
 
 /// A consumer, which is ours and not the application's, panicked.
 const PANICKED: &str = "consumer-panicked";
@@ -31,7 +28,8 @@ const QUIET: Duration = Duration::from_secs(60);
 pub(super) struct Consumers {
     shared: Arc<Shared>,
     metrics: Metrics,
-    parts: ConsumerParts,
+    streams: StreamsRead,
+    common: CommonParts,
     tasks: JoinSet<()>,
     keys: BTreeMap<Id, LeaseKey>,
     /// Leases whose consumers panicked, being given up.
@@ -45,22 +43,6 @@ pub(super) struct Consumers {
     departed: Vec<Departure>,
 }
 
-/// Where the records of a worker's shards come from.
-fn source(worker: &Worker) -> Source {
-    let (stream, options) = (worker.stream.clone(), worker.config.retrieval.clone());
-    let consumer = options.fan_out.as_ref().map(|fan_out| {
-        let application = &worker.shared.application;
-        ConsumerArn::new(stream.clone(), worker.env.clone(), &fan_out.consumer, application)
-    });
-    Source {
-        stream,
-        env: worker.env.clone(),
-        options,
-        consumer,
-        problems: ShardProblems::new(worker.shared.health.clone()),
-    }
-}
-
 /// A task that ended.
 pub(super) enum Ended {
     Consumer(Result<(Id, ()), TaskError>),
@@ -72,23 +54,12 @@ impl Consumers {
     pub(super) fn new(
         worker: &Worker,
         fleet: Membership,
-        creation: LeaseCreation,
-        shard_ended: Arc<Notify>,
+        streams: StreamsRead,
         fatal: mpsc::UnboundedSender<Error>,
-        budget: Budget,
     ) -> Self {
         let stopping = watch::Sender::new(None);
-        let parts = ConsumerParts {
+        let common = CommonParts {
             fleet,
-            readers: ReaderParts {
-                source: source(worker),
-                limits: BatchLimits::new(&worker.config.retrieval, &worker.config.processing),
-                budget,
-                problems: worker.shard_problems.clone(),
-                doubt: worker.doubt.clone(),
-            },
-            creation,
-            shard_ended,
             factory: worker.factory.clone(),
             failures: Failures {
                 policy: worker.config.processing.failure_policy.clone(),
@@ -105,7 +76,8 @@ impl Consumers {
         Self {
             shared: worker.shared.clone(),
             metrics: worker.config.fleet.metrics.clone(),
-            parts,
+            streams,
+            common,
             tasks: JoinSet::new(),
             keys: BTreeMap::new(),
             letting_go: JoinSet::new(),
@@ -139,7 +111,12 @@ impl Consumers {
             .shards()
             .insert(held.key().clone(), (held.clone(), monitor.clone()));
         let key = held.key().clone();
-        let task = self.tasks.spawn(consume(self.parts.clone(), held, monitor));
+        let (streams, common) = (self.streams.clone(), self.common.clone());
+        let task = self.tasks.spawn(async move {
+            if let Some(stream) = streams.of_lease(&held, &monitor).await {
+                consume(common, stream, held, monitor).await;
+            }
+        });
         self.keys.insert(task.id(), key);
     }
 
@@ -188,7 +165,7 @@ impl Consumers {
 
     fn depart(&mut self, held: &HeldLease) {
         if self.stopping.borrow().is_some() {
-            let me = self.parts.fleet.worker_id();
+            let me = self.common.fleet.worker_id();
             self.departed.push(Departure::of(held, me, false));
         }
     }
@@ -207,7 +184,7 @@ impl Consumers {
 
     /// Leaves the processors that are busy to themselves, or ends them; what became of all shards.
     pub(super) fn part(mut self, is_cut_short: bool) -> Stopped {
-        let me = self.parts.fleet.worker_id();
+        let me = self.common.fleet.worker_id();
         for key in self.keys.values() {
             // A worker that begins the next stream has nothing to tell of it any more, and does not learn when the call is over.
             if let Some((held, monitor)) = self.shared.shards().remove(key) {

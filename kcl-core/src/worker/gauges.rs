@@ -29,7 +29,7 @@ pub(super) async fn tell(shared: Weak<Shared>, metrics: Metrics, budget: Budget)
         let (used, bound) = budget.used();
         metrics.set(Gauge::MemoryUsed, Labels::NONE, used as f64);
         metrics.set(Gauge::MemoryBound, Labels::NONE, bound as f64);
-        let problems = shared.health.list();
+        let problems = shared.problems();
         let codes: BTreeSet<_> = problems.iter().map(|problem| problem.code).collect();
         for code in named.union(&codes) {
             let is_there = f64::from(u8::from(codes.contains(code)));

@@ -5,6 +5,7 @@ mod clients;
 mod consumers;
 mod gauges;
 mod handle;
+mod join;
 mod outcome;
 mod run;
 mod snapshot;
@@ -17,14 +18,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_lease::{Environment, Health, HeldLease, LeaseKey, LeaseStore, Membership, WorkerId};
+use kcl_lease::{Environment, Health, HeldLease, LeaseKey, LeaseStore, Membership, Problem, WorkerId};
 use tokio::sync::watch;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::{PauseError, WorkerHandle};
 pub use self::outcome::{Departure, Fate, Stopped};
 use self::watchdog::StallHook;
-use crate::config::WorkerConfig;
+use crate::config::{Streams, WorkerConfig};
 use crate::consumer::Pauses;
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
@@ -33,7 +34,7 @@ use crate::processor::{RecordProcessor, ShardContext};
 use crate::processor_error::ProcessorError;
 use crate::processor_factory::{AsyncFactory, ProcessorFactory, awaited, immediate};
 use crate::status::{ShardMonitor, WorkerPhase};
-use crate::stream::{Doubt, Recognition, ShardProblems, StreamClient};
+use crate::streams::{ReadStream, Registry, SeveralStreams};
 
 /// A worker that is ready to run.
 ///
@@ -66,13 +67,8 @@ pub struct Worker {
     _alive: run::Alive,
     config: WorkerConfig,
     store: Arc<dyn LeaseStore>,
-    recognition: Recognition,
-    stream: StreamClient,
+    reads: Reads,
     env: Environment,
-    /// What the shards' readers fail at for reasons that no retry mends.
-    shard_problems: ShardProblems,
-    /// Where to ask whether the stream is still the same.
-    doubt: Doubt,
     factory: ProcessorFactory,
     handler: Handler,
     dead_letters: Option<Arc<dyn DeadLetters>>,
@@ -80,18 +76,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts to configure a worker. `application` names the fleet and, by default, its lease table; `stream` is a name or
-    /// an ARN; `factory` makes the processor of each shard.
+    /// Starts to configure a worker. `application` names the fleet and, by default, its lease table; `streams` is a stream's name or
+    /// ARN, or [several](Streams); `factory` makes the processor of each shard.
     pub fn builder<P, F>(
         application: impl Into<String>,
-        stream: impl Into<String>,
+        streams: impl Into<Streams>,
         factory: F,
     ) -> WorkerBuilder
     where
         P: RecordProcessor,
         F: Fn(&ShardContext) -> P + Send + Sync + 'static,
     {
-        WorkerBuilder::new(application.into(), stream.into(), immediate(factory))
+        WorkerBuilder::new(application.into(), streams.into(), immediate(factory))
     }
 
     /// The same with a factory that has to wait for something, such as a connection, and may fail. What fails is repeated, with
@@ -117,7 +113,7 @@ impl Worker {
     /// ```
     pub fn async_builder<P, F>(
         application: impl Into<String>,
-        stream: impl Into<String>,
+        streams: impl Into<Streams>,
         factory: F,
     ) -> WorkerBuilder
     where
@@ -125,7 +121,7 @@ impl Worker {
         // The first bound tells a closure what it is given, the second one that its future can be sent.
         F: AsyncFnOnce(&ShardContext) -> Result<P, ProcessorError> + for<'a> AsyncFactory<'a, P>,
     {
-        WorkerBuilder::new(application.into(), stream.into(), awaited(factory))
+        WorkerBuilder::new(application.into(), streams.into(), awaited(factory))
     }
 
     /// A handle to watch and to stop the worker with, from elsewhere.
@@ -170,16 +166,23 @@ impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("application", &self.shared.application)
-            .field("stream", &self.shared.stream)
+            .field("stream", &self.shared.stream())
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
+/// What a worker is to read.
+enum Reads {
+    One(Box<ReadStream>),
+    Several(SeveralStreams),
+}
+
 /// What the worker and its handles know.
 struct Shared {
     application: String,
-    stream: String,
+    /// The streams as they were named last.
+    streams: StreamNames,
     worker_id: WorkerId,
     phase: watch::Sender<WorkerPhase>,
     stop: watch::Sender<bool>,
@@ -191,9 +194,37 @@ struct Shared {
     shards: Mutex<BTreeMap<LeaseKey, (HeldLease, Arc<ShardMonitor>)>>,
     /// What keeps the worker from starting, or the leader from its work.
     health: Health,
+    /// The streams, where there are several, and what is wrong with them.
+    registry: Mutex<Option<Registry>>,
+}
+
+/// How a worker's streams are called.
+enum StreamNames {
+    One(String),
+    Several(SeveralStreams),
 }
 
 impl Shared {
+    /// Its stream, or its streams with commas between them.
+    fn stream(&self) -> String {
+        match &self.streams {
+            StreamNames::One(stream) => stream.clone(),
+            StreamNames::Several(several) => several.names().join(", "),
+        }
+    }
+
+    /// What is wrong with the worker, and with its streams: those that have the same problem are told as one.
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.health.list();
+        let registry = self.registry().clone();
+        problems.extend(registry.iter().flat_map(Registry::problems));
+        problems
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Option<Registry>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fleet(&self) -> MutexGuard<'_, Option<Membership>> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
     let shards = shared.shards();
     WorkerStatus {
         application: shared.application.clone(),
-        stream: shared.stream.clone(),
+        stream: shared.stream(),
         worker_id: shared.worker_id.to_string(),
         phase: *shared.phase.borrow(),
         is_paused: shared.pauses.borrow().has_all(),
@@ -19,12 +19,12 @@ pub(super) fn snapshot(shared: &Shared) -> WorkerStatus {
             .and_then(|fleet| fleet.leader.as_ref().map(ToString::to_string)),
         workers: fleet.as_ref().and_then(|fleet| fleet.workers),
         leases_held: fleet.as_ref().map_or(0, |fleet| fleet.leases_held),
-        problems: shared.health.list(),
+        problems: shared.problems(),
         shards: shards
             .values()
             .map(|(held, monitor)| {
                 let checkpoint = held.lease().checkpoint.to_string();
-                monitor.status(held.key().to_string(), checkpoint, shared.stalled_after)
+                monitor.status(checkpoint, shared.stalled_after)
             })
             .collect(),
     }

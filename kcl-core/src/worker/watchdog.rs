@@ -75,7 +75,7 @@ fn look(shared: &Shared, hook: &StallHook, stalled: &mut BTreeMap<LeaseKey, Arc<
             .collect()
     };
     for (key, held, monitor) in shards {
-        let status = monitor.status(held.key().to_string(), held.lease().checkpoint.to_string(), after);
+        let status = monitor.status(held.lease().checkpoint.to_string(), after);
         match &status.stalled {
             Some(problem) => {
                 tracing::warn!(shard = %key, code = problem.code, "it has got no further for {after:?}: {}", problem.text);

@@ -35,7 +35,7 @@ impl Task {
     pub(super) async fn create_children(&mut self) -> Event {
         let lease = self.held.lease();
         let (known, range) = (lease.children, lease.hash_range);
-        let (fleet, creation) = (self.parts.fleet.clone(), self.parts.creation.clone());
+        let (fleet, creation) = (self.parts.fleet.clone(), self.stream.creation.clone());
         let room = match self.held.held_state() {
             HeldState::Held => fleet.room_after(self.held.key()),
             // What it should give away it does not get back as children.
@@ -48,7 +48,7 @@ impl Task {
                 for child in &known {
                     is_complete &= creation
                         .store
-                        .get(&ShardId::from(child.as_str()).lease_key())
+                        .get(&creation.keys.key(&ShardId::from(child.as_str())))
                         .await?
                         .is_some();
                 }
@@ -80,7 +80,7 @@ impl Task {
                 tracing::info!(shard = %self.shard, children = ?self.children.iter().map(|c| &c.id).collect::<Vec<_>>(), "shard ended");
                 self.processor = None;
                 self.monitor.progressed(0, 0);
-                self.parts.shard_ended.notify_waiters();
+                self.stream.shard_ended.notify_waiters();
                 Event::Succeeded
             }
             Err(LeaseWriteError::Lost(reason)) => Event::Lost(reason),

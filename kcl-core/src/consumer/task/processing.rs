@@ -24,12 +24,12 @@ impl Task {
             return Event::Succeeded;
         };
         let (mut pauses, held) = (self.parts.pauses.clone(), self.held.clone());
-        let shard = self.shard.clone();
+        let key = held.key().clone();
         let event = tokio::select! {
             biased;
             event = self.interrupted() => event,
             // To be shown, although there may be no batch for long.
-            () = pauses.paused(shard.as_str(), || held.is_paused()) => Event::Succeeded,
+            () = pauses.paused(key.as_str(), || held.is_paused()) => Event::Succeeded,
             delivery = reader.batches.next() => match delivery {
                 Some(delivery) => {
                     let is_last = delivery.batch.is_last();
@@ -76,7 +76,7 @@ impl Task {
             return Event::Succeeded;
         };
         let whole = &delivery.batch;
-        if whole.is_empty() && whole.gap().is_none() && !self.parts.readers.source.options.empty_batches {
+        if whole.is_empty() && whole.gap().is_none() && !self.stream.readers.source.options.empty_batches {
             self.processor = Some(processor);
             self.children = delivery.children;
             return Event::Succeeded;

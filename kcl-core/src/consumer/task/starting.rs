@@ -35,14 +35,18 @@ const LOOKING_FOR_PARENTS: Activity = Activity {
 impl Task {
     pub(super) async fn await_parents(&mut self) -> Event {
         let parents = self.held.lease().parents;
-        let (store, ended) = (self.parts.creation.store.clone(), self.parts.shard_ended.clone());
+        let (store, ended) = (
+            self.stream.creation.store.clone(),
+            self.stream.shard_ended.clone(),
+        );
         let mut polls = Retry::new(
-            self.parts.creation.env.clone(),
+            self.stream.creation.env.clone(),
             Duration::from_millis(250),
             Duration::from_secs(2),
         );
         for parent in parents {
-            let key = ShardId::from(parent.as_str()).lease_key();
+            let parent = ShardId::from(parent.as_str());
+            let key = self.stream.creation.keys.key(&parent);
             loop {
                 let mut news = pin!(ended.notified());
                 news.as_mut().enable();
@@ -87,7 +91,7 @@ impl Task {
         if matches!(self.held.lease().checkpoint, Checkpoint::At(_)) {
             return None;
         }
-        let doubt = self.parts.creation.doubt.clone();
+        let doubt = self.stream.creation.doubt.clone();
         let question = doubt.raise();
         tokio::select! {
             biased;
@@ -112,7 +116,7 @@ impl Task {
             }
         }
         let context = ShardContext {
-            stream: self.parts.creation.stream.stream().clone(),
+            stream: self.stream.creation.stream.stream().clone(),
             shard_id: self.shard.clone(),
             hash_range: lease.hash_range,
             parents: lease
@@ -160,9 +164,9 @@ impl Task {
         if !needs_note(lease) {
             return Ok(None);
         }
-        let now = self.parts.creation.stream.probe().await?;
+        let now = self.stream.creation.stream.probe().await?;
         Ok(note_to_leave(
-            now.unwrap_or_else(|| self.parts.creation.env.now()),
+            now.unwrap_or_else(|| self.stream.creation.env.now()),
         ))
     }
 
@@ -170,7 +174,7 @@ impl Task {
     pub(super) fn read_from(&mut self, checkpoint: &Checkpoint) {
         let cursor = match self.noted_start {
             Some(start) if *checkpoint == Checkpoint::Latest => Some(Cursor::from_time(start)),
-            _ => Cursor::from_checkpoint(checkpoint, self.parts.creation.initial),
+            _ => Cursor::from_checkpoint(checkpoint, self.stream.creation.initial),
         };
         let Some(cursor) = cursor else { return };
         self.noted_start = noted_start(&self.held.lease());
@@ -180,7 +184,7 @@ impl Task {
             hash_range: self.held.lease().hash_range,
         };
         let (prefetch, batches) = Prefetch::new(
-            &self.parts.readers,
+            &self.stream.readers,
             self.shard.clone(),
             self.monitor.clone(),
             start,

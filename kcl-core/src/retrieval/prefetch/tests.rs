@@ -62,7 +62,7 @@ async fn an_application_that_keeps_all_records_is_told_why_no_more_come() {
     let reading = tokio::spawn(prefetch.run());
     let mut kept = Vec::new();
     let is_told = || {
-        let status = monitor.status(String::new(), String::new(), Duration::MAX);
+        let status = monitor.status(String::new(), Duration::MAX);
         status.problem.is_some_and(|problem| problem.code == NO_MEMORY)
     };
     while !is_told() {
