@@ -8,6 +8,7 @@ mod loads;
 mod older;
 mod pending;
 mod reshards;
+mod several_streams;
 mod transitions;
 
 use kcl_tests::runner::Scenario;
@@ -57,6 +58,11 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     scenario!(fan_out::java_subscribes_in_its_default_mode, short, &[CURRENT]),
     scenario!(reshards::splits_and_merges_in_a_mixed_fleet, short, &[CURRENT]),
+    scenario!(
+        several_streams::several_streams_are_read_together,
+        short,
+        &[CURRENT]
+    ),
     scenario!(
         older::workers_of_2x_are_not_joined_but_can_be_followed,
         short,

@@ -6,12 +6,14 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.regions.Region;
@@ -21,6 +23,8 @@ import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
+import software.amazon.kinesis.common.StreamConfig;
+import software.amazon.kinesis.common.StreamIdentifier;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.exceptions.InvalidStateException;
 import software.amazon.kinesis.exceptions.ShutdownException;
@@ -30,9 +34,12 @@ import software.amazon.kinesis.lifecycle.events.ProcessRecordsInput;
 import software.amazon.kinesis.lifecycle.events.ShardEndedInput;
 import software.amazon.kinesis.lifecycle.events.ShutdownRequestedInput;
 import software.amazon.kinesis.metrics.NullMetricsFactory;
+import software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy;
+import software.amazon.kinesis.processor.MultiStreamTracker;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
 import software.amazon.kinesis.processor.SingleStreamTracker;
+import software.amazon.kinesis.processor.StreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
@@ -42,7 +49,8 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
  * as the KCL spells them; {@code workMillis} is how long a batch takes, and with {@code prepares=true} checkpoints are
  * prepared, with the worker's name as state, but not made. With {@code fanOut=true} it reads as the KCL does unless told otherwise,
- * by subscriptions. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
+ * by subscriptions. With {@code streams=ID,ID} it reads these streams, which are named as the KCL names one of several, in place of
+ * {@code stream}. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
  * reports a CPU that is so busy, and so much more for each shard that it processes. A setting that this version of the KCL
  * does not have is named in an event and skipped, so one class serves all versions. SIGTERM stops the worker gracefully.
  *
@@ -55,6 +63,9 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
 public final class MixedFleetWorker {
     private static final PrintStream OUT =
             new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
+
+    private static final InitialPositionInStreamExtended OLDEST =
+            InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
 
     /** Shards that are processed now. */
     private static final Set<String> PROCESSED = ConcurrentHashMap.newKeySet();
@@ -86,6 +97,7 @@ public final class MixedFleetWorker {
         boolean fansOut = settings.remove("fanOut") != null;
         String cpuBase = settings.remove("cpuBase");
         String cpuPerShard = settings.remove("cpuPerShard");
+        String streams = settings.remove("streams");
 
         // The server knows a client by its access key id.
         StaticCredentialsProvider credentials =
@@ -97,15 +109,14 @@ public final class MixedFleetWorker {
         CloudWatchAsyncClient cloudWatch = CloudWatchAsyncClient.builder()
                 .endpointOverride(endpoint).region(Region.US_EAST_1).credentialsProvider(credentials).build();
 
-        SingleStreamTracker tracker = new SingleStreamTracker(
-                stream, InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON));
+        StreamTracker tracker = streams == null ? new SingleStreamTracker(stream, OLDEST) : new Several(streams);
         ConfigsBuilder configs = new ConfigsBuilder(
                 tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor(workMillis, prepares ? worker : null));
 
         var coordinator = configs.coordinatorConfig();
         var leases = configs.leaseManagementConfig();
         var retrieval = configs.retrievalConfig();
-        PollingConfig polling = new PollingConfig(stream, kinesis);
+        PollingConfig polling = streams == null ? new PollingConfig(stream, kinesis) : new PollingConfig(kinesis);
         if (!fansOut) {
             retrieval.retrievalSpecificConfig(polling);
         }
@@ -237,6 +248,27 @@ public final class MixedFleetWorker {
             return value;
         }
         return type.isEnum() ? Enum.valueOf((Class<Enum>) type, value) : null;
+    }
+
+    /** Names these streams for good. */
+    private static final class Several implements MultiStreamTracker {
+        private final List<StreamConfig> streams;
+
+        Several(String ids) {
+            streams = Arrays.stream(ids.split(","))
+                    .map(id -> new StreamConfig(StreamIdentifier.multiStreamInstance(id), OLDEST))
+                    .collect(Collectors.toList());
+        }
+
+        @Override
+        public List<StreamConfig> streamConfigList() {
+            return streams;
+        }
+
+        @Override
+        public FormerStreamsLeasesDeletionStrategy formerStreamsLeasesDeletionStrategy() {
+            return new FormerStreamsLeasesDeletionStrategy.NoLeaseDeletionStrategy();
+        }
     }
 
     /** Tells every record, then checkpoints. */
