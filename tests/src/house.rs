@@ -79,6 +79,7 @@ fn what_is_published_uses_what_lies_below_it_and_no_test_backend() {
         ("kcl-aggregation", BTreeSet::new()),
         ("kcl-core", BTreeSet::from(["kcl-aggregation", "kcl-lease"])),
         ("kcl-dead-letters", BTreeSet::from(["kcl-core"])),
+        ("kcl-ec2", BTreeSet::new()),
         ("kcl-health", BTreeSet::from(["kcl-core"])),
         ("kcl-lease", BTreeSet::new()),
         ("kcl-local", BTreeSet::new()),
