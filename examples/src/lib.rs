@@ -1,8 +1,9 @@
 //! What several examples, and tests, have in common.
 //!
-//! [`exactly_once`] is an example of its own: read [`exactly_once::ExactlyOnce`] first.
+//! [`exactly_once`] is an example of its own: read [`exactly_once::ExactlyOnce`] first. So is [`pageviews`].
 
 pub mod exactly_once;
+pub mod pageviews;
 pub mod streams;
 
 /// Any error, told at the end of the program.

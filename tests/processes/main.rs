@@ -10,6 +10,8 @@ mod chaos;
 mod exactly_once;
 mod faults;
 mod fleet;
+mod flow;
+mod instances;
 mod postgres;
 mod protocol;
 mod report;
@@ -66,9 +68,18 @@ const SCENARIOS: &[Scenario] = &[
             Box::pin(stopped_together::a_fleet_stopped_after_a_kill_flows_at_once_when_it_is_started_again())
         },
     },
+    Scenario {
+        name: "an_instance_that_goes_hands_every_lease_over",
+        is_short: true,
+        prepare: || Ok(()),
+        run: || Box::pin(instances::an_instance_that_goes_hands_every_lease_over()),
+    },
 ];
 
 fn main() -> ExitCode {
+    if let Ok(name) = std::env::var(instances::NAME) {
+        return instances::run(&name);
+    }
     if let Ok(name) = std::env::var(worker::NAME) {
         return worker::run(&name);
     }

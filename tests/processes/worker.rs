@@ -58,7 +58,7 @@ pub(crate) fn run(name: &str) -> ExitCode {
 }
 
 /// Standard input ends with the test, however that ends.
-fn end_with_parent() {
+pub(crate) fn end_with_parent() {
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(1);
 }

@@ -7,6 +7,8 @@
 )]
 
 mod backend_process;
+#[cfg(test)]
+mod deployments;
 pub mod draining;
 mod fencing;
 pub mod fetch;
