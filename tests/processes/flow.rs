@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_core::ExtendedSequenceNumber;
 use kcl_examples::pageviews::{Put, Results};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -67,6 +68,19 @@ impl Flow {
             .iter()
             .filter(|(shard, _)| shards.contains(id(shard)));
         stalls.map(|(_, stall)| *stall).max().unwrap_or_default()
+    }
+
+    /// The last record that each shard has counted.
+    pub(crate) async fn positions(&self) -> BTreeMap<String, ExtendedSequenceNumber> {
+        let mut positions = BTreeMap::<String, ExtendedSequenceNumber>::new();
+        for view in self.results.views().await.expect("read") {
+            let shard = id(&view.shard).to_owned();
+            let last = positions
+                .remove(&shard)
+                .map_or(view.position.clone(), |last| last.max(view.position));
+            positions.insert(shard, last);
+        }
+        positions
     }
 
     /// What is counted, by page.

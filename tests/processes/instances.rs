@@ -11,8 +11,9 @@ use kcl_ec2::Watch;
 use kcl_ec2::testing::{FakeInstance, Listening};
 use kcl_examples::pageviews::{Consumer, Producer, Put, Results};
 use kcl_examples::{AnyError, streams};
-use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore as _, TableOptions};
+use kcl_lease::{Checkpoint, DynamoDbLeaseStore, Lease, LeaseStore as _, TableOptions};
 use kcl_local::Backend;
+use kcl_local::faults::{Call, Fault, FaultScript, Loss, Rule};
 use kcl_local::transport::tcp::Server;
 use kcl_tests::process::{Process, Signal, sign_as};
 use tokio::sync::oneshot;
@@ -91,6 +92,7 @@ struct Member {
 }
 
 struct Deployment {
+    faults: FaultScript,
     server: Server,
     store: DynamoDbLeaseStore,
     flow: Flow,
@@ -102,7 +104,8 @@ struct Deployment {
 
 impl Deployment {
     async fn begin() -> Self {
-        let backend = Backend::start();
+        let faults = FaultScript::new();
+        let backend = Backend::builder().faults(faults.clone()).build();
         let aws = backend.sdk_config();
         let kinesis = aws_sdk_kinesis::Client::new(&aws);
         let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
@@ -116,6 +119,7 @@ impl Deployment {
             let _ = stopped.await;
         });
         Self {
+            faults,
             server: backend.listen("127.0.0.1:0").await.expect("a port"),
             store: DynamoDbLeaseStore::new(dynamodb, TableOptions::new(APPLICATION)),
             flow: Flow::of(&results),
@@ -243,10 +247,23 @@ impl Deployment {
         }
     }
 
-    /// Ends an instance without warning.
+    /// Ends an instance without warning, when it has counted what it has not checkpointed in any of its shards: that comes again.
     async fn dies(&mut self) {
         let member = self.members.remove(0);
         let shards = self.shards_of(&member.name).await;
+        assert!(!shards.is_empty());
+        let stuck = Rule::on("UpdateItem")
+            .by(member.name.as_str())
+            .matching(is_of_leases);
+        let stuck = self.faults.add(stuck.fault(Fault::drop_request(Loss::Hang)));
+        let deadline = Instant::now() + PATIENCE;
+        while self.faults.hits(stuck) < shards.len() as u64 || !self.are_ahead(&shards).await {
+            assert!(
+                Instant::now() < deadline,
+                "{shards:?} count nothing that is not checkpointed"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
         self.flow.begin();
         let killed_at = Instant::now();
         member.process.kill();
@@ -260,6 +277,18 @@ impl Deployment {
             stall > FAILOVER.as_secs_f64() / 2.0,
             "whoever is killed hands nothing over: {stall}"
         );
+    }
+
+    /// Whether each of these shards has counted more than its lease says.
+    async fn are_ahead(&self, shards: &BTreeSet<String>) -> bool {
+        let counted = self.flow.positions().await;
+        let leases = self.leases().await;
+        let is_ahead = |shard: &String| {
+            let lease = leases.iter().find(|lease| lease.key.as_str() == shard);
+            let counted = counted.get(shard).cloned().map(Checkpoint::At);
+            lease.is_some_and(|lease| counted > Some(lease.checkpoint.clone()))
+        };
+        shards.iter().all(is_ahead)
     }
 
     /// What was put, once no more is; all consumers are told to stop when it was counted.
@@ -308,6 +337,12 @@ pub(crate) async fn an_instance_that_goes_hands_every_lease_over() {
     deployment.dies().await;
     deployment.end().await;
     assert!(stalls.iter().all(|stall| *stall < STALL), "{stalls:?}");
+}
+
+/// Whether a request is about the lease table.
+fn is_of_leases(call: &Call<'_>) -> bool {
+    let table = format!("\"TableName\":\"{APPLICATION}\"");
+    String::from_utf8_lossy(call.body).contains(&table)
 }
 
 /// Nobody looks at it.

@@ -392,4 +392,28 @@ async fn the_lease_table_of_the_template_is_as_a_worker_would_make_it() {
         .await
         .expect("sound");
     store.prepare().await.expect("it is there, with its index");
+
+    let made = DynamoDbLeaseStore::new(client.clone(), TableOptions::new("made"));
+    made.prepare().await.expect("made");
+    let schema = async |table: &str| {
+        let described = client
+            .describe_table()
+            .table_name(table)
+            .send()
+            .await
+            .expect("there");
+        let table = described.table.expect("whole");
+        let mut attributes = table.attribute_definitions().to_vec();
+        attributes.sort_by(|one, other| one.attribute_name().cmp(other.attribute_name()));
+        let [index] = table.global_secondary_indexes() else {
+            panic!("{table:?}");
+        };
+        let index = (
+            index.index_name.clone(),
+            index.key_schema().to_vec(),
+            index.projection.clone(),
+        );
+        (table.key_schema().to_vec(), attributes, index)
+    };
+    assert_eq!(schema("pageviews").await, schema("made").await);
 }

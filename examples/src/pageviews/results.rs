@@ -49,6 +49,8 @@ pub struct View {
     pub shard: String,
     /// Views in that minute.
     pub views: u64,
+    /// The last record that is in it.
+    pub position: ExtendedSequenceNumber,
 }
 
 /// The table did not take or give what it should.
@@ -285,6 +287,7 @@ fn view(item: &HashMap<String, AttributeValue>) -> Option<View> {
         minute: minute.to_owned(),
         shard: shard.to_owned(),
         views: item.get(VIEWS)?.as_n().ok()?.parse().ok()?,
+        position: text(POSITION)?.parse().ok()?,
     })
 }
 
