@@ -19,6 +19,31 @@ fn codes(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
+/// The page on migrating names the scenarios that prove what it says.
+#[test]
+fn what_is_said_to_be_tested_with_java_is_a_scenario() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../docs/migrating-from-java.md")).expect("readable");
+    let tested = page
+        .split("\n## ")
+        .find(|section| section.starts_with("What of this is tested"));
+    let rows = tested
+        .expect("a section")
+        .lines()
+        .filter(|line| line.starts_with("| "));
+    let named: Vec<_> = rows
+        .filter_map(|row| row.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(named.len() > 8, "{named:?}");
+    let scenarios = fs::read_to_string(root.join("mixed_fleet/scenarios/mod.rs")).expect("readable");
+    let (_, scenarios) = scenarios.split_once("pub(crate) const ALL").expect("a list");
+    let is_missing = |name: &&&str| {
+        !scenarios.contains(&format!("::{name},")) && !scenarios.contains(&format!("{name}::"))
+    };
+    assert_eq!(named.iter().filter(is_missing).collect::<Vec<_>>(), [&""; 0]);
+}
+
 #[test]
 fn every_code_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
