@@ -155,3 +155,11 @@ async fn until_counted(results: &Results, clicks: u64) -> Result<(), AnyError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_and_a_crash_change_no_count() {
+        super::run(16).await.expect("exact");
+    }
+}
