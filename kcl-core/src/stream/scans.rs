@@ -14,7 +14,13 @@ const GOOD_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseScans {
     /// Absent where there is nobody to share with.
-    last: Option<Arc<Mutex<Option<(Instant, Arc<TableSnapshot>)>>>>,
+    last: Option<Arc<Mutex<Option<Scan>>>>,
+}
+
+#[derive(Debug)]
+struct Scan {
+    began: Instant,
+    seen: Arc<TableSnapshot>,
 }
 
 impl LeaseScans {
@@ -33,14 +39,17 @@ impl LeaseScans {
             return Ok(Arc::new(store.scan().await?));
         };
         let mut last = last.lock().await;
-        if let Some((at, seen)) = &*last
-            && at.elapsed() < GOOD_FOR
+        if let Some(scan) = &*last
+            && scan.began.elapsed() < GOOD_FOR
         {
-            return Ok(seen.clone());
+            return Ok(scan.seen.clone());
         }
         let began = Instant::now();
         let seen = Arc::new(store.scan().await?);
-        *last = Some((began, seen.clone()));
+        *last = Some(Scan {
+            began,
+            seen: seen.clone(),
+        });
         Ok(seen)
     }
 }

@@ -1,5 +1,7 @@
 //! Finds the stream of a lease.
 
+use std::sync::Arc;
+
 use kcl_lease::{HeldLease, LeaseKey};
 
 use super::read_stream::StreamParts;
@@ -11,8 +13,8 @@ use crate::stream::StreamClient;
 /// The streams that a member of a fleet reads.
 #[derive(Debug, Clone)]
 pub(crate) enum StreamsRead {
-    One(Box<StreamParts>),
-    Several(Registry),
+    One(Arc<StreamParts>),
+    Several(Arc<Registry>),
 }
 
 impl StreamsRead {

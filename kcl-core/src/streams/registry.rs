@@ -1,7 +1,7 @@
 //! The streams of a worker that reads several, as far as it has leases of them or looks after them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kcl_lease::{HeldLease, HeldState, LeaseKey, LeaseWriteError, Problem, StreamIdentity};
 use tokio::sync::Notify;
@@ -31,15 +31,15 @@ impl Entry {
     }
 }
 
-/// Streams by their ids. Clones share them.
-#[derive(Debug, Clone)]
+/// Streams by their ids.
+#[derive(Debug)]
 pub(crate) struct Registry {
     pub(super) several: SeveralStreams,
     member: MemberParts,
-    entries: Arc<Mutex<BTreeMap<StreamId, Entry>>>,
+    entries: Mutex<BTreeMap<StreamId, Entry>>,
     /// Those that nobody looks after yet.
-    fresh: Arc<Mutex<Vec<Entry>>>,
-    pub(super) news: Arc<Notify>,
+    fresh: Mutex<Vec<Entry>>,
+    pub(super) news: Notify,
 }
 
 impl Registry {
@@ -47,9 +47,9 @@ impl Registry {
         Self {
             several,
             member,
-            entries: Arc::default(),
-            fresh: Arc::default(),
-            news: Arc::default(),
+            entries: Mutex::default(),
+            fresh: Mutex::default(),
+            news: Notify::new(),
         }
     }
 

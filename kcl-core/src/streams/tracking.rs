@@ -48,7 +48,7 @@ const CONCURRENCY: usize = 8;
 /// A worker's part in reading several streams.
 #[derive(Debug)]
 pub(crate) struct Tracking {
-    registry: Registry,
+    registry: Arc<Registry>,
     health: Health,
     pauses: watch::Sender<Pauses>,
 }
@@ -96,7 +96,7 @@ impl std::fmt::Display for Untold {
 impl Cause for Untold {}
 
 impl Tracking {
-    pub(crate) fn new(registry: Registry, health: Health, pauses: watch::Sender<Pauses>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, health: Health, pauses: watch::Sender<Pauses>) -> Self {
         Self {
             registry,
             health,

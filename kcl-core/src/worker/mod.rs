@@ -195,7 +195,7 @@ struct Shared {
     /// What keeps the worker from starting, or the leader from its work.
     health: Health,
     /// The streams, where there are several, and what is wrong with them.
-    registry: Mutex<Option<Registry>>,
+    registry: Mutex<Option<Arc<Registry>>>,
 }
 
 /// How a worker's streams are called.
@@ -217,11 +217,11 @@ impl Shared {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.health.list();
         let registry = self.registry().clone();
-        problems.extend(registry.iter().flat_map(Registry::problems));
+        problems.extend(registry.iter().flat_map(|registry| registry.problems()));
         problems
     }
 
-    fn registry(&self) -> MutexGuard<'_, Option<Registry>> {
+    fn registry(&self) -> MutexGuard<'_, Option<Arc<Registry>>> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

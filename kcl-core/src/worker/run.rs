@@ -181,10 +181,10 @@ fn streams_of(
             let parts = StreamParts::new(read, identity, &member);
             let leading = parts.leading(fleet);
             let duties = async move { leading.run().await };
-            (StreamsRead::One(Box::new(parts)), duties.boxed())
+            (StreamsRead::One(Arc::new(parts)), duties.boxed())
         }
         Reads::Several(several) => {
-            let registry = Registry::new(several.clone(), member);
+            let registry = Arc::new(Registry::new(several.clone(), member));
             *worker.shared.registry() = Some(registry.clone());
             let shared = &worker.shared;
             let tracking = Tracking::new(registry.clone(), shared.health.clone(), shared.pauses.clone());
