@@ -389,6 +389,11 @@ impl RecordBatch {
         self.weight
     }
 
+    /// The bytes of their payloads.
+    pub(crate) fn payload(&self) -> u64 {
+        self.records.iter().map(|record| record.data.len() as u64).sum()
+    }
+
     /// Whether there are aggregates in it that are to be taken apart.
     pub(crate) fn is_packed(&self) -> bool {
         self.records.iter().chain(&self.front).any(Record::is_packed)

@@ -141,7 +141,7 @@ numbers! {
         TableCalls = "table_calls", "calls";
         /// Records that were processed. Label: shard.
         RecordsProcessed = "records_processed", "records";
-        /// What they take, with some overhead for each. Label: shard.
+        /// Their payloads. Label: shard.
         BytesProcessed = "bytes_processed", "bytes";
         /// Records that were skipped, as the failure policy says. Label: shard.
         RecordsSkipped = "records_skipped", "records";

@@ -248,6 +248,16 @@ impl MixedFleet {
         .await;
     }
 
+    /// Waits until these workers, and no others, own open shards, and none is on its way.
+    pub(crate) async fn until_owned_by(&self, workers: &[&str]) {
+        let wanted: BTreeSet<_> = workers.iter().map(|worker| (*worker).to_owned()).collect();
+        self.until(PATIENCE, &format!("{workers:?} have the leases"), async || {
+            let owners: BTreeSet<_> = self.shares().await?.into_keys().collect();
+            (owners == wanted).then_some(())
+        })
+        .await;
+    }
+
     /// How many open shards each worker owns; `None` while a lease is nobody's or on its way.
     pub(crate) async fn shares(&self) -> Option<BTreeMap<String, usize>> {
         let mut owners = BTreeMap::new();

@@ -124,13 +124,12 @@ pub(crate) struct LedgerProcessor {
 
 impl LedgerProcessor {
     /// A processor for one shard.
-    pub(crate) fn new(ledger: Ledger, behaviour: Behaviour, worker: &str, shard: &ShardContext) -> Self {
-        let token = shard.fencing_token.get();
+    pub(crate) fn new(ledger: Ledger, behaviour: Behaviour, worker: &str, shard: String, token: u64) -> Self {
         Self {
             ledger,
             behaviour,
             worker: worker.to_owned(),
-            shard: shard.shard_id.to_string(),
+            shard,
             token,
         }
     }

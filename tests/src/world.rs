@@ -197,9 +197,18 @@ impl<S: Servers> World<S> {
 
     /// A builder for a worker of this name on the stream.
     pub fn builder(&self, name: &str, behaviour: Behaviour) -> WorkerBuilder {
-        let (ledger, worker) = (self.ledger.clone(), name.to_owned());
+        let (ledger, worker, stream) = (self.ledger.clone(), name.to_owned(), self.options.stream);
         self.builder_of(name, move |shard| {
-            LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, shard)
+            // Where a worker reads several, the shards of the others have their streams' names in front.
+            let (of, id) = (&shard.stream, &shard.shard_id);
+            let is_ours = of.name() == stream || of.arn() == Some(stream);
+            let called = if is_ours {
+                id.to_string()
+            } else {
+                format!("{}:{id}", of.name())
+            };
+            let token = shard.fencing_token.get();
+            LedgerProcessor::new(ledger.clone(), behaviour.clone(), &worker, called, token)
         })
     }
 

@@ -317,7 +317,7 @@ impl Shard {
             let mut state = self.state();
             state.done += 1;
             state.uncounted.0 += 1;
-            state.uncounted.1 += content.record.weight();
+            state.uncounted.1 += content.record.data().len() as u64;
         }
         self.leave_behind(ticket, content);
     }

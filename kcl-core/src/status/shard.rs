@@ -60,7 +60,7 @@ pub struct ShardStatus {
     pub attempts: u32,
     /// Records processed since this worker acquired the lease.
     pub records_processed: u64,
-    /// Bytes processed since this worker acquired the lease, with some overhead per record.
+    /// Bytes of payload processed since this worker acquired the lease.
     pub bytes_processed: u64,
     /// Records skipped since this worker acquired the lease, as the [`FailurePolicy`](crate::FailurePolicy) says.
     pub records_skipped: u64,

@@ -69,8 +69,8 @@ impl Task {
             if let Some(last) = done.records().last() {
                 self.checkpointer.rules().is_done_up_to(last.position());
             }
-            self.monitor.progressed(done.len(), done.weight());
-            self.held.record_throughput(done.weight());
+            self.monitor.progressed(done.len(), done.payload());
+            self.held.record_throughput(done.payload());
             self.machine.got_ahead();
             self.retry.succeeded();
         }

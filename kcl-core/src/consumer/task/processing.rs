@@ -84,7 +84,7 @@ impl Task {
         let mut pieces = std::mem::take(&mut self.pieces);
         let next = pieces.next(whole);
         let (batch, is_probe) = (next.batch(), next.is_probe());
-        let (records, weight) = (batch.len(), batch.weight());
+        let (records, bytes) = (batch.len(), batch.payload());
         let last = batch.records().last();
         self.checkpointer.rules().batch_begins(last.map(Record::position));
         let checkpointer = self.checkpointer.clone();
@@ -113,8 +113,8 @@ impl Task {
             }
             Ok(()) => {
                 self.checkpointer.rules().batch_ends(true);
-                self.monitor.progressed(records, weight);
-                self.held.record_throughput(weight);
+                self.monitor.progressed(records, bytes);
+                self.held.record_throughput(bytes);
                 match pieces.done(whole, true) {
                     true => Event::Succeeded,
                     false => Event::PieceDone,

@@ -38,6 +38,7 @@ import software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy;
 import software.amazon.kinesis.processor.MultiStreamTracker;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
+import software.amazon.kinesis.processor.ShardRecordProcessorFactory;
 import software.amazon.kinesis.processor.SingleStreamTracker;
 import software.amazon.kinesis.processor.StreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
@@ -49,8 +50,8 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * <p>Arguments: {@code endpoint application stream worker} and then settings as {@code name=value}, in milliseconds or
  * as the KCL spells them; {@code workMillis} is how long a batch takes, and with {@code prepares=true} checkpoints are
  * prepared, with the worker's name as state, but not made. With {@code fanOut=true} it reads as the KCL does unless told otherwise,
- * by subscriptions. With {@code streams=ID,ID} it reads these streams, which are named as the KCL names one of several, in place of
- * {@code stream}. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
+ * by subscriptions. With {@code streams=ID,ID} it reads these streams, which are named as the KCL names one of several; shards of
+ * others than {@code stream} are told with their streams' names in front. With {@code cpuBase} and {@code cpuPerShard}, in percent, it
  * reports a CPU that is so busy, and so much more for each shard that it processes. A setting that this version of the KCL
  * does not have is named in an event and skipped, so one class serves all versions. SIGTERM stops the worker gracefully.
  *
@@ -111,7 +112,7 @@ public final class MixedFleetWorker {
 
         StreamTracker tracker = streams == null ? new SingleStreamTracker(stream, OLDEST) : new Several(streams);
         ConfigsBuilder configs = new ConfigsBuilder(
-                tracker, application, kinesis, dynamoDb, cloudWatch, worker, () -> new Processor(workMillis, prepares ? worker : null));
+                tracker, application, kinesis, dynamoDb, cloudWatch, worker, new Processors(stream, workMillis, prepares ? worker : null));
 
         var coordinator = configs.coordinatorConfig();
         var leases = configs.leaseManagementConfig();
@@ -250,6 +251,30 @@ public final class MixedFleetWorker {
         return type.isEnum() ? Enum.valueOf((Class<Enum>) type, value) : null;
     }
 
+    /** Processors for each stream. */
+    private static final class Processors implements ShardRecordProcessorFactory {
+        private final String stream;
+        private final long workMillis;
+        private final String state;
+
+        Processors(String stream, long workMillis, String state) {
+            this.stream = stream;
+            this.workMillis = workMillis;
+            this.state = state;
+        }
+
+        @Override
+        public ShardRecordProcessor shardRecordProcessor() {
+            return new Processor("", workMillis, state);
+        }
+
+        @Override
+        public ShardRecordProcessor shardRecordProcessor(StreamIdentifier of) {
+            String name = of.streamName();
+            return new Processor(name.equals(stream) ? "" : name + ":", workMillis, state);
+        }
+    }
+
     /** Names these streams for good. */
     private static final class Several implements MultiStreamTracker {
         private final List<StreamConfig> streams;
@@ -273,20 +298,22 @@ public final class MixedFleetWorker {
 
     /** Tells every record, then checkpoints. */
     private static final class Processor implements ShardRecordProcessor {
+        private final String prefix;
         private final long workMillis;
         /** What to prepare checkpoints with, if they are only prepared. */
         private final String state;
         private String shard;
         private String delivered;
 
-        Processor(long workMillis, String state) {
+        Processor(String prefix, long workMillis, String state) {
+            this.prefix = prefix;
             this.workMillis = workMillis;
             this.state = state;
         }
 
         @Override
         public void initialize(InitializationInput input) {
-            shard = input.shardId();
+            shard = prefix + input.shardId();
             PROCESSED.add(shard);
             tell("initialized " + shard + " " + input.extendedSequenceNumber().sequenceNumber() + "\n");
             if (input.pendingCheckpointSequenceNumber() != null) {
