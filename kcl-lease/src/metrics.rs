@@ -139,10 +139,18 @@ numbers! {
         LeasesLost = "leases_lost", "leases";
         /// Calls of the lease table. Labels: operation, code (`ok`, or what went wrong).
         TableCalls = "table_calls", "calls";
+        /// Renewals of leases, beside checkpoints. Label: code (`ok`, or what went wrong).
+        Renewals = "renewals", "renewals";
+        /// Passes of the leader: it looks at the table, and gives leases to workers. Label: code (`ok`, or what went wrong).
+        LeaderPasses = "leader_passes", "passes";
         /// Records that were processed. Label: shard.
         RecordsProcessed = "records_processed", "records";
         /// Their payloads. Label: shard.
         BytesProcessed = "bytes_processed", "bytes";
+        /// Calls of a processor. Labels: shard, operation (the method), code (`ok` or `failed`).
+        ProcessorCalls = "processor_calls", "calls";
+        /// Checkpoints that were asked for and not made before. Labels: shard, code (`ok`, or what went wrong).
+        Checkpoints = "checkpoints", "checkpoints";
         /// Records that were skipped, as the failure policy says. Label: shard.
         RecordsSkipped = "records_skipped", "records";
         /// Records that were written to the dead letters. Label: shard.
@@ -191,8 +199,14 @@ numbers! {
     Histogram {
         /// How long a call of the lease table took. Label: operation.
         TableCallTime = "table_call_time", "seconds";
+        /// How long a renewal of a lease took.
+        RenewalTime = "renewal_time", "seconds";
+        /// How long a pass of the leader took.
+        LeaderPassTime = "leader_pass_time", "seconds";
         /// How long a call of a processor took. Labels: shard, operation (the method).
         ProcessorCallTime = "processor_call_time", "seconds";
+        /// How long a checkpoint took, with all its repetitions. Label: shard.
+        CheckpointTime = "checkpoint_time", "seconds";
         /// How long a read took. Label: shard.
         ReadTime = "read_time", "seconds";
         /// How long a call of Kinesis took, until its answer began. Label: operation.

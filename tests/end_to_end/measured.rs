@@ -26,6 +26,12 @@ async fn records_calls_and_failures_are_counted() {
     assert_eq!(seen.value("processor_call_time.initialize"), 2.0);
     let calls = seen.value("processor_call_time.process_records");
     assert!(calls >= 4.0, "{calls}");
+    assert_eq!(seen.value("processor_calls.process_records.failed"), 2.0);
+    assert_eq!(seen.value("processor_calls.process_records.ok"), calls - 2.0);
+    assert!(seen.value("checkpoints.ok") >= 2.0);
+    assert_eq!(seen.value("checkpoint_time"), seen.value("checkpoints"));
+    assert_eq!(seen.value("leads"), 1.0);
+    assert_eq!(seen.value("leader_pass_time"), seen.value("leader_passes.ok"));
     // A digit each.
     assert_eq!(seen.value("bytes_processed"), 100.0);
     assert_eq!(seen.value("leases_acquired"), 2.0);
@@ -45,12 +51,15 @@ async fn records_calls_and_failures_are_counted() {
     worker
         .until(20 * SECOND, |_| seen.value("renewal_delay") >= 2.0)
         .await;
+    assert!(seen.value("renewals.ok") >= 1.0);
+    assert_eq!(seen.value("renewal_time"), seen.value("renewals.ok"));
     assert_eq!(seen.value("forgotten"), 0.0);
     worker.stop().await;
     assert_eq!(seen.value("leases_lost.given-up"), 2.0);
     assert_eq!(seen.value("hand_off_time"), 2.0);
     assert_eq!(seen.value("forgotten"), 2.0);
     assert_eq!(seen.value("fleet_leases"), 0.0, "it leads no more");
+    assert_eq!(seen.value("leads"), 0.0, "nor does it say so");
 }
 
 #[tokio::test(start_paused = true)]

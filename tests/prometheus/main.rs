@@ -20,7 +20,9 @@ const DASHBOARD: &str = include_str!("../../docs/dashboards/grafana.json");
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What did not happen is not there: nothing fails in this fleet, no lease moves on, and checkpoints are renewals.
-const MAY_BE_NOTHING: [&str; 9] = [
+const MAY_BE_NOTHING: [&str; 11] = [
+    "kcl_renewals",
+    "kcl_renewal_time",
     "kcl_renewal_delay",
     "kcl_leases_lost",
     "kcl_step_failures",

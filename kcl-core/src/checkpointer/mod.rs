@@ -62,6 +62,15 @@ impl CheckpointError {
         matches!(self, Self::Throttled(_) | Self::Unavailable(_))
     }
 
+    /// Its name in numbers, which does not change.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::LeaseLost(reason) => reason.code(),
+            Self::OutOfRange(_) => "out-of-range",
+            Self::Throttled(error) | Self::Unavailable(error) => error.kind().code(),
+        }
+    }
+
     /// Whether it may pass within seconds.
     fn is_passing(&self) -> bool {
         matches!(self, Self::Throttled(error) | Self::Unavailable(error) if error.is_retryable())
@@ -310,13 +319,27 @@ impl Checkpointer {
     }
 
     async fn write(&self, target: Checkpoint) -> Result<(), CheckpointError> {
+        let began = Instant::now();
+        let result = self.write_if_due(target).await;
+        let failure = match &result {
+            Ok(false) => return Ok(()),
+            Ok(true) => None,
+            Err(error) => Some(error.code()),
+        };
+        self.shared.monitor.checkpoint_took(began.elapsed(), failure);
+        result.map(|_| ())
+    }
+
+    /// Whether there was something to write.
+    async fn write_if_due(&self, target: Checkpoint) -> Result<bool, CheckpointError> {
         self.check_held()?;
-        if self.rules().is_due(&target)? {
-            self.insist(|| self.shared.lease.checkpoint(target.clone()))
-                .await?;
-            self.rules().written(target);
+        if !self.rules().is_due(&target)? {
+            return Ok(false);
         }
-        Ok(())
+        self.insist(|| self.shared.lease.checkpoint(target.clone()))
+            .await?;
+        self.rules().written(target);
+        Ok(true)
     }
 
     async fn write_pending(

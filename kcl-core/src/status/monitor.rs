@@ -272,11 +272,22 @@ impl ShardMonitor {
     }
 
     /// A call of the processor ended after so long.
-    pub(crate) fn call_took(&self, method: &'static str, time: Duration) {
+    pub(crate) fn call_took(&self, method: &'static str, time: Duration, is_success: bool) {
         self.inner().busy = None;
         let mut labels = self.labels();
         labels.operation = Some(method);
         self.metrics.took(Histogram::ProcessorCallTime, labels, time);
+        let code = if is_success { "ok" } else { "failed" };
+        self.metrics
+            .add(Counter::ProcessorCalls, labels.with_code(code), 1);
+    }
+
+    /// A checkpoint was made after so long, or not. A failure has a code.
+    pub(crate) fn checkpoint_took(&self, time: Duration, failure: Option<&'static str>) {
+        self.metrics.took(Histogram::CheckpointTime, self.labels(), time);
+        let code = failure.unwrap_or("ok");
+        self.metrics
+            .add(Counter::Checkpoints, self.labels().with_code(code), 1);
     }
 
     fn add(&self, counter: Counter, amount: u64) {

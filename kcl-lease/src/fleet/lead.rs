@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::health::Activity;
 use crate::ids::WorkerId;
 use crate::leader::{Candidacy, Election, ElectionOptions, HEARTBEAT, LeaderNotes, Leadership};
-use crate::metrics::{Gauge, Labels, Metrics};
+use crate::metrics::{Counter, Gauge, Histogram, Labels, Metrics};
 use crate::plan::{
     BalanceLimits, Balancer, FleetView, Observer, ObserverOptions, Sighting, Standstills, disagreement,
     disagreement_with_leader, leftovers, name_heirs,
@@ -192,6 +192,7 @@ async fn lead(
         knowledge.heirs = election.other_heirs();
     }
     shared.is_leader.send_replace(true);
+    tell_leadership(&shared.options.metrics, true);
     let standstills = Mutex::new(inherited(election));
     let lasting = |least| {
         let standstills = standstills.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +224,7 @@ async fn lead(
         }
     };
     shared.is_leader.send_replace(false);
+    tell_leadership(&shared.options.metrics, false);
     for activity in [ASSIGNING, HEARTBEAT, MOVING, READING_ROWS] {
         shared.health.ended(activity);
     }
@@ -262,7 +264,10 @@ async fn keep_assigning(shared: &Shared, mut duty: Duty<'_>) -> Outcome {
     loop {
         let resigns = shared.resigning.is_cancelled();
         let mut soonest = Instant::now() + shared.options.look() / 4;
-        let next = match assign_once(shared, &mut duty).await {
+        let began = Instant::now();
+        let pass = assign_once(shared, &mut duty).await;
+        tell_pass(&shared.options.metrics, &pass, began.elapsed());
+        let next = match pass {
             Ok((next, written)) => {
                 failing_since = None;
                 shared.health.succeeded(ASSIGNING);
@@ -361,6 +366,16 @@ fn tell_of_unreadable(shared: &Shared, rows: &[UnreadableRow]) {
         named.join("; ")
     );
     shared.health.raise(READING_ROWS.code, text);
+}
+
+fn tell_pass<T>(metrics: &Metrics, pass: &Result<T, StoreError>, time: Duration) {
+    let code = pass.as_ref().map_or_else(|error| error.kind().code(), |_| "ok");
+    metrics.add(Counter::LeaderPasses, Labels::NONE.with_code(code), 1);
+    metrics.took(Histogram::LeaderPassTime, Labels::NONE, time);
+}
+
+fn tell_leadership(metrics: &Metrics, leads: bool) {
+    metrics.set(Gauge::Leads, Labels::NONE, f64::from(u8::from(leads)));
 }
 
 fn tell_numbers(metrics: &Metrics, view: &FleetView) {

@@ -76,3 +76,13 @@ pub enum LeaseWriteError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl LeaseWriteError {
+    /// Its name in numbers, which does not change.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Lost(reason) => reason.code(),
+            Self::Store(error) => error.kind().code(),
+        }
+    }
+}

@@ -11,7 +11,7 @@ use super::held_state::{LeaseWriteError, LossReason};
 use super::{Keeper, at_once};
 use crate::health::{Activity, Health};
 use crate::ids::LeaseKey;
-use crate::metrics::{Histogram, Labels, Metrics};
+use crate::metrics::{Counter, Histogram, Labels, Metrics};
 
 /// How renewals are spread.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +38,12 @@ impl Keeper {
         loop {
             tokio::select! {
                 biased;
-                Some((held, result)) = under_way.next() => {
-                    let held: HeldLease = held;
+                Some((held, result, time)) = under_way.next() => {
+                    let (held, result): (HeldLease, Result<(), LeaseWriteError>) = (held, result);
                     busy.remove(held.key());
+                    let code = result.as_ref().map_or_else(LeaseWriteError::code, |()| "ok");
+                    metrics.add(Counter::Renewals, Labels::NONE.with_code(code), 1);
+                    metrics.took(Histogram::RenewalTime, Labels::NONE, time);
                     match result {
                         Err(LeaseWriteError::Store(error)) => health.failed(ACTIVITY, &error),
                         _ => health.succeeded(ACTIVITY),
@@ -66,8 +69,9 @@ impl Keeper {
                     metrics.took(Histogram::RenewalDelay, Labels::NONE, late);
                 }
                 under_way.push(async move {
+                    let began = Instant::now();
                     let result = held.renew().await;
-                    (held, result)
+                    (held, result, began.elapsed())
                 });
             }
         }

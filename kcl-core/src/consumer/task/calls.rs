@@ -33,8 +33,9 @@ impl Task {
             tokio::select! {
                 biased;
                 result = &mut call => {
-                    self.monitor.call_took(name, began.elapsed());
-                    return result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic)));
+                    let result = result.unwrap_or_else(|panic| Err(ProcessorError::from_panic(panic)));
+                    self.monitor.call_took(name, began.elapsed(), result.is_ok());
+                    return result;
                 }
                 () = &mut leaving => {}
                 () = sleep_until(reminder) => {
