@@ -7,6 +7,7 @@ mod beginnings;
 mod blocked;
 mod broken;
 mod checkpoints;
+mod cloudwatch;
 mod dead_letters;
 mod each_record;
 mod encodings;

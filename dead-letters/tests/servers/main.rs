@@ -6,6 +6,7 @@
     reason = "tests with a program in real time"
 )]
 
+mod fetched;
 mod moto;
 #[cfg(feature = "aws")]
 mod s3;

@@ -1,18 +1,13 @@
 //! A moto server.
 
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-const PACKAGE: &str = "moto[server]==5.1.22";
+use crate::fetched::fetched;
+
 /// For so long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Two tests are not to fetch it at once.
-static FETCHING: Mutex<()> = Mutex::new(());
 
 /// A server that ends with the test.
 pub(crate) struct Moto {
@@ -48,20 +43,6 @@ impl Moto {
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
-
-    /// Sends a request without a body; the first line of the answer.
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "buckets are made so"))]
-    pub(crate) fn request(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        let host = self.address;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        answer.lines().next().unwrap_or_default().to_owned()
-    }
 }
 
 impl Drop for Moto {
@@ -69,40 +50,4 @@ impl Drop for Moto {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// The Python of an environment that has it, or why there is none.
-fn fetched() -> Result<PathBuf, String> {
-    let _one = FETCHING.lock().expect("whole");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto");
-    let python = home.join("bin/python3");
-    let stamp = home.join("made-of");
-    if std::fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == PACKAGE) {
-        return Ok(python);
-    }
-    let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let last = said.lines().last().unwrap_or_default();
-        Err(format!("{} {}: {last}", program.display(), arguments.join(" ")))
-    };
-    run(Path::new("python3"), &["-m", "venv", &home.to_string_lossy()])?;
-    let install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        PACKAGE,
-    ];
-    run(&python, &install)?;
-    std::fs::write(&stamp, PACKAGE).map_err(|error| format!("{}: {error}", stamp.display()))?;
-    Ok(python)
 }
