@@ -66,6 +66,7 @@ mod record_failures;
 mod retrieval;
 mod retry;
 mod source;
+mod spans;
 mod status;
 mod stream;
 mod streams;

@@ -27,6 +27,7 @@ mod retention;
 mod several_streams;
 mod shapes;
 mod skipping;
+mod spans;
 mod stalled;
 mod start;
 mod stops;

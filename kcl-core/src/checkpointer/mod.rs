@@ -14,11 +14,13 @@ use kcl_lease::{
 };
 
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
 pub(crate) use self::rules::CheckpointRules;
 pub use self::rules::OutOfRange;
 use crate::record::Record;
 use crate::retry::Retry;
+use crate::spans;
 use crate::status::ShardMonitor;
 
 /// For how long a write is repeated that the table does not take.
@@ -336,8 +338,11 @@ impl Checkpointer {
         if !self.rules().is_due(&target)? {
             return Ok(false);
         }
+        let span = spans::checkpoint(self.shared.lease.key(), &target);
         self.insist(|| self.shared.lease.checkpoint(target.clone()))
-            .await?;
+            .instrument(span.clone())
+            .await
+            .inspect_err(|error| spans::failed(&span, || error.to_string()))?;
         self.rules().written(target);
         Ok(true)
     }

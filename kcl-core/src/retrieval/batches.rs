@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use super::buffer::{Delivery, Outlet};
 use super::filling::{BatchLimits, Filling};
@@ -24,7 +25,7 @@ pub(crate) struct Batches {
     /// What is left of the page that came last.
     rest: Option<Rest>,
     /// What waits for more.
-    filling: Option<(Filling, Arc<Unprocessed>)>,
+    filling: Option<(Filling, Arc<Unprocessed>, Span)>,
     monitor: Arc<ShardMonitor>,
     log_limiter: LogLimiter,
 }
@@ -37,6 +38,7 @@ struct Rest {
     front: Option<Record>,
     children: Vec<Child>,
     unprocessed: Arc<Unprocessed>,
+    span: Span,
 }
 
 impl Batches {
@@ -70,7 +72,7 @@ impl Batches {
             }
             let next = match &self.filling {
                 None => self.outlet.next().await,
-                Some((filling, _)) => {
+                Some((filling, ..)) => {
                     let deadline = filling.deadline(&self.limits);
                     match timeout_at(deadline, self.outlet.next()).await {
                         Ok(Some(next)) => Some(next),
@@ -102,6 +104,7 @@ impl Batches {
             front,
             children: next.children,
             unprocessed: next.unprocessed,
+            span: next.span,
         });
     }
 
@@ -112,9 +115,9 @@ impl Batches {
             self.rest = Some(rest);
             return self.finish(Vec::new(), false, false);
         }
-        let (filling, _) = self.filling.get_or_insert_with(|| {
+        let (filling, ..) = self.filling.get_or_insert_with(|| {
             let filling = Filling::new(&rest.opened, rest.gap.take(), rest.front.take(), Instant::now());
-            (filling, rest.unprocessed.clone())
+            (filling, rest.unprocessed.clone(), rest.span.clone())
         });
         filling.take(&mut rest.opened, &mut self.unpacking, &self.limits);
         let is_full = filling.is_full();
@@ -131,7 +134,7 @@ impl Batches {
     }
 
     fn finish(&mut self, children: Vec<Child>, is_last: bool, more_follows: bool) -> Option<Delivery> {
-        let (filling, unprocessed) = self.filling.take()?;
+        let (filling, unprocessed, span) = self.filling.take()?;
         let (batch, last) = filling.finish(is_last, more_follows);
         if let Some(rest) = &mut self.rest
             && more_follows
@@ -142,6 +145,7 @@ impl Batches {
             batch,
             children,
             unprocessed,
+            span,
         })
     }
 

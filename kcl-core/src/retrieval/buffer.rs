@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::memory::{Budget, Claim, Seat, ShardMemory, Share, Unprocessed, Wish};
 use crate::record::RecordBatch;
@@ -20,6 +21,8 @@ pub(crate) struct Delivery {
     /// With the last batch of a shard: the shards that follow.
     pub(crate) children: Vec<Child>,
     pub(super) unprocessed: Arc<Unprocessed>,
+    /// The read that brought it, and the batch once its consumer has it. It lasts as long as this.
+    pub(crate) span: Span,
 }
 
 /// The buffer of one shard: `limit` bytes, of what the worker's `budget` has left.
@@ -77,7 +80,13 @@ impl Inlet {
     }
 
     /// Hands a batch over; false if nobody reads any more.
-    pub(crate) fn send(&mut self, mut batch: RecordBatch, children: Vec<Child>, mut claim: Claim) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        mut batch: RecordBatch,
+        children: Vec<Child>,
+        mut claim: Claim,
+        span: Span,
+    ) -> bool {
         let bytes = batch.footprint();
         claim.settle(bytes);
         self.memory.add(bytes);
@@ -87,6 +96,7 @@ impl Inlet {
             batch,
             children,
             unprocessed: Arc::new(Unprocessed(self.memory.clone())),
+            span,
         };
         self.sender.send(Box::new(delivery)).is_ok()
     }
@@ -127,7 +137,7 @@ mod tests {
 
     async fn fill(inlet: &mut Inlet, number: u64) -> bool {
         match timeout(Duration::from_secs(1), inlet.room(|_| ANY)).await {
-            Ok((claim, _)) => inlet.send(batch([number]), Vec::new(), claim),
+            Ok((claim, _)) => inlet.send(batch([number]), Vec::new(), claim, Span::none()),
             Err(_) => false,
         }
     }
@@ -163,7 +173,7 @@ mod tests {
     async fn an_oversized_batch_passes() {
         let (mut inlet, mut outlet) = buffer(1, &Budget::new(1024));
         let (room, _) = inlet.room(|_| ANY).await;
-        assert!(inlet.send(batch(0..1000), Vec::new(), room));
+        assert!(inlet.send(batch(0..1000), Vec::new(), room, Span::none()));
         assert!(!fill(&mut inlet, 1).await, "but nothing beside it");
         assert_eq!(drain(&mut outlet).await.batch.len(), 1000);
         assert!(inlet.is_empty());
@@ -176,7 +186,7 @@ mod tests {
         let (mut greedy, mut greedy_outlet) = buffer(1 << 30, &budget);
         let (mut modest, _modest_outlet) = buffer(1 << 30, &budget);
         let (room, _) = greedy.room(|_| ANY).await;
-        assert!(greedy.send(batch(0..10), Vec::new(), room));
+        assert!(greedy.send(batch(0..10), Vec::new(), room, Span::none()));
         assert!(
             !fill(&mut modest, 1).await,
             "the answer was larger than all there is"
@@ -190,7 +200,7 @@ mod tests {
         let budget = Budget::new(2_000);
         let (mut inlet, mut outlet) = buffer(1 << 30, &budget);
         let (room, _) = inlet.room(|_| ANY).await;
-        assert!(inlet.send(batch(0..10), Vec::new(), room));
+        assert!(inlet.send(batch(0..10), Vec::new(), room, Span::none()));
         let delivery = drain(&mut outlet).await;
         let kept: Vec<_> = delivery.batch.iter().cloned().collect();
         let detached: Vec<_> = delivery.batch.iter().map(Record::detach).collect();
@@ -208,7 +218,12 @@ mod tests {
         let budget = Budget::new(1 << 30);
         let (mut inlet, mut outlet) = buffer(1 << 30, &budget);
         let (room, _) = inlet.room(|_| ANY).await;
-        assert!(inlet.send(batch(0..10).of_block(Some(ANSWER)), Vec::new(), room));
+        assert!(inlet.send(
+            batch(0..10).of_block(Some(ANSWER)),
+            Vec::new(),
+            room,
+            Span::none()
+        ));
         let delivery = drain(&mut outlet).await;
         let mut kept = delivery.batch.records()[3].clone();
         drop(delivery);
@@ -225,7 +240,7 @@ mod tests {
     async fn what_is_dropped_of_a_batch_comes_back_before_the_rest() {
         let (mut inlet, mut outlet) = buffer(1 << 30, &Budget::new(1 << 30));
         let (room, _) = inlet.room(|_| ANY).await;
-        assert!(inlet.send(batch(0..10), Vec::new(), room));
+        assert!(inlet.send(batch(0..10), Vec::new(), room, Span::none()));
         let delivery = drain(&mut outlet).await;
         let mut kept: Vec<_> = delivery.batch.iter().cloned().collect();
         drop(delivery);

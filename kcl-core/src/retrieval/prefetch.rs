@@ -20,6 +20,7 @@ use crate::memory::{Budget, Claim};
 use crate::record::RecordBatch;
 use crate::retry::Retry;
 use crate::source::{Room, Source};
+use crate::spans;
 use crate::status::ShardMonitor;
 use crate::stream::{Doubt, ShardProblems};
 
@@ -130,7 +131,8 @@ impl Prefetch {
             let started = Instant::now();
             let result = self.reader.read(room).await;
             let failure = result.as_ref().err().map(ReadError::code);
-            self.monitor.read_took(started.elapsed(), failure);
+            let took = started.elapsed();
+            self.monitor.read_took(took, failure);
             let reading = match result {
                 Ok(reading) => reading,
                 Err(error) => {
@@ -163,7 +165,11 @@ impl Prefetch {
                     .of_block(reading.block)
                     .behind(reading.gap)
                     .after(self.reader.take_front());
-                if !self.inlet.send(batch, reading.end.unwrap_or_default(), claim) {
+                let span = spans::read(self.reader.stream(), &self.shard, &batch, took);
+                if !self
+                    .inlet
+                    .send(batch, reading.end.unwrap_or_default(), claim, span)
+                {
                     return;
                 }
             } else {

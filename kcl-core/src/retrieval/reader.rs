@@ -9,6 +9,7 @@ use super::inquiry::Inquiry;
 use super::progress::Progress;
 use super::read_error::ReadError;
 use crate::aws::{CallError, ErrorClass};
+use crate::config::Stream;
 use crate::memory::Wish;
 use crate::record::{Gap, Record};
 use crate::source::{Feed, Page, Pause, Room};
@@ -66,6 +67,11 @@ impl ShardReader {
             deaggregates,
             failure: None,
         }
+    }
+
+    /// What is read.
+    pub(super) fn stream(&self) -> &Stream {
+        self.inquiry.stream.stream()
     }
 
     /// The memory that the next read needs. `usual_record` is what a record takes in other shards.

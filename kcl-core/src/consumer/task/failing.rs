@@ -3,6 +3,7 @@
 
 use kcl_lease::Activity;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use super::super::pieces::Pieces;
 use super::super::state::Event;
@@ -11,6 +12,7 @@ use crate::config::{FailedCall, Failure, Reaction};
 use crate::processor_error::ProcessorError;
 use crate::record::RecordBatch;
 use crate::record_failures::RecordFailures as _;
+use crate::spans;
 
 const INITIALIZING: Activity = Activity {
     code: "initialize-failing",
@@ -62,6 +64,7 @@ impl Task {
         error: &ProcessorError,
         pieces: &mut Pieces,
         whole: &RecordBatch,
+        span: &Span,
     ) -> Event {
         if let Some(position) = error.position()
             && let Some(done) = pieces.failed_at(whole, position)
@@ -100,7 +103,18 @@ impl Task {
                 Event::Undecided
             }
             Reaction::Skip => self.skip(error, pieces, whole),
-            Reaction::DeadLetter => self.give_up_records(&failure, error, pieces, whole).await,
+            Reaction::DeadLetter => {
+                let records = pieces.next(whole).batch().len();
+                let span = spans::dead_letters(span, records);
+                let event = self
+                    .give_up_records(&failure, error, pieces, whole)
+                    .instrument(span.clone())
+                    .await;
+                if event == Event::Failed {
+                    spans::failed(&span, || "they could not be written".to_owned());
+                }
+                event
+            }
             Reaction::Release => self.release(PROCESSING, error),
             Reaction::Stop => self.stop(PROCESSING, error),
         }

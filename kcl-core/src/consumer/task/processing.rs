@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use kcl_lease::Activity;
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
 use super::super::state::Event;
 use super::Task;
 use super::failing::PROCESSING;
 use crate::record::Record;
+use crate::spans;
 use crate::status::ShardState;
 
 const READING: Activity = Activity {
@@ -31,8 +33,10 @@ impl Task {
             // To be shown, although there may be no batch for long.
             () = pauses.paused(key.as_str(), || held.is_paused()) => Event::Succeeded,
             delivery = reader.batches.next() => match delivery {
-                Some(delivery) => {
+                Some(mut delivery) => {
                     let is_last = delivery.batch.is_last();
+                    let stream = self.stream.creation.stream.stream();
+                    delivery.span = spans::batch(&delivery.span, stream, &self.shard, &delivery.batch);
                     self.delivery = Some(delivery);
                     Event::BatchArrived { is_last }
                 }
@@ -88,9 +92,15 @@ impl Task {
         let last = batch.records().last();
         self.checkpointer.rules().batch_begins(last.map(Record::position));
         let checkpointer = self.checkpointer.clone();
-        let result = self
-            .supervise("process_records", processor.process_records(batch, &checkpointer))
-            .await;
+        let span = spans::process_records(&delivery.span, records, self.machine.attempts().saturating_add(1));
+        let call = processor
+            .process_records(batch, &checkpointer)
+            .instrument(span.clone());
+        let result = self.supervise("process_records", call).await;
+        if let Err(error) = &result {
+            spans::failed(&span, || error.chain());
+        }
+        drop(span);
         self.processor = Some(processor);
         let event = match result {
             result if is_probe => {
@@ -124,7 +134,8 @@ impl Task {
                 // Nor is a checkpoint implied at a record that is skipped: whoever reads on from there would have it as the
                 // one in front, and could not tell the next bad one from a sink that is away.
                 self.checkpointer.rules().batch_ends(false);
-                self.records_failed(&error, &mut pieces, whole).await
+                self.records_failed(&error, &mut pieces, whole, &delivery.span)
+                    .await
             }
         };
         self.pieces = pieces;

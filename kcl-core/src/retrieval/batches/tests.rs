@@ -63,7 +63,7 @@ impl Shard {
         };
         let inlet = self.inlet.as_mut().expect("the reader is there");
         let (claim, _) = inlet.room(|_| wish).await;
-        assert!(inlet.send(page, Vec::new(), claim));
+        assert!(inlet.send(page, Vec::new(), claim, tracing::Span::none()));
     }
 
     /// All that comes of these pages, after which the reader ends.
