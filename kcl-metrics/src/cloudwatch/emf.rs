@@ -24,14 +24,15 @@ struct Lines<W> {
 
 impl CloudWatch {
     /// Writes lines in CloudWatch's embedded metric format, out of which CloudWatch makes the metrics when it gets the log: to the standard
-    /// output, where Lambda, ECS and EKS take it (use [`tokio::io::stdout`]), to a file, or to a connection to the CloudWatch agent. It needs
+    /// output, where Lambda, ECS and EKS take it (`tokio::io::stdout`), to a file, or to a connection to the CloudWatch agent. It needs
     /// no permission of the worker's, and no SDK.
     ///
     /// Statistic sets are written as the OpenTelemetry Collector writes them, with the members `Max`, `Min`, `Count` and `Sum`.
     ///
-    /// ```
+    /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let numbers = kcl_metrics::CloudWatch::new("orders").worker_id("worker-1").write_to(tokio::io::stdout())?;
+    /// let agent = tokio::net::TcpStream::connect("127.0.0.1:25888").await?;
+    /// let numbers = kcl_metrics::CloudWatch::new("orders").worker_id("worker-1").write_to(agent)?;
     /// // Worker::builder("orders", "clicks", processors).worker_id("worker-1").recorder(numbers.recorder())
     /// // ... and when the worker has ended:
     /// numbers.finish().await;

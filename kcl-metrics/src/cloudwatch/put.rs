@@ -24,8 +24,7 @@ impl CloudWatch {
     /// Calls `PutMetricData`, about once a minute. It needs the permission `cloudwatch:PutMetricData`.
     ///
     /// ```no_run
-    /// # async fn example(aws: &aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = aws_sdk_cloudwatch::Client::new(aws);
+    /// # async fn example(client: aws_sdk_cloudwatch::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let numbers = kcl_metrics::CloudWatch::new("orders").worker_id("worker-1").put_with(client)?;
     /// // Worker::builder("orders", "clicks", processors).worker_id("worker-1").recorder(numbers.recorder())
     /// // ... and when the worker has ended:
