@@ -1,8 +1,13 @@
 //! What is paused, as whoever has a handle said.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How often a paused shard's lease is asked whether the pause is over.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The worker as a whole, and single shards of it, whether it has them or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,24 +79,53 @@ impl PauseWatch {
         }
     }
 
-    /// Completes when the shard is not paused, neither here nor by its lease, as `by_lease` tells whenever something has changed.
+    /// Completes when the shard is not paused, neither here nor by its lease, as `by_lease` tells whenever something has changed here,
+    /// and once a second: an operator may have written it into the lease.
     pub(crate) async fn resumed(&mut self, shard: &str, by_lease: impl Fn() -> bool) {
-        let goes_on = |pauses: &Pauses| !pauses.has(shard) && !by_lease();
-        if self.0.wait_for(goes_on).await.is_err() {
-            // The worker is gone, and nobody is left to resume it.
-            std::future::pending::<()>().await;
+        loop {
+            let goes_on = |pauses: &Pauses| !pauses.has(shard) && !by_lease();
+            let result = timeout(LOOK, self.0.wait_for(goes_on)).await;
+            match result.map(|result| result.is_ok()) {
+                Ok(true) => return,
+                // The worker is gone, and nobody is left to resume it.
+                Ok(false) => std::future::pending::<()>().await,
+                Err(_) => {}
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use futures_util::FutureExt as _;
 
     use super::*;
 
-    #[test]
-    fn a_shard_is_paused_by_itself_or_with_all_and_goes_on_when_neither_is_so() {
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_an_operator_ends_in_the_lease_is_over_within_a_second() {
+        let sender = watch::Sender::new(Pauses::default());
+        let mut watch = PauseWatch::new(&sender);
+        let is_paused = AtomicBool::new(true);
+        let by_lease = || is_paused.load(Ordering::Relaxed);
+        let waiting = timeout(LOOK * 5, watch.resumed("a", by_lease)).await;
+        assert!(waiting.is_err(), "still paused");
+        is_paused.store(false, Ordering::Relaxed);
+        timeout(LOOK, watch.resumed("a", by_lease))
+            .await
+            .expect("resumed");
+        let resumes = async {
+            tokio::time::sleep(LOOK * 3 / 2).await;
+            is_paused.store(false, Ordering::Relaxed);
+        };
+        is_paused.store(true, Ordering::Relaxed);
+        let both = async { tokio::join!(watch.resumed("a", by_lease), resumes) };
+        timeout(LOOK * 2, both).await.expect("it looks again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_is_paused_by_itself_or_with_all_and_goes_on_when_neither_is_so() {
         let sender = watch::Sender::new(Pauses::default());
         let mut watch = PauseWatch::new(&sender);
         assert!(watch.resumed("a", || false).now_or_never().is_some());
