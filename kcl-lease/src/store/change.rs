@@ -64,6 +64,15 @@ pub enum LeaseChange {
     Children(BTreeSet<String>),
     /// Fills in a missing hash range. The counter stays.
     HashRange(HashRange),
+    /// An operator's note that the shard is paused since then, in milliseconds since the Unix epoch, or no longer. The counter stays:
+    /// the owner learns of it with its next write, and must not take it for a write of its own.
+    OperatorPause(Option<u64>),
+    /// An operator's order to process the shard anew from another position, while no worker runs: nobody owns the lease afterwards, and
+    /// nothing is left of what was prepared or noted for the position before. (As narrow as [`Self::Assign`].)
+    Reset {
+        /// Where processing continues.
+        checkpoint: Checkpoint,
+    },
 }
 
 /// One condition on the stored row.
@@ -104,8 +113,8 @@ pub enum Effect {
     Checkpoint(Checkpoint),
     /// Sets or removes the attributes of a pending checkpoint.
     Pending(Option<PendingCheckpoint>),
-    /// Sets `readingSince`.
-    ReadingSince(u64),
+    /// Sets or removes `readingSince`.
+    ReadingSince(Option<u64>),
     /// Sets or removes `pausedSince`.
     PausedSince(Option<u64>),
     /// Sets `childShardIds`.
@@ -134,7 +143,7 @@ impl LeaseChange {
                 };
                 [vec![Requirement::Counter(seen.counter)], mine].concat()
             }
-            Self::Assign { .. } | Self::Release | Self::CancelHandOff => {
+            Self::Assign { .. } | Self::Release | Self::CancelHandOff | Self::Reset { .. } => {
                 let mut all = vec![Requirement::Exists, Requirement::Counter(seen.counter)];
                 all.extend(as_seen());
                 all
@@ -152,6 +161,11 @@ impl LeaseChange {
                 vec![Requirement::Counter(seen.counter), mine]
             }
             Self::HashRange(_) => vec![Requirement::Exists],
+            Self::OperatorPause(_) => {
+                let mut all = vec![Requirement::Exists];
+                all.extend(as_seen());
+                all
+            }
         }
     }
 
@@ -212,13 +226,23 @@ impl LeaseChange {
             }
             Self::ReadingSince(millis) => vec![
                 Effect::SetCounter(seen.counter + 1),
-                Effect::ReadingSince(*millis),
+                Effect::ReadingSince(Some(*millis)),
             ],
             Self::PausedSince(millis) => {
                 vec![Effect::SetCounter(seen.counter + 1), Effect::PausedSince(*millis)]
             }
             Self::Children(children) => vec![Effect::Children(children.clone())],
             Self::HashRange(range) => vec![Effect::HashRange(*range)],
+            Self::OperatorPause(millis) => vec![Effect::PausedSince(*millis)],
+            Self::Reset { checkpoint } => vec![
+                Effect::Owner(None),
+                Effect::CheckpointOwner(None),
+                Effect::AddToCounter,
+                Effect::Checkpoint(checkpoint.clone()),
+                Effect::Pending(None),
+                Effect::ReadingSince(None),
+                Effect::ResetOwnerSwitches,
+            ],
         }
     }
 
@@ -258,7 +282,7 @@ impl Effect {
             Self::ResetOwnerSwitches => row.owner_switches_since_checkpoint = 0,
             Self::Checkpoint(checkpoint) => row.checkpoint = checkpoint.clone(),
             Self::Pending(pending) => row.pending_checkpoint.clone_from(pending),
-            Self::ReadingSince(millis) => row.reading_since = Some(*millis),
+            Self::ReadingSince(millis) => row.reading_since = *millis,
             Self::PausedSince(millis) => row.paused_since = *millis,
             Self::Children(children) => row.children.clone_from(children),
             Self::HashRange(range) => row.hash_range = Some(*range),
@@ -406,6 +430,46 @@ mod tests {
         let take = LeaseChange::Assign { to: "b".into() };
         assert!(take.requirements(&seen).iter().all(|r| r.holds(&seen)));
         assert!(!take.requirements(&seen).iter().all(|r| r.holds(&renewed)));
+    }
+
+    #[test]
+    fn an_operator_s_pause_is_no_sign_of_life_and_asks_only_who_has_the_lease() {
+        let row = owned_by("a");
+        let paused = after(&LeaseChange::OperatorPause(Some(5)), &row);
+        assert_eq!((paused.counter, paused.paused_since), (7, Some(5)));
+        let resume = LeaseChange::OperatorPause(None);
+        let holds = |now: &Lease| resume.requirements(&paused).iter().all(|r| r.holds(now));
+        let renewed = Lease {
+            counter: 8,
+            ..paused.clone()
+        };
+        assert!(holds(&renewed), "the owner renews it all the time");
+        assert!(!holds(&owned_by("b")), "another owner has it");
+        assert_eq!(after(&resume, &renewed).paused_since, None);
+    }
+
+    #[test]
+    fn a_reset_leaves_nothing_of_the_position_before_and_is_refused_if_anybody_wrote() {
+        let row = Lease {
+            checkpoint_owner: Some("b".into()),
+            owner_switches_since_checkpoint: 2,
+            pending_checkpoint: Some(PendingCheckpoint::new(Checkpoint::ShardEnd, None)),
+            reading_since: Some(1),
+            ..owned_by("a")
+        };
+        let reset = LeaseChange::Reset {
+            checkpoint: Checkpoint::Latest,
+        };
+        let expected = Lease {
+            counter: 8,
+            ..Lease::new("shard-1", Checkpoint::Latest)
+        };
+        assert_eq!(after(&reset, &row), expected);
+        let renewed = Lease {
+            counter: 8,
+            ..row.clone()
+        };
+        assert!(!reset.requirements(&row).iter().all(|r| r.holds(&renewed)));
     }
 
     #[test]

@@ -182,6 +182,11 @@ fn changes() -> Vec<LeaseChange> {
         LeaseChange::CancelHandOff,
         LeaseChange::BeginHandOff { to: "d".into() },
         LeaseChange::Release,
+        LeaseChange::OperatorPause(Some(1_800_000_000_000)),
+        LeaseChange::OperatorPause(None),
+        LeaseChange::Reset {
+            checkpoint: Checkpoint::Latest,
+        },
     ]
 }
 

@@ -108,7 +108,7 @@ impl Expression {
                     self.set_or_remove(name, present.get(name).cloned());
                 }
             }
-            Effect::ReadingSince(millis) => self.set(READING_SINCE, number(millis)),
+            Effect::ReadingSince(millis) => self.set_or_remove(READING_SINCE, millis.map(number)),
             Effect::PausedSince(millis) => self.set_or_remove(PAUSED_SINCE, millis.map(number)),
             Effect::Children(children) => {
                 self.set_or_remove(
