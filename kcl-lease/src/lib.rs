@@ -72,7 +72,9 @@ pub use self::trouble::{Condition, Trouble};
 #[cfg(any(test, feature = "conformance"))]
 pub use self::store::conformance;
 #[cfg(feature = "dynamodb")]
-pub use self::store::dynamodb::{Billing, DynamoDbLeaseStore, TableCreation, TableOptions};
+pub use self::store::dynamodb::{
+    Billing, DynamoDbLeaseStore, Generation, MigrationRow, TableCreation, TableOptions,
+};
 pub use self::store::{
     ClientVersion, Effect, LeaderLock, LeaseChange, LeaseStore, MemoryLeaseStore, Requirement, Standstill,
     StoreError, StoreErrorKind, TableSnapshot, UnreadableRow, WorkerMetric, WorkerRow, WriteOutcome,

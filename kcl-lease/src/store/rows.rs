@@ -19,8 +19,20 @@ pub struct TableSnapshot {
     pub workers: Vec<WorkerRow>,
     /// Rows that should be leases or workers but could not be read.
     pub unreadable: Vec<UnreadableRow>,
+    /// Rows of a type that this version does not know. Workers leave them alone.
+    pub unknown: Vec<UnreadableRow>,
     /// Read capacity units that the scan consumed.
     pub read_units: f64,
+}
+
+impl UnreadableRow {
+    /// A row, and what is wrong with it.
+    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            problem: problem.into(),
+        }
+    }
 }
 
 impl TableSnapshot {

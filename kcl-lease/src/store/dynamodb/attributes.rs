@@ -38,6 +38,7 @@ pub(super) const LEASE_ENTITY: &str = "LEASE";
 pub(super) const LEADER_ENTITY: &str = "LEADER";
 pub(super) const WORKER_ENTITY: &str = "WORKER_METRIC_STATS";
 pub(super) const CLIENT_VERSION_ENTITY: &str = "CLIENT_VERSION_MIGRATION";
+pub(super) const TABLE_MIGRATION_ENTITY: &str = "TABLE_MIGRATION";
 
 /// When a worker reported, in seconds since the Unix epoch.
 pub(super) const REPORTED_AT: &str = "lut";

@@ -7,6 +7,7 @@ mod codec;
 mod condition;
 mod expression;
 mod failure;
+mod generation;
 mod layout;
 mod rows;
 mod streams;
@@ -32,6 +33,7 @@ use self::codec::Entity;
 use self::condition::{Condition, Term};
 use self::expression::Expression;
 use self::failure::{classify, failure};
+pub use self::generation::{Generation, MigrationRow};
 use self::layout::{Layout, Migration, Place, Tables};
 pub use self::table::{Billing, TableCreation, TableOptions};
 use super::{
@@ -64,6 +66,27 @@ impl DynamoDbLeaseStore {
             options,
             layout: Arc::default(),
         }
+    }
+
+    /// Looks whether the table may be written to: it is a lease table, or is not there yet, and those who use it speak the protocol
+    /// that is spoken here. Every worker looks before it joins. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Incompatible`] says who uses the table and what to do; [`StoreErrorKind::TableMissing`] that the table is
+    /// something else.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        table::check_shape(&self.client, &self.options).await?;
+        let layout = self.layout().await?;
+        survey::check_generation(&self.client, &self.options, &self.tables, layout).await?;
+        survey::check_workers_table(&self.client, &self.tables, layout).await
+    }
+
+    /// Which tables the application has, and how far its migrations are. Judges nothing, and writes nothing.
+    ///
+    /// # Errors
+    /// A table or a row cannot be read.
+    pub async fn generation(&self) -> Result<Generation, StoreError> {
+        generation::look(&self.client, &self.tables).await
     }
 
     fn table(&self) -> &str {
@@ -243,9 +266,25 @@ fn sort_into(snapshot: &mut TableSnapshot, item: &Item) {
     let read = match codec::entity(item) {
         Entity::Lease => codec::decode(item).map(|lease| snapshot.leases.push(lease)),
         Entity::Worker => rows::decode_worker(item, LEASE_KEY).map(|worker| snapshot.workers.push(worker)),
-        Entity::Leader | Entity::ClientVersion | Entity::Foreign => Ok(()),
+        Entity::Leader | Entity::ClientVersion => Ok(()),
+        Entity::Foreign => {
+            if let Some(problem) = unknown_type(item) {
+                let key = item.text(LEASE_KEY).ok().flatten().unwrap_or_default();
+                snapshot.unknown.push(UnreadableRow::new(key, problem));
+            }
+            Ok(())
+        }
     };
     note_unreadable(snapshot, item, LEASE_KEY, read);
+}
+
+/// What type a row has, if it is not one of the Java KCL's that are neither read nor written here.
+fn unknown_type(item: &Item) -> Option<String> {
+    match item.text(ENTITY_TYPE) {
+        Ok(Some(STREAM_ENTITY | TABLE_MIGRATION_ENTITY)) => None,
+        Ok(name) => Some(format!("its {ENTITY_TYPE} {name:?} is not known")),
+        Err(problem) => Some(problem),
+    }
 }
 
 fn note_unreadable(snapshot: &mut TableSnapshot, item: &Item, key: &str, read: Result<(), String>) {
@@ -258,10 +297,7 @@ fn note_unreadable(snapshot: &mut TableSnapshot, item: &Item, key: &str, read: R
 #[async_trait]
 impl LeaseStore for DynamoDbLeaseStore {
     async fn prepare(&self) -> Result<(), StoreError> {
-        table::check_shape(&self.client, &self.options).await?;
-        let layout = self.layout().await?;
-        survey::check_generation(&self.client, &self.options, &self.tables, layout).await?;
-        survey::check_workers_table(&self.client, &self.tables, layout).await?;
+        self.check().await?;
         let deadline = Instant::now() + self.options.creation_timeout;
         table::prepare(&self.client, &self.options, deadline).await?;
         backups::enable_recovery(&self.client, &self.options, deadline).await
