@@ -57,6 +57,7 @@ pub use self::lease::{HashRange, Lease, StreamIdentity, StreamShard};
 // Being a member of a fleet, and holding leases.
 pub use self::environment::Environment;
 pub use self::fleet::{Admission, Broken, FleetOptions, FleetStatus, JoinError, Membership};
+pub use self::fleet::{Forecast, JudgedLease, JudgedWorker, PlannedMove, Standing};
 pub use self::keeper::{HeldLease, HeldState, LeaseWriteError, LossReason};
 pub use self::load::{Load, LoadError, LoadSource};
 pub use self::plan::Balancing;

@@ -3,6 +3,7 @@
 mod announce;
 mod declared;
 mod discover;
+mod forecast;
 mod lead;
 mod leave;
 mod moves;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::declared::Declared;
+pub use self::forecast::{Forecast, JudgedLease, JudgedWorker, PlannedMove, Standing};
 pub use self::options::FleetOptions;
 use self::shared::{Knowledge, Shared};
 pub use self::watched::Broken;

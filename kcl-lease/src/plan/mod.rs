@@ -29,6 +29,6 @@ pub(crate) use self::moves::Move;
 pub(crate) use self::observe::{Observer, ObserverOptions, Sighting};
 pub(crate) use self::standstill::Standstills;
 pub(crate) use self::successors::name_successors;
-pub(crate) use self::view::FleetView;
+pub(crate) use self::view::{Claim, FleetView, LeaseState};
 #[cfg(test)]
-pub(crate) use self::view::{Claim, LeaseState, Relocation, WorkerView};
+pub(crate) use self::view::{Relocation, WorkerView};

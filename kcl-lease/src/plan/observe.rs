@@ -169,6 +169,14 @@ impl Observer {
             .collect()
     }
 
+    /// For how long nothing was written to a lease, as far as it was watched.
+    pub(crate) fn still_for(&self, key: &LeaseKey, now: Instant) -> Duration {
+        let history = self.leases.get(key);
+        history.map_or(Duration::ZERO, |history| {
+            now.saturating_duration_since(history.changed_at)
+        })
+    }
+
     /// What a successor is to know of the leases in a scan that was just observed, at `now`.
     ///
     /// A lease that a worker of our kind has not begun with stands still for as long as the worker is silent. One that a
