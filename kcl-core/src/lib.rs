@@ -61,6 +61,7 @@ mod memory;
 mod processor;
 mod processor_error;
 mod processor_factory;
+pub mod reading;
 mod record;
 mod record_failures;
 mod retrieval;

@@ -38,6 +38,11 @@ impl Cursor {
         Self(StartingPosition::AtTimestamp(time))
     }
 
+    /// Reading starts with the record of this number.
+    pub(crate) fn at_record(number: SequenceNumber) -> Self {
+        Self(StartingPosition::AtSequenceNumber(number))
+    }
+
     /// Where a feed begins to continue here.
     pub(crate) fn position(&self) -> &StartingPosition {
         &self.0

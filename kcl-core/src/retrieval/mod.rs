@@ -1,5 +1,6 @@
 //! Records from their source to the door of the processor.
 
+pub(crate) mod alone;
 mod batches;
 mod buffer;
 mod cursor;

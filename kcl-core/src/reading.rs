@@ -1,0 +1,3 @@
+//! Reading a stream without an application, for tools.
+
+pub use crate::retrieval::alone::{ListedShard, ReadFailed, ReadFrom, ShardReading, StreamReader};
