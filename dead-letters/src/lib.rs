@@ -9,6 +9,8 @@
 //!
 //! The guide [`kcl_core::guide::dead_letters`] tells what a letter holds, and what is guaranteed.
 
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "object-store")]
 mod objects;
 #[cfg(feature = "sqs")]
