@@ -77,6 +77,10 @@ fn what_is_published_uses_what_lies_below_it_and_no_test_backend() {
         .collect();
     let expected = BTreeMap::from([
         ("kcl-aggregation", BTreeSet::new()),
+        (
+            "kcl-cli",
+            BTreeSet::from(["kcl-core", "kcl-dead-letters", "kcl-lease"]),
+        ),
         ("kcl-core", BTreeSet::from(["kcl-aggregation", "kcl-lease"])),
         ("kcl-dead-letters", BTreeSet::from(["kcl-core"])),
         ("kcl-ec2", BTreeSet::new()),

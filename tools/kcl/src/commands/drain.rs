@@ -1,0 +1,123 @@
+//! `kcl drain`: hands all shards of a worker over to others, as if it left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_lease::{JudgedLease, Lease, LeaseChange, LeaseKey, Standing, TableSnapshot, WorkerId};
+
+use super::changing::{Intent, Outcome, carry_out, refuse_strange_rows, refuse_strangers};
+use super::moving::{await_hand_offs, leader_afterwards, said};
+use crate::arguments::DrainArguments;
+use crate::failure::{Failure, Status};
+use crate::screen::{Screen, count};
+use crate::table::{Table, options_of, watch};
+
+pub(super) async fn run(
+    table: &Table,
+    arguments: &DrainArguments,
+    screen: &mut Screen<'_>,
+) -> Result<Status, Failure> {
+    refuse_strangers(table).await?;
+    let mut watched = watch(table, &arguments.watching, screen).await?;
+    let look = watched.last.clone();
+    refuse_strange_rows(&look)?;
+    let leaver = &arguments.worker;
+    if !look.holdings().contains_key(leaver) {
+        return Err(Failure::Refused(format!(
+            "there is no worker {leaver} in the table; `kcl list` shows who there is"
+        )));
+    }
+    let judged: BTreeMap<_, _> = watched
+        .forecast
+        .leases()
+        .into_iter()
+        .map(|judged| (judged.key.clone(), judged))
+        .collect();
+    let (theirs, in_hand_off) = theirs(&look.snapshot, leaver);
+    // Who would get them if it were gone, by the leader's own rules.
+    watched
+        .forecast
+        .observe(&as_if_gone(&look.snapshot, leaver), look.epoch_seconds());
+    let planned: BTreeMap<_, _> = watched
+        .forecast
+        .plan()
+        .into_iter()
+        .filter_map(|planned| Some((planned.lease.key, planned.to?)))
+        .collect();
+    let mut moves = Vec::new();
+    let mut intents = Vec::new();
+    for lease in &theirs {
+        let Some(to) = planned.get(&lease.key) else {
+            return Err(Failure::Refused(format!(
+                "no other worker may be given {}: none gave a sign of life while the table was watched, or all have as many as they may have",
+                lease.key
+            )));
+        };
+        let change = change(judged.get(&lease.key), to);
+        intents.push(Intent {
+            what: said(lease, &change, to),
+            seen: (*lease).clone(),
+            change,
+        });
+        moves.push((lease.key.clone(), to.clone()));
+    }
+    let mut remarks = Vec::new();
+    if in_hand_off > 0 {
+        remarks.push(format!(
+            "{} from or to {leaver} under way, and left as they are.",
+            count(in_hand_off, "hand-off")
+        ));
+    }
+    let back: BTreeSet<LeaseKey> = leader_afterwards(&mut watched.forecast, &look, &moves)
+        .into_iter()
+        .filter(|planned| planned.to.as_ref() == Some(leaver))
+        .map(|planned| planned.lease.key)
+        .collect();
+    if !back.is_empty() {
+        remarks.push(format!(
+            "{leaver} stays a worker of the fleet: the leader will give it {} again soon. Stop it as soon as it is empty.",
+            count(back.len(), "shard")
+        ));
+    }
+    match carry_out(table, intents, &remarks, &arguments.changing, screen).await? {
+        Outcome::Declined => Ok(Status::Declined),
+        Outcome::Written(rows) if !arguments.no_wait => {
+            let options = options_of(&look, &arguments.watching);
+            let limit = options.hand_off_timeout + options.failover_time * 2;
+            await_hand_offs(table, rows, limit, screen).await
+        }
+        _ => Ok(Status::Fine),
+    }
+}
+
+/// What a worker has, and how many hand-offs from it or to it are under way.
+fn theirs<'a>(snapshot: &'a TableSnapshot, worker: &WorkerId) -> (Vec<&'a Lease>, usize) {
+    let open = snapshot.leases.iter().filter(|lease| !lease.has_ended());
+    let concerns = |lease: &&Lease| {
+        lease.owner.as_ref() == Some(worker) || lease.checkpoint_owner.as_ref() == Some(worker)
+    };
+    let (moving, resting): (Vec<_>, Vec<_>) = open.filter(concerns).partition(|lease| lease.is_in_hand_off());
+    (resting, moving.len())
+}
+
+/// The table without a worker, whose leases nobody has.
+fn as_if_gone(snapshot: &TableSnapshot, gone: &WorkerId) -> TableSnapshot {
+    let leases = snapshot.leases.iter().map(|lease| {
+        let mut after = lease.clone();
+        if after.owner.as_ref() == Some(gone) && !after.is_in_hand_off() {
+            after.owner = None;
+        }
+        after
+    });
+    let workers = snapshot.workers.iter().filter(|row| row.id != *gone);
+    TableSnapshot::new(leases.collect(), workers.cloned().collect())
+}
+
+/// From a living owner in good order, else at once.
+fn change(judged: Option<&JudgedLease>, to: &WorkerId) -> LeaseChange {
+    let is_dead = judged.is_some_and(|judged| judged.standing == Standing::Expired);
+    let has_begun = judged.and_then(|judged| judged.has_begun);
+    match is_dead || has_begun == Some(false) {
+        true => LeaseChange::Assign { to: to.clone() },
+        false => LeaseChange::BeginHandOff { to: to.clone() },
+    }
+}
