@@ -112,6 +112,8 @@ impl<'a> Screen<'a> {
     /// Writes a line beside the output.
     pub(crate) fn complain(&mut self, line: impl Into<Line>) -> Result<(), Failure> {
         let text = line.into().rendered(self.has_colours);
+        // What was written before comes before.
+        self.out.flush()?;
         writeln!(self.err, "{text}")?;
         Ok(())
     }
@@ -140,11 +142,49 @@ impl<'a> Screen<'a> {
         Ok(())
     }
 
-    /// Asks; `None` if there is nobody to ask.
+    /// Asks, after all that was written is shown; `None` if there is nobody to ask.
     pub(crate) fn ask(&mut self, question: &str) -> Result<Option<bool>, Failure> {
+        self.out.flush()?;
         match &mut self.ask {
             Some(ask) => Ok(Some(ask(&clean(question))?)),
             None => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufWriter;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What reached whoever looks.
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("unpoisoned").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_asked_about_is_shown_before_the_question() {
+        let shown = Shown::default();
+        let (mut out, mut err) = (BufWriter::new(shown.clone()), io::sink());
+        let seen = shown.clone();
+        let ask = move |question: &str| {
+            let text = String::from_utf8(seen.0.lock().expect("unpoisoned").clone()).expect("text");
+            Ok(text == "one row\n" && question == "Write it?")
+        };
+        let mut screen = Screen::new(&mut out, &mut err).asking(Box::new(ask));
+        screen.line("one row").expect("written");
+        assert_eq!(screen.ask("Write it?").expect("asked"), Some(true));
     }
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod java;
 mod process;
 mod reading;
+mod redriving;
 mod resetting;
 mod tailing;
 mod world;
