@@ -172,6 +172,11 @@ pub enum What {
         /// Whether it returned `Ok`.
         is_ok: bool,
     },
+    /// The lease table did not take a checkpoint that a processor made, in a call or beside it.
+    CheckpointRefused {
+        /// Whose.
+        of: Ownership,
+    },
     /// Nothing is to be delivered from now on.
     Paused {
         /// Of this shard; of none that the worker has, if it is not given.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::{
-    Begin, Checkpoint, Checkpointer, LossReason, ProcessorError, Record, RecordBatch, RecordProcessor,
-    SequenceNumber, ShardContext, async_trait,
+    Begin, Checkpoint, CheckpointError, Checkpointer, LossReason, ProcessorError, Record, RecordBatch,
+    RecordProcessor, SequenceNumber, ShardContext, async_trait,
 };
 use tokio::time::{Instant, sleep};
 
@@ -81,6 +81,14 @@ impl Hand {
         }
     }
 
+    /// Notes that the table did not take a checkpoint, if that is why there is none.
+    fn note_refusal(&self, error: &CheckpointError) {
+        if error.is_retryable() {
+            let of = self.of.clone();
+            self.note(What::CheckpointRefused { of });
+        }
+    }
+
     async fn thawed(&self) {
         self.stage.thawed(&self.who).await;
     }
@@ -147,8 +155,9 @@ impl Hand {
                     tokio::spawn(async move {
                         sleep(Duration::from_secs(7)).await;
                         // Out of range when another one was made meanwhile, refused when the lease is lost.
-                        if checkpointer.checkpoint_at(&record).await.is_ok() {
-                            hand.note_checkpoint(&checkpointer);
+                        match checkpointer.checkpoint_at(&record).await {
+                            Ok(()) => hand.note_checkpoint(&checkpointer),
+                            Err(error) => hand.note_refusal(&error),
                         }
                     });
                 }
@@ -276,6 +285,11 @@ impl RecordProcessor for Actor {
             None => self.hand.work(batch, checkpointer, manner).await,
         };
         self.hand.note_checkpoint(checkpointer);
+        if let Err(error) = &result
+            && let Some(error) = error.as_error().downcast_ref::<CheckpointError>()
+        {
+            self.hand.note_refusal(error);
+        }
         calling.is_ok = result.is_ok();
         result
     }

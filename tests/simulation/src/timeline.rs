@@ -112,6 +112,9 @@ fn sentence(what: &What) -> String {
             counter,
             position,
         } => format!("took {key}:{counter} at {position} of {}", owner(of)),
+        What::CheckpointRefused { of } => {
+            format!("cannot checkpoint {}: the table does not take it", owner(of))
+        }
         What::BatchEnded { of, call, is_ok } => {
             let how = if *is_ok { "done" } else { "failed" };
             format!("call {call}: {how}, {}", owner(of))

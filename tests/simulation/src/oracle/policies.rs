@@ -21,10 +21,13 @@ struct Failing {
     first_began: Duration,
     first_ended: Duration,
     last_ended: Duration,
+    /// The call under way did not get its checkpoint written: it is not held against its records.
+    is_excused: bool,
 }
 
 impl Failing {
     fn begins(&mut self, at: Duration) {
+        self.is_excused = false;
         if self.calls == 0 {
             self.first_began = at;
         }
@@ -92,9 +95,10 @@ impl Rule for Policies {
                 let calls = failing.calls;
                 return is_to_stop.then(|| (STOPS, format!("{who} on {}, after {calls} calls", of.shard)));
             }
+            What::CheckpointRefused { of } => self.of(who, of).is_excused = true,
             What::BatchEnded { of, is_ok, .. } => {
                 let failing = self.of(who, of);
-                if *is_ok {
+                if std::mem::take(&mut failing.is_excused) || *is_ok {
                     failing.calls = 0;
                 } else {
                     failing.failed(at);

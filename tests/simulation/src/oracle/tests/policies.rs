@@ -48,6 +48,26 @@ fn what_failed_often_and_long_enough_is_not_tried_again_where_the_worker_is_to_s
 }
 
 #[test]
+fn what_failed_because_the_table_took_no_checkpoint_is_tried_again() {
+    let mut events = vec![
+        (0, "a", starts("a")),
+        (0, "a", What::Resorts { policy: STOP }),
+        (0, "a", initialized(0, 1)),
+    ];
+    for call in 0..8 {
+        let refused = What::CheckpointRefused { of: of(0, 1) };
+        events.extend([
+            (call, "a", began(0, 1, call)),
+            (call, "a", refused),
+            (call, "a", ended(0, 1, call, false)),
+        ]);
+    }
+    assert_eq!(broken(events.clone()), [""; 0]);
+    events.push((8, "a", What::StoppedByPolicy { shard: shard(0) }));
+    assert_eq!(broken(events), [policies::FOUNDED]);
+}
+
+#[test]
 fn a_worker_stops_only_for_what_failed_often_and_long_enough() {
     let stopped = |number| vec![What::StoppedByPolicy { shard: shard(number) }];
     assert_eq!(calls(STOP, 3, &[], stopped(0)), [""; 0]);
