@@ -428,7 +428,7 @@ async fn a_former_stream_keeps_its_leases_unless_told_otherwise_and_loses_them_w
         sleep(Duration::from_secs(300)).await;
         assert_eq!(world.leases().await.len(), 2, "not yet");
         world.delete("clicks").await;
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_secs(120)).await;
         let left = streams_of(&world.leases().await);
         assert_eq!(left.contains("clicks"), !is_deleted, "{former:?}");
         assert!(worker.codes().is_empty(), "{:?}", worker.handle.status().problems);

@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(2);
 /// After so long it asks again for a stream that there was not.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
+/// After so long it asks again whether a stream that is not named any more is still there.
+const FORMER_ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// Streams that are asked for at the same time.
 const CONCURRENCY: usize = 8;
 
@@ -374,7 +376,7 @@ impl Tracking {
                 asked_at: None,
                 is_gone: false,
             });
-            if known.asked_at.is_none_or(|at| at + ASKED_AGAIN <= now) && known.since + kept > now {
+            if known.asked_at.is_none_or(|at| at + FORMER_ASKED_AGAIN <= now) && known.since + kept > now {
                 known.asked_at = Some(now);
                 known.is_gone = self.is_gone(&id).await;
             }

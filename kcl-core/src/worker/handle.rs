@@ -53,7 +53,9 @@ impl WorkerHandle {
             .send_if_modified(|pauses| pauses.set_all(false));
     }
 
-    /// As [`pause`](Self::pause), for one shard; also for one that this worker does not have yet.
+    /// As [`pause`](Self::pause), for one shard; also for one that this worker does not have yet. Where the worker reads
+    /// [several streams](crate::Streams) the shard is named by the key of its lease, such as
+    /// `123456789012:orders:1700000000:shardId-000000000000`, here and below.
     pub fn pause_shard(&self, shard_id: &str) {
         self.shared
             .pauses

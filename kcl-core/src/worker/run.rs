@@ -258,6 +258,7 @@ impl Drop for Alive {
         if let Some(fleet) = self.0.fleet().take() {
             fleet.abandon();
         }
+        self.0.registry().take();
         self.0.shards().clear();
         self.0.phase.send_replace(WorkerPhase::Stopped);
     }

@@ -311,6 +311,9 @@ impl Fleet {
         if self.stage.is_scripted() {
             builder = builder.on_other_stream(OtherStream::BeginAnew);
         }
+        if self.stage.reads_several {
+            builder = builder.streams(kcl_core::Streams::fixed([STREAM]));
+        }
         if let Some(sink) = &self.stage.sink {
             builder = builder
                 .failure_policy(sink.policy())

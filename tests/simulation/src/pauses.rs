@@ -116,7 +116,8 @@ impl Pauses {
         let pauses = self.clone();
         tokio::spawn(async move {
             let name = pauses.stage.streams.name_of_row(&id);
-            let is_written = handle.pause_shard_for_all(&id).await.is_ok();
+            let key = pauses.stage.streams.key_of(&id);
+            let is_written = handle.pause_shard_for_all(&key).await.is_ok();
             if is_written && pauses.for_all().get(&id) == Some(&false) {
                 let what = What::PausedForAll { shard: name };
                 pauses.stage.history.record(&who, what);
@@ -141,7 +142,8 @@ impl Pauses {
             .is_some_and(|row| !row.checkpoint.is_shard_end())
         {
             for handle in self.fleet.each(|member| member.handle.clone()) {
-                if handle.resume_shard_for_all(&id).await.is_ok() {
+                let key = self.stage.streams.key_of(&id);
+                if handle.resume_shard_for_all(&key).await.is_ok() {
                     self.for_all().remove(&id);
                     return;
                 }
@@ -202,7 +204,7 @@ impl Pauses {
 impl Pause {
     fn begin(&self, stage: &Stage) {
         match &self.shard {
-            Some((id, _)) => self.handle.pause_shard(id),
+            Some((id, _)) => self.handle.pause_shard(&stage.streams.key_of(id)),
             None => self.handle.pause(),
         }
         let shard = self.named();
@@ -213,7 +215,7 @@ impl Pause {
         let shard = self.named();
         stage.history.record(&self.who, What::Resumed { shard });
         match &self.shard {
-            Some((id, _)) => self.handle.resume_shard(id),
+            Some((id, _)) => self.handle.resume_shard(&stage.streams.key_of(id)),
             None => self.handle.resume(),
         }
     }

@@ -28,10 +28,10 @@ struct State {
 }
 
 impl Streams {
-    /// No stream yet; the leases are in this DynamoDB.
-    pub fn new(dynamodb: &DynamoDb) -> Self {
+    /// No stream yet; the leases are in this DynamoDB, perhaps with those of others.
+    pub fn new(dynamodb: &DynamoDb, are_several: bool) -> Self {
         let state = State {
-            table: Table::new(dynamodb, APPLICATION),
+            table: Table::new(dynamodb, APPLICATION).of_several(are_several),
             created: Vec::new(),
             was_deleted: false,
             recorded: 0,
@@ -77,6 +77,11 @@ impl Streams {
         if let Some(stream) = state.stream(created) {
             state.recorded = stream;
         }
+    }
+
+    /// The key of a shard's lease, by which workers know it.
+    pub fn key_of(&self, shard: &str) -> String {
+        self.state().table.key_of(shard).into_owned()
     }
 
     /// What a shard of the present stream is called.

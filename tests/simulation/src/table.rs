@@ -1,7 +1,9 @@
 //! The lease table as an outsider reads it: straight from the backend, by the names that the Java KCL gives its attributes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use kcl_core::Checkpoint;
@@ -14,14 +16,20 @@ use crate::edits::Edit;
 use crate::history::{Name, Row};
 
 const KEY: &str = "leaseKey";
+/// How the ids of shards begin.
+const SHARD: &str = "shardId-";
 /// The row that says which stream the leases are of.
 const VERSION: &str = "Migration3.0";
 
 /// One table of a backend. It may not exist yet.
+///
+/// Leases are called by their shards here. Where the table is one of several streams, these stand behind the id of the stream.
 pub struct Table {
     dynamodb: DynamoDb,
     name: &'static str,
     touched: TouchedRows,
+    /// What stands before the shards' ids, once a lease was seen; absent where the table is of one stream.
+    stream: Option<OnceLock<String>>,
 }
 
 /// The leases of one table, as they were when they were last looked at.
@@ -128,10 +136,11 @@ impl Item {
         self.throughput.as_ref()?.digits.as_ref()?.parse().ok()
     }
 
-    /// Of a worker's row: the leases that failed there.
+    /// Of a worker's row: the shards whose leases failed there.
     pub fn failing_leases(self) -> BTreeSet<Name> {
         let keys = self.failing_leases.map_or_else(Vec::new, |list| list.members);
-        keys.into_iter().map(|key| key.text.into()).collect()
+        let shard = |key: &str| key.rsplit_once(':').map_or(key, |(_, shard)| shard).into();
+        keys.iter().map(|key| shard(&key.text)).collect()
     }
 
     /// When the stream was created that it is about.
@@ -182,6 +191,39 @@ impl Table {
             dynamodb: dynamodb.clone(),
             name,
             touched: dynamodb.touched_rows(name, KEY),
+            stream: None,
+        }
+    }
+
+    /// The same, if it is one of several streams.
+    #[must_use]
+    pub fn of_several(mut self, is_it: bool) -> Self {
+        self.stream = is_it.then(OnceLock::new);
+        self
+    }
+
+    /// The key of a shard's lease, or of another row.
+    pub fn key_of<'a>(&self, shard: &'a str) -> Cow<'a, str> {
+        let Some(stream) = self.stream.as_ref().filter(|_| shard.starts_with(SHARD)) else {
+            return shard.into();
+        };
+        if stream.get().is_none() {
+            // It is learnt from the leases.
+            let _ = self.items();
+        }
+        stream
+            .get()
+            .map_or(shard.into(), |stream| format!("{stream}:{shard}").into())
+    }
+
+    /// What the row of a key is called here.
+    fn called<'a>(&self, key: &'a str) -> &'a str {
+        match (&self.stream, key.rsplit_once(':')) {
+            (Some(known), Some((stream, shard))) if shard.starts_with(SHARD) => {
+                known.get_or_init(|| stream.to_owned());
+                shard
+            }
+            _ => key,
         }
     }
 
@@ -193,7 +235,12 @@ impl Table {
 
     /// Everything in it; nothing as long as it does not exist.
     pub fn items(&self) -> Vec<Item> {
-        self.pages().into_iter().flat_map(|page| page.items).collect()
+        let mut items: Vec<Item> = self.pages().into_iter().flat_map(|page| page.items).collect();
+        for item in &mut items {
+            let called = self.called(&item.lease_key.text).to_owned();
+            item.lease_key.text = called;
+        }
+        items
     }
 
     /// The read capacity units that each page of an eventually consistent scan consumes.
@@ -226,7 +273,7 @@ impl Table {
 
     /// One row as it is.
     pub fn item(&self, key: &str) -> Option<Item> {
-        let key = json!({ KEY: { "S": key } });
+        let key = json!({ KEY: { "S": self.key_of(key) } });
         let request = json!({ "TableName": self.name, "Key": key, "ConsistentRead": true });
         let answer = self.ask("GetItem", &request)?;
         let got: Got = serde_json::from_slice(&answer).expect("an item of a lease table");
@@ -234,7 +281,7 @@ impl Table {
     }
 
     fn delete(&self, key: &str) {
-        let request = json!({ "TableName": self.name, "Key": { KEY: { "S": key } } });
+        let request = json!({ "TableName": self.name, "Key": { KEY: { "S": self.key_of(key) } } });
         self.ask("DeleteItem", &request).expect("deleted");
     }
 }
@@ -293,8 +340,8 @@ impl Leases {
         match touched {
             Touched::Rows(keys) => {
                 for key in keys {
-                    let item = self.table.item(&key);
-                    tell(key.into(), item);
+                    let called = self.table.called(&key);
+                    tell(called.into(), self.table.item(called));
                 }
             }
             Touched::Any => {
@@ -334,7 +381,7 @@ impl Leases {
 
     /// Makes a row unreadable, unless its shard has ended; what it was before.
     pub fn damage(&mut self, shard: &Name, damage: Damage) -> Option<serde_json::Value> {
-        let key = json!({ KEY: { "S": &**shard } });
+        let key = json!({ KEY: { "S": self.table.key_of(shard) } });
         let request = json!({ "TableName": self.table.name, "Key": key, "ConsistentRead": true });
         let answer = self.table.ask("GetItem", &request)?;
         let before: serde_json::Value = serde_json::from_slice(&answer).ok()?;
@@ -355,7 +402,7 @@ impl Leases {
 
     fn update(&self, shard: &Name, mut request: serde_json::Value) -> Option<Bytes> {
         request["TableName"] = json!(self.table.name);
-        request["Key"] = json!({ KEY: { "S": &**shard } });
+        request["Key"] = json!({ KEY: { "S": self.table.key_of(shard) } });
         self.table.ask("UpdateItem", &request)
     }
 

@@ -51,12 +51,10 @@ struct Damaged {
 impl Watcher {
     /// A watcher of the lease table in this backend.
     pub fn new(stage: Stage, backend: &Backend) -> Self {
+        let table = Table::new(backend.dynamodb(), APPLICATION).of_several(stage.reads_several);
         Self {
             stage,
-            leases: Arc::new(Mutex::new(Leases::new(Table::new(
-                backend.dynamodb(),
-                APPLICATION,
-            )))),
+            leases: Arc::new(Mutex::new(Leases::new(table))),
             kinesis: backend.kinesis().clone(),
             to_delete: Arc::default(),
             to_edit: Arc::default(),

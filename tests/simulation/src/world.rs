@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::aggregates::Aggregates;
 use crate::chaos::Chaos;
 use crate::failovers::Failovers;
-use crate::faults::{Deed, Network, Pushing, Rates, Reading, Schedule, Wanted};
+use crate::faults::{Deed, Network, Pushing, Rates, Reading, SEVERAL_STREAMS, Schedule, Wanted};
 use crate::fleet::Fleet;
 use crate::history::{Event, History, Name, What};
 use crate::load::Machines;
@@ -45,6 +45,8 @@ const SHARED: Duration = Duration::from_secs(40);
 const ONE_BY_ONE: Duration = Duration::from_secs(120);
 /// which takes so long with its call. All may wait in one shard, which got more than that for as long as records were put.
 const ONE: Duration = Duration::from_millis(300);
+/// Histories of a thousand in which workers read the stream as one of several.
+const SEVERAL: u64 = 80;
 /// So long records are put and nothing is disturbed, before it is looked how leases are spread by load: 50 report intervals.
 const CALM: Duration = Duration::from_secs(150);
 /// Records are put for this long after the last disturbance.
@@ -195,7 +197,9 @@ async fn live(seed: u64, size: &Size) -> Outcome {
 
     let machines = (size.wanted.loads || Machines::are_told_of(seed)) && !size.wanted.lacks("loads");
     let machines = (machines && script.is_none()).then(|| Machines::drawn(seed, size.workers));
-    let streams = Streams::new(backend.dynamodb());
+    let draws_several = Dice::of(seed, "several streams").happens(SEVERAL);
+    let reads_several = size.wanted.has(SEVERAL_STREAMS, draws_several);
+    let streams = Streams::new(backend.dynamodb(), reads_several);
     let mut stage = Stage::new(
         history.clone(),
         network.clone(),
@@ -211,6 +215,7 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     stage.stalled_after = stalls::after(seed, &size.wanted);
     stage.policy = Policy::drawn(seed, &size.wanted).filter(|_| sink.is_none());
     stage.has_pauses = Pauses::are_in(seed, &size.wanted);
+    stage.reads_several = reads_several;
     let aggregates = Aggregates::drawn(seed, &size.wanted, &network);
     stage.batch = aggregates.as_ref().map(Aggregates::batch);
     let mut workload = Workload::new(
@@ -247,6 +252,11 @@ async fn live(seed: u64, size: &Size) -> Outcome {
         // No record would come that shows what is wrong with the last one of a closed shard.
         let reshards = [Deed::Split, Deed::DoubleSplit, Deed::Merge];
         wanted.without.extend(reshards.map(|deed| deed.name().to_owned()));
+    }
+    if reads_several {
+        network.count("several streams");
+        // What becomes of one of several that was made anew is another story: no worker ends for it.
+        wanted.without.push(Deed::MakeAnew.name().to_owned());
     }
     let schedule = Schedule::drawn(seed, &wanted, start == InitialPosition::Latest);
     let refusals = schedule.has(Deed::MakeAnew).then(|| Dice::of(seed, "refusals"));

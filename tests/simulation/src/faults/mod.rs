@@ -27,7 +27,7 @@ pub use self::pushing::Pushing;
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
 pub use self::wanted::{
-    AGGREGATES, PAUSES, POLICIES, Rate, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES, Wanted,
+    AGGREGATES, PAUSES, POLICIES, Rate, SEVERAL_STREAMS, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES, Wanted,
 };
 use crate::seeds::Dice;
 

@@ -42,6 +42,9 @@ pub const SINGLE_RECORDS: &str = "single records";
 /// Workers and shards are paused: by its name in what is wanted.
 pub const PAUSES: &str = "pauses";
 
+/// Workers read the stream as one of several: by its name in what is wanted.
+pub const SEVERAL_STREAMS: &str = "several streams";
+
 /// Workers have failure policies by which nothing is given up: by its name in what is wanted.
 pub const POLICIES: &str = "failure policies";
 
@@ -67,6 +70,7 @@ fn deed(name: &str) -> Result<String, String> {
         FAN_OUT,
         SINGLE_RECORDS,
         PAUSES,
+        SEVERAL_STREAMS,
         POLICIES,
         STALLS,
     ];

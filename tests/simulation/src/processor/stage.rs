@@ -51,6 +51,8 @@ pub struct Stage {
     pub policy: Option<Policy>,
     /// Whether workers and shards are paused now and then.
     pub has_pauses: bool,
+    /// Whether workers are told of the stream as of one of several.
+    pub reads_several: bool,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -160,6 +162,7 @@ impl Stage {
             stalled_after: None,
             policy: None,
             has_pauses: false,
+            reads_several: false,
             shared: Arc::new(shared),
         }
     }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::screen::{Ink, span};
 use crate::table::Look;
+use crate::table::tree::name;
 
 /// Shards that are read at once.
 const AT_ONCE: usize = 16;
@@ -97,14 +98,16 @@ pub(super) fn shard_of<'a>(lease: &'a Lease, stream: &str) -> Option<&'a str> {
 /// Leases whose parents are not processed to their ends.
 fn waiting_for_parents(look: &Look) -> BTreeSet<LeaseKey> {
     let leases = &look.snapshot.leases;
-    let open: BTreeSet<&str> = leases
+    let open: BTreeSet<_> = leases
         .iter()
         .filter(|lease| !lease.has_ended())
-        .map(|lease| lease.key.as_str())
+        .map(name)
         .collect();
-    let waits = leases
-        .iter()
-        .filter(|lease| lease.parents.iter().any(|parent| open.contains(parent.as_str())));
+    let waits = leases.iter().filter(|lease| {
+        let (stream, _) = name(lease);
+        let mut parents = lease.parents.iter();
+        parents.any(|parent| open.contains(&(stream, parent.as_str())))
+    });
     waits.map(|lease| lease.key.clone()).collect()
 }
 

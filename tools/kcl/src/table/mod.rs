@@ -75,7 +75,8 @@ impl Table {
         let recorded = recorded.and_then(|recorded| Stream::parse(&recorded.name).ok());
         recorded.ok_or_else(|| {
             Failure::Usage(
-                "the table does not say which stream its leases are of, as those of Java workers do not: name it with --stream".to_owned(),
+                "the table does not say which stream its leases are of, as those of Java workers do not, or it is one of several streams: name one \
+                 with --stream".to_owned(),
             )
         })
     }

@@ -12,8 +12,8 @@ pub(crate) struct Branch<'a> {
     pub(crate) depth: usize,
 }
 
-/// The stream and the shard that a lease is of.
-fn name(lease: &Lease) -> (&str, &str) {
+/// The stream, if there are several, and the shard that a lease is of.
+pub(crate) fn name(lease: &Lease) -> (&str, &str) {
     match &lease.stream_shard {
         Some(named) => (&named.stream, &named.shard_id),
         None => ("", lease.key.as_str()),
