@@ -120,6 +120,8 @@ fn workers_may_do_what_the_documented_policy_says_and_nothing_else() {
         .collect();
     // Both streams are encrypted with the key aws/kinesis, which takes no permission (docs/permissions.md).
     assert!(documented.remove("DecryptTheRecords").is_some());
+    // Their numbers go to Prometheus.
+    assert!(documented.remove("PutNumbers").is_some());
     for (folder, role, others) in [
         ("ec2", "ConsumerRole", &["results", "instance"][..]),
         ("ecs", "TaskRole", &["results"]),
