@@ -9,6 +9,7 @@ mod recognise;
 mod registry;
 mod several;
 mod tracking;
+mod upkeep;
 
 pub(crate) use self::admission::Admission;
 pub(crate) use self::lookup::StreamsRead;
