@@ -171,7 +171,7 @@ async fn what_is_missing_or_denied_or_out_of_reach_is_told_with_what_to_do() {
     world
         .kcl(&["list", "--lag"])
         .await
-        .says(2, &["name it with --stream"]);
+        .says(2, &["name one with --stream"]);
     let denied = Fault::respond(400, "AccessDeniedException");
     let rule = world.faults.add(Rule::on("Scan").by("kcl").fault(denied));
     world.kcl(&["list"]).await.says(
