@@ -147,7 +147,7 @@ impl Leading {
         // Where rows cannot be read there seem to be holes that are none: that is not looked into every second.
         let is_unclear = table.is_some_and(|table| !table.unreadable.is_empty());
         if leases.is_empty() || is_unclear {
-            if self.creation.create_missing().await? > 0 {
+            if self.creation.create_missing(&self.fleet).await? > 0 {
                 self.fleet.request_scan();
             }
             return Ok(());
@@ -164,7 +164,7 @@ impl Leading {
             self.creation.doubt.raise();
         }
         if watch.observe(hole) {
-            let created = self.creation.create_missing().await?;
+            let created = self.creation.create_missing(&self.fleet).await?;
             if created > 0 {
                 tracing::warn!(hole = ?hole.map(|hole| hole.0), created, "repaired a hole in the leases");
                 self.fleet.request_scan();

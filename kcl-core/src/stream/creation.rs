@@ -74,7 +74,7 @@ pub(crate) struct LeaseCreation {
 
 impl LeaseCreation {
     /// Creates the leases that the table lacks; the number of those that were new.
-    pub(crate) async fn create_missing(&self) -> Result<usize, LeaseUpkeepError> {
+    pub(crate) async fn create_missing(&self, fleet: &Membership) -> Result<usize, LeaseUpkeepError> {
         let table = self.scans.scan(&*self.store).await?;
         let leases = self.keys.by_shard(&table.leases);
         // Somebody has to correct them; their shards are leased.
@@ -103,6 +103,9 @@ impl LeaseCreation {
         if self.keys == LeaseKeys::ALONE || !self.doubt.was_settled_within(MADE_ANEW_WITHIN) {
             let question = self.doubt.raise();
             self.doubt.settled(question).await;
+        }
+        if table.leases.is_empty() {
+            fleet.record_protocol().await?;
         }
         let created = self.create(missing).await?;
         if created > 0 {

@@ -282,6 +282,17 @@ impl Membership {
         self.shared.table.subscribe()
     }
 
+    /// Records the protocol of this application's workers, unless that is recorded. To be called before leases are made in a table that
+    /// has none: it may have been deleted and made anew since this worker joined, and leases in a table that does not say so look like
+    /// those of older workers.
+    ///
+    /// # Errors
+    /// The table does not take it.
+    pub async fn record_protocol(&self) -> Result<(), StoreError> {
+        let ours = our_version(&self.shared);
+        self.shared.store.agree_on_version(&ours).await.map(drop)
+    }
+
     /// Asks the leader, if this worker is it, to look at the table now: leases were created.
     pub fn request_scan(&self) {
         self.shared.scan.notify_one();

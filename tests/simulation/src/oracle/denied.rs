@@ -124,7 +124,8 @@ impl Denied {
             let is_told = life.gave_up_at.is_some_and(|gave_up| at - gave_up > failover);
             life.id == owner && life.is_only_denied() && is_told
         })?;
-        let is_other_well = self.is_another_well_since(&owner, at.saturating_sub(failover * 2));
+        // Whoever was in trouble itself is trusted again after some time.
+        let is_other_well = self.is_another_well_since(&owner, at.saturating_sub(failover * 3));
         is_other_well.then(|| format!("{who} is given {shard}"))
     }
 }
