@@ -97,6 +97,10 @@ impl LeaseStore for FileStore {
         })
     }
 
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        self.scan().await
+    }
+
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.step("reading a lease", |rows| rows.leases.get(key).cloned())
     }

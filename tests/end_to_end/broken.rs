@@ -63,6 +63,10 @@ impl LeaseStore for Panicking {
         self.inner.scan().await
     }
 
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        self.scan().await
+    }
+
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         if key.as_str() == shard(0) {
             at(&self.panics.get);

@@ -233,7 +233,7 @@ impl Recognition {
 
     /// Lays the leases beside the stream. Where the stream cannot be listed nothing is known; no shard can be read then either.
     async fn examine(&self, store: &dyn LeaseStore) -> Result<Examined, StoreError> {
-        let leases = store.scan().await?.leases;
+        let leases = store.scan_now().await?.leases;
         if leases.is_empty() {
             return Ok(Examined::Consistent);
         }
@@ -270,7 +270,7 @@ enum Examined {
 
 /// Sets all leases aside, unless another worker has done so and recorded its stream: what it makes then are leases of that one.
 async fn set_aside(store: &dyn LeaseStore, recorded: Option<&StreamIdentity>) -> Result<(), StoreError> {
-    let leases = store.scan().await?.leases;
+    let leases = store.scan_now().await?.leases;
     // What is read before the record is looked at was there before it changed.
     if store.stream().await?.as_ref() != recorded {
         return Ok(());

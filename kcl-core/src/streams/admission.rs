@@ -33,7 +33,7 @@ impl Admission<'_> {
         if recorded.as_ref() == Some(&ours) {
             return Ok(None);
         }
-        let leases = store.scan().await?.leases;
+        let leases = store.scan_now().await?.leases;
         let of_one: Vec<Lease> = leases
             .into_iter()
             .filter(|lease| StreamId::of_lease(&lease.key).is_none())
@@ -124,7 +124,7 @@ impl Admission<'_> {
             return Ok(());
         }
         sleep(self.failover_time).await;
-        let now = store.scan().await?.leases;
+        let now = store.scan_now().await?.leases;
         let is_alive = |lease: &&Lease| {
             before
                 .get(&lease.key)

@@ -86,6 +86,11 @@ impl LeaseStore for BoundedStore {
         self.call("scanning", self.many, call).await
     }
 
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        let call = |store: Arc<dyn LeaseStore>| async move { store.scan_now().await };
+        self.call("scanning", self.many, call).await
+    }
+
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         let key = key.clone();
         let call = |store: Arc<dyn LeaseStore>| async move { store.get(&key).await };

@@ -69,6 +69,10 @@ impl LeaseStore for MemoryLeaseStore {
         })
     }
 
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        self.scan().await
+    }
+
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         Ok(self.rows().leases.get(key).cloned())
     }

@@ -54,6 +54,9 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Every row. May be stale by a second or so; decisions made from it must be guarded by conditional writes.
     async fn scan(&self) -> Result<TableSnapshot, StoreError>;
 
+    /// Every row, as of now (strongly consistent): for what must not overlook one, as when all leases are set aside.
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError>;
+
     /// One lease, as of now (strongly consistent).
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError>;
 

@@ -43,6 +43,22 @@ async fn meets_the_contract_of_a_lease_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scan_may_lag_and_one_as_of_now_overlooks_nothing() {
+    let faults = FaultScript::new();
+    let backend = Backend::builder().faults(faults.clone()).build();
+    let store = store(&client(&backend));
+    store.prepare().await.unwrap();
+    assert_eq!(store.scan().await.unwrap().leases, []);
+    assert_eq!(store.scan_now().await.unwrap().leases, []);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let lease = Lease::new("shardId-000000000000", Checkpoint::TrimHorizon);
+    assert!(store.create(&lease).await.unwrap());
+    faults.add(Rule::on("Scan").fault(Fault::stale(Duration::from_secs(2))));
+    assert_eq!(store.scan().await.unwrap().leases, []);
+    assert_eq!(store.scan_now().await.unwrap().leases, [lease]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_ends_although_its_client_has_no_time_outs_and_nobody_answers() {
     let faults = FaultScript::new();
     let backend = Backend::builder().faults(faults.clone()).build();

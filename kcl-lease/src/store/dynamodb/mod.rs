@@ -196,13 +196,42 @@ impl DynamoDbLeaseStore {
     }
 
     /// Every row of a table, and the read capacity units that it took.
-    async fn scan_table(&self, table: &str, mut each: impl FnMut(&Item) + Send) -> Result<f64, StoreError> {
+    async fn snapshot(&self, is_consistent: bool) -> Result<TableSnapshot, StoreError> {
+        let mut snapshot = TableSnapshot::default();
+        let layout = self.layout().await?;
+        let mut read_units = self
+            .scan_table(self.table(), is_consistent, |item| sort_into(&mut snapshot, item))
+            .await?;
+        if let Some(place) = self.tables.other_workers(layout) {
+            let read = self.scan_table(place.table, is_consistent, |item| {
+                let read = rows::decode_worker(item, place.key).map(|worker| snapshot.workers.push(worker));
+                note_unreadable(&mut snapshot, item, place.key, read);
+            });
+            read_units += read.await?;
+        }
+        snapshot.read_units = read_units;
+        snapshot.leases.sort_by(|a, b| a.key.cmp(&b.key));
+        // A worker that moved to the single table left its last report in the other.
+        snapshot
+            .workers
+            .sort_by(|a, b| a.id.cmp(&b.id).then(b.reported_at.cmp(&a.reported_at)));
+        snapshot.workers.dedup_by(|a, b| a.id == b.id);
+        Ok(snapshot)
+    }
+
+    async fn scan_table(
+        &self,
+        table: &str,
+        is_consistent: bool,
+        mut each: impl FnMut(&Item) + Send,
+    ) -> Result<f64, StoreError> {
         let (mut from, mut read_units) = (None, 0.0);
         loop {
             let request = self
                 .client
                 .scan()
                 .table_name(table)
+                .set_consistent_read(is_consistent.then_some(true))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .set_exclusive_start_key(from);
             let page = request
@@ -304,26 +333,11 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     async fn scan(&self) -> Result<TableSnapshot, StoreError> {
-        let mut snapshot = TableSnapshot::default();
-        let layout = self.layout().await?;
-        let mut read_units = self
-            .scan_table(self.table(), |item| sort_into(&mut snapshot, item))
-            .await?;
-        if let Some(place) = self.tables.other_workers(layout) {
-            let read = self.scan_table(place.table, |item| {
-                let read = rows::decode_worker(item, place.key).map(|worker| snapshot.workers.push(worker));
-                note_unreadable(&mut snapshot, item, place.key, read);
-            });
-            read_units += read.await?;
-        }
-        snapshot.read_units = read_units;
-        snapshot.leases.sort_by(|a, b| a.key.cmp(&b.key));
-        // A worker that moved to the single table left its last report in the other.
-        snapshot
-            .workers
-            .sort_by(|a, b| a.id.cmp(&b.id).then(b.reported_at.cmp(&a.reported_at)));
-        snapshot.workers.dedup_by(|a, b| a.id == b.id);
-        Ok(snapshot)
+        self.snapshot(false).await
+    }
+
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        self.snapshot(true).await
     }
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {

@@ -151,7 +151,7 @@ impl DynamoDbLeaseStore {
     pub(super) async fn kept_leases(&self) -> Result<Vec<(StreamIdentity, Lease)>, StoreError> {
         let place = self.tables.version(self.layout().await?).0;
         let mut kept = Vec::new();
-        self.scan_table(place.table, |item| kept.extend(decode_kept(item)))
+        self.scan_table(place.table, false, |item| kept.extend(decode_kept(item)))
             .await?;
         kept.sort_by(|(_, a), (_, b)| a.key.cmp(&b.key));
         Ok(kept)

@@ -141,6 +141,10 @@ impl LeaseStore for FlakyStore {
         Ok(snapshot)
     }
 
+    async fn scan_now(&self) -> Result<TableSnapshot, StoreError> {
+        self.scan().await
+    }
+
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.reach()?;
         let unreadable = self.unreadable.lock().unwrap().clone();

@@ -245,7 +245,8 @@ impl Rule for Overlaps {
                 let held = self.known.iter().filter(|(_, of)| shards.contains(&of.shard));
                 self.orphans.extend(held.cloned());
             }
-            What::Stopping { id } => {
+            // Whoever leaves by itself already does so since then.
+            What::Stopping { id } if !self.leaves_by_itself.contains(&event.who) => {
                 self.stopping.insert(id.clone(), event.at);
             }
             What::LeavesByItself { id } => {

@@ -98,6 +98,9 @@ fn a_call_of_a_worker_that_leaves_by_itself_may_be_overtaken_until_it_begins_the
     let left = || (3, "a", What::LeavesByItself { id: "a".to_owned() });
     assert_eq!(leaves(vec![]), [ownership::OVERLAP]);
     assert_eq!(leaves(vec![left()]), [""; 0]);
+    let told = || (10, "a", What::Stopping { id: "a".to_owned() });
+    assert_eq!(leaves(vec![told()]), [ownership::OVERLAP]);
+    assert_eq!(leaves(vec![left(), told()]), [""; 0], "it left before that");
     assert_eq!(
         leaves(vec![left(), (8, "a", initialized(1, 7))]),
         [ownership::OVERLAP]
