@@ -48,12 +48,12 @@ async fn a_scan_may_lag_and_one_as_of_now_overlooks_nothing() {
     let backend = Backend::builder().faults(faults.clone()).build();
     let store = store(&client(&backend));
     store.prepare().await.unwrap();
+    faults.add(Rule::on("Scan").fault(Fault::stale(Duration::from_secs(2))));
     assert_eq!(store.scan().await.unwrap().leases, []);
     assert_eq!(store.scan_now().await.unwrap().leases, []);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let lease = Lease::new("shardId-000000000000", Checkpoint::TrimHorizon);
     assert!(store.create(&lease).await.unwrap());
-    faults.add(Rule::on("Scan").fault(Fault::stale(Duration::from_secs(2))));
     assert_eq!(store.scan().await.unwrap().leases, []);
     assert_eq!(store.scan_now().await.unwrap().leases, [lease]);
 }
