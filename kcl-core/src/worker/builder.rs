@@ -22,7 +22,7 @@ use crate::status::ShardStatus;
 
 /// Configures a [`Worker`](crate::Worker). Everything is checked together by [`build`](Self::build).
 ///
-/// A worker runs once. A program that starts it again, after [an error that may pass](Error::is_retryable), keeps a clone of the
+/// A worker runs once. A program that starts it again, after [an error that may pass](crate::Error::is_retryable), keeps a clone of the
 /// builder:
 ///
 /// ```no_run
