@@ -80,6 +80,6 @@ fn who_gave_leases_up_is_well_once_it_has_been_tried() {
         ];
         denied(151, 0, then)
     };
-    assert_eq!(allowed(70), [denied::GIVEN]);
-    assert_eq!(allowed(71), [""; 0], "it may not have been tried yet");
+    assert_eq!(allowed(60), [denied::GIVEN]);
+    assert_eq!(allowed(61), [""; 0], "it may not have been tried and trusted yet");
 }
