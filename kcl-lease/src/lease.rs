@@ -144,6 +144,10 @@ pub struct Lease {
     /// Since when the shard is paused, in milliseconds since the Unix epoch, whoever owns it; absent if it is not. (The Java KCL has no
     /// such attribute: it leaves it alone, and does not heed it.)
     pub paused_since: Option<u64>,
+    /// An operator's order to process the shard anew from there. It stands until an owner begins with the lease: that one begins
+    /// there, and whoever has the lease before gives it up. (The Java KCL has no such attribute: it leaves it alone, and does not
+    /// heed it.)
+    pub rewind_to: Option<Checkpoint>,
     /// Shard ids of the parents (0 to 2).
     pub parents: BTreeSet<String>,
     /// Shard ids of the children; known once the shard has ended.
@@ -170,6 +174,7 @@ impl Lease {
             pending_checkpoint: None,
             reading_since: None,
             paused_since: None,
+            rewind_to: None,
             parents: BTreeSet::new(),
             children: BTreeSet::new(),
             hash_range: None,
@@ -220,9 +225,9 @@ impl Lease {
         self.checkpoint_owner.is_some()
     }
 
-    /// Whether the shard has been processed to its end.
+    /// Whether the shard has been processed to its end, and is not to be processed anew.
     pub fn has_ended(&self) -> bool {
-        self.checkpoint.is_shard_end()
+        self.checkpoint.is_shard_end() && self.rewind_to.is_none()
     }
 }
 

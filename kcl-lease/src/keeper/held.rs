@@ -58,6 +58,8 @@ struct State {
     given_at: Option<u64>,
     /// From when on the next owner may have begun, whether or not we have heard of it.
     is_giving_up: bool,
+    /// Whether the first write is done, which carries out what an operator ordered before.
+    has_begun: bool,
 }
 
 /// A clock that is beyond the year 9999 says nothing: in milliseconds since the Unix epoch. Counters stay whole numbers in JSON.
@@ -80,6 +82,7 @@ impl HeldLease {
                 renewed_at: None,
                 given_at: None,
                 is_giving_up: false,
+                has_begun: false,
             }),
             held_state: watch::Sender::new(HeldState::Held),
         };
@@ -295,27 +298,35 @@ impl HeldLease {
         // One time for all attempts: the counter shows which of them was applied.
         let at = self.inner.holder.env.since_epoch().as_millis();
         let at = u64::try_from(at).unwrap_or(LATEST).min(LATEST);
-        self.write(move |_| {
-            Some(LeaseChange::Begin {
-                process: process.clone(),
-                at,
+        // An operator may have ordered something after the row was read: then it takes another write.
+        for _ in 0..MAX_ATTEMPTS {
+            let process = process.clone();
+            self.write(move |_| {
+                Some(LeaseChange::Begin {
+                    process: process.clone(),
+                    at,
+                })
             })
-        })
-        .await?;
+            .await?;
+            if self.state().lease.rewind_to.is_none() {
+                break;
+            }
+        }
         let mut state = self.state();
         state.token = FencingToken::new(state.lease.counter);
+        state.has_begun = true;
         Ok(())
     }
 
-    /// Asks the processor to stop, naming the successor. A hand-off under way names its own.
-    pub(crate) fn ask_to_leave(&self, to: Option<WorkerId>) {
+    /// Asks the processor to stop, naming the successor; false if it was asked before. A hand-off under way names its own.
+    pub(crate) fn ask_to_leave(&self, to: Option<WorkerId>) -> bool {
         self.inner.held_state.send_if_modified(|held_state| {
             let asks_anew = matches!(held_state, HeldState::Held);
             if asks_anew {
                 *held_state = HeldState::Draining { to };
             }
             asks_anew
-        });
+        })
     }
 
     pub(super) fn counter(&self) -> u64 {
@@ -476,16 +487,23 @@ impl HeldLease {
     fn adopt(&self, row: Lease, renewed_at: Option<Moment>) {
         let is_processor = row.actual_owner() == Some(&self.inner.holder.worker);
         let next = row.owner.clone().filter(|_| row.is_in_hand_off());
-        let was_in_hand_off = {
+        let order = row.rewind_to.clone();
+        let (was_in_hand_off, has_begun) = {
             let mut state = self.state();
             let before = std::mem::replace(&mut state.lease, row);
             state.renewed_at = renewed_at.or(state.renewed_at);
-            before.is_in_hand_off()
+            (before.is_in_hand_off(), state.has_begun)
         };
         if is_processor && (next.is_some() || was_in_hand_off) {
             // Also when the leader takes a hand-off back: the processor may have stopped already, so the lease is given up
             // to whomever the leader picks now.
             self.redirect(next);
+        }
+        // Whoever begins with the lease next carries it out, this worker or another one.
+        if let Some(to) = order.filter(|_| is_processor && has_begun)
+            && self.ask_to_leave(None)
+        {
+            tracing::info!(lease = %self.inner.key, %to, "an operator wants the shard to be processed anew: giving it up");
         }
     }
 

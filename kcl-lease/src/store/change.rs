@@ -19,7 +19,8 @@ pub enum LeaseChange {
         /// Smoothed throughput to publish, if known.
         throughput_kbps: Option<f64>,
     },
-    /// The owner's first write: which of the processes that may have its name holds the lease. A heartbeat, too.
+    /// The owner's first write: which of the processes that may have its name holds the lease. A heartbeat, too. It carries out
+    /// what an operator ordered by [`Self::OperatorRewind`].
     ///
     /// It lifts the counter to the present time, if it was below: a row that was made anew, or restored from a backup, has a
     /// lower counter than its former self. (The Java KCL adds one. It takes counters as they come.)
@@ -67,6 +68,10 @@ pub enum LeaseChange {
     /// An operator's note that the shard is paused since then, in milliseconds since the Unix epoch, or no longer. The counter stays:
     /// the owner learns of it with its next write, and must not take it for a write of its own.
     OperatorPause(Option<u64>),
+    /// An operator's order to process the shard anew from another position, while workers run: the owner gives the lease up when it
+    /// learns of it, and whoever begins with it next does so there. `None` takes the order back. The counter stays, as with
+    /// [`Self::OperatorPause`].
+    OperatorRewind(Option<Checkpoint>),
     /// An operator's order to process the shard anew from another position, while no worker runs: nobody owns the lease afterwards, and
     /// nothing is left of what was prepared or noted for the position before. (As narrow as [`Self::Assign`].)
     Reset {
@@ -89,6 +94,8 @@ pub enum Requirement {
     CheckpointOwner(Option<WorkerId>),
     /// `checkpointOwner` has this value, or is absent while `leaseOwner` has it.
     ProcessedBy(WorkerId),
+    /// `rewindTo` and `rewindToSubSequenceNumber` say this.
+    RewindTo(Checkpoint),
 }
 
 /// One change of an attribute.
@@ -117,6 +124,8 @@ pub enum Effect {
     ReadingSince(Option<u64>),
     /// Sets or removes `pausedSince`.
     PausedSince(Option<u64>),
+    /// Sets or removes `rewindTo` and `rewindToSubSequenceNumber`.
+    RewindTo(Option<Checkpoint>),
     /// Sets `childShardIds`.
     Children(BTreeSet<String>),
     /// Sets `startingHashKey` and `endingHashKey`.
@@ -141,7 +150,14 @@ impl LeaseChange {
                     Some(me) => vec![Requirement::ProcessedBy(me.clone())],
                     None => as_seen(),
                 };
-                [vec![Requirement::Counter(seen.counter)], mine].concat()
+                let mut all = [vec![Requirement::Counter(seen.counter)], mine].concat();
+                // What is carried out is what the operator ordered last.
+                let order = seen
+                    .rewind_to
+                    .clone()
+                    .filter(|_| matches!(self, Self::Begin { .. }));
+                all.extend(order.map(Requirement::RewindTo));
+                all
             }
             Self::Assign { .. } | Self::Release | Self::CancelHandOff | Self::Reset { .. } => {
                 let mut all = vec![Requirement::Exists, Requirement::Counter(seen.counter)];
@@ -161,7 +177,7 @@ impl LeaseChange {
                 vec![Requirement::Counter(seen.counter), mine]
             }
             Self::HashRange(_) => vec![Requirement::Exists],
-            Self::OperatorPause(_) => {
+            Self::OperatorPause(_) | Self::OperatorRewind(_) => {
                 let mut all = vec![Requirement::Exists];
                 all.extend(as_seen());
                 all
@@ -177,10 +193,17 @@ impl LeaseChange {
                 all.extend(throughput_kbps.map(Effect::Throughput));
                 all
             }
-            Self::Begin { process, at } => vec![
-                Effect::SetCounter((seen.counter + 1).max(*at)),
-                Effect::Process(process.clone()),
-            ],
+            Self::Begin { process, at } => {
+                let mut all = vec![
+                    Effect::SetCounter((seen.counter + 1).max(*at)),
+                    Effect::Process(process.clone()),
+                ];
+                if let Some(checkpoint) = &seen.rewind_to {
+                    all.push(Effect::RewindTo(None));
+                    all.extend(processed_anew_from(checkpoint));
+                }
+                all
+            }
             Self::Assign { to } => {
                 let mut all = vec![
                     Effect::Owner(Some(to.clone())),
@@ -234,15 +257,17 @@ impl LeaseChange {
             Self::Children(children) => vec![Effect::Children(children.clone())],
             Self::HashRange(range) => vec![Effect::HashRange(*range)],
             Self::OperatorPause(millis) => vec![Effect::PausedSince(*millis)],
-            Self::Reset { checkpoint } => vec![
-                Effect::Owner(None),
-                Effect::CheckpointOwner(None),
-                Effect::AddToCounter,
-                Effect::Checkpoint(checkpoint.clone()),
-                Effect::Pending(None),
-                Effect::ReadingSince(None),
-                Effect::ResetOwnerSwitches,
-            ],
+            Self::OperatorRewind(checkpoint) => vec![Effect::RewindTo(checkpoint.clone())],
+            Self::Reset { checkpoint } => {
+                let mut all = vec![
+                    Effect::Owner(None),
+                    Effect::CheckpointOwner(None),
+                    Effect::RewindTo(None),
+                    Effect::AddToCounter,
+                ];
+                all.extend(processed_anew_from(checkpoint));
+                all
+            }
         }
     }
 
@@ -256,6 +281,16 @@ impl LeaseChange {
     }
 }
 
+/// The position, and nothing that was prepared or noted for the one before.
+fn processed_anew_from(checkpoint: &Checkpoint) -> [Effect; 4] {
+    [
+        Effect::Checkpoint(checkpoint.clone()),
+        Effect::Pending(None),
+        Effect::ReadingSince(None),
+        Effect::ResetOwnerSwitches,
+    ]
+}
+
 impl Requirement {
     /// Whether an existing row meets the condition.
     pub fn holds(&self, row: &Lease) -> bool {
@@ -265,6 +300,7 @@ impl Requirement {
             Self::Owner(owner) => row.owner == *owner,
             Self::CheckpointOwner(owner) => row.checkpoint_owner == *owner,
             Self::ProcessedBy(worker) => row.actual_owner() == Some(worker),
+            Self::RewindTo(checkpoint) => row.rewind_to.as_ref() == Some(checkpoint),
         }
     }
 }
@@ -284,6 +320,7 @@ impl Effect {
             Self::Pending(pending) => row.pending_checkpoint.clone_from(pending),
             Self::ReadingSince(millis) => row.reading_since = *millis,
             Self::PausedSince(millis) => row.paused_since = *millis,
+            Self::RewindTo(checkpoint) => row.rewind_to.clone_from(checkpoint),
             Self::Children(children) => row.children.clone_from(children),
             Self::HashRange(range) => row.hash_range = Some(*range),
             Self::Throughput(kbps) => row.throughput_kbps = Some(*kbps),

@@ -37,6 +37,7 @@ where
     a_lease_is_created_once(&*prepared(&make).await).await;
     every_change_does_what_its_effects_say(&*prepared(&make).await).await;
     a_change_is_refused_when_the_row_moved_on(&*prepared(&make).await).await;
+    what_is_carried_out_is_what_was_ordered_last(&*prepared(&make).await).await;
     nothing_is_created_by_a_change(&*prepared(&make).await).await;
     a_delete_spares_a_row_that_moved_on(&*prepared(&make).await).await;
     assignments_are_found_by_owner(&*prepared(&make).await).await;
@@ -74,6 +75,7 @@ fn full(key: &str) -> Lease {
     lease.throughput_kbps = Some(1.5);
     lease.reading_since = Some(1_700_000_000_123);
     lease.paused_since = Some(1_700_000_000_456);
+    lease.rewind_to = Some(position("4960", 2));
     lease.process = Some("p0".into());
     lease.pending_checkpoint = Some(PendingCheckpoint {
         checkpoint: position("4970", 0),
@@ -184,6 +186,9 @@ fn changes() -> Vec<LeaseChange> {
         LeaseChange::Release,
         LeaseChange::OperatorPause(Some(1_800_000_000_000)),
         LeaseChange::OperatorPause(None),
+        LeaseChange::OperatorRewind(Some(Checkpoint::TrimHorizon)),
+        LeaseChange::OperatorRewind(None),
+        LeaseChange::OperatorRewind(Some(position("5000", 7))),
         LeaseChange::Reset {
             checkpoint: Checkpoint::Latest,
         },
@@ -228,6 +233,21 @@ async fn a_change_is_refused_when_the_row_moved_on(store: &dyn LeaseStore) {
     );
 }
 
+async fn what_is_carried_out_is_what_was_ordered_last(store: &dyn LeaseStore) {
+    let order = |to: &str| LeaseChange::OperatorRewind(Some(position(to, 0)));
+    let begin = LeaseChange::Begin {
+        process: "p1".into(),
+        at: 1_800_000_000_000,
+    };
+    let seen = created(store, full("s")).await;
+    let first = applied(store, &seen, &order("10")).await;
+    let second = applied(store, &first, &order("20")).await;
+    let outcome = store.write(&first, &begin).await.expect("answered");
+    assert_eq!(outcome, WriteOutcome::Refused(Some(second.clone())));
+    let begun = applied(store, &second, &begin).await;
+    assert_eq!((begun.checkpoint, begun.rewind_to), (position("20", 0), None));
+}
+
 async fn nothing_is_created_by_a_change(store: &dyn LeaseStore) {
     let missing = full("missing");
     for change in changes() {
@@ -249,7 +269,14 @@ async fn a_delete_spares_a_row_that_moved_on(store: &dyn LeaseStore) {
     .await;
     assert!(!store.delete(&seen).await.expect("answered"));
     assert_eq!(stored(store, &seen.key).await.as_ref(), Some(&renewed));
-    assert!(store.delete(&renewed).await.expect("answered"));
+    let ordered = Some(Checkpoint::TrimHorizon);
+    let rewound = applied(store, &renewed, &LeaseChange::OperatorRewind(ordered)).await;
+    let before = Lease {
+        rewind_to: None,
+        ..rewound.clone()
+    };
+    assert!(!store.delete(&before).await.expect("answered"), "it is ordered");
+    assert!(store.delete(&rewound).await.expect("answered"));
     assert_eq!(stored(store, &seen.key).await, None);
     assert!(
         store.delete(&renewed).await.expect("answered"),

@@ -116,6 +116,7 @@ impl LeaseStore for MemoryLeaseStore {
         let mut rows = self.rows();
         match rows.leases.get(&seen.key) {
             Some(row) if row.counter != seen.counter => Ok(false),
+            Some(row) if row.rewind_to.is_some() && seen.rewind_to.is_none() => Ok(false),
             _ => {
                 rows.leases.remove(&seen.key);
                 Ok(true)

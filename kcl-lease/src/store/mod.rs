@@ -69,7 +69,8 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Applies `change` if its requirements hold, relative to the row as last `seen`.
     async fn write(&self, seen: &Lease, change: &LeaseChange) -> Result<WriteOutcome, StoreError>;
 
-    /// Removes a lease if nobody has written to it since it was `seen`; true if it is gone.
+    /// Removes a lease if nobody has written to it since it was `seen`, and no operator has ordered that its shard is processed anew;
+    /// true if it is gone.
     async fn delete(&self, seen: &Lease) -> Result<bool, StoreError>;
 
     /// The leader's lock, as of now (strongly consistent).

@@ -15,6 +15,8 @@ pub enum Edit {
     Given(String),
     /// The checkpoint is the beginning of the shard.
     Rewound,
+    /// The shard is to be processed anew from its beginning, by whoever begins with it next.
+    Ordered,
     /// The counter is another one, and there is an attribute that no library knows.
     Touched,
     /// The checkpoint is this text, with this sub-sequence number.
@@ -39,7 +41,7 @@ impl Edit {
     /// Whether it changes who may process the shard, or what an owner knows of its lease.
     #[must_use]
     pub fn is_about_the_owner(&self) -> bool {
-        !self.is_about_progress()
+        matches!(self, Self::Freed | Self::Given(_) | Self::Touched)
     }
 
     /// Whether it changes what is said to be done.
@@ -65,6 +67,10 @@ impl Edit {
                 "SET #checkpoint = :start, checkpointSubSequenceNumber = :sub",
                 json!({ ":start": { "S": checkpoint }, ":sub": { "N": sub_sequence.to_string() } }),
             ),
+            Self::Ordered => (
+                "SET rewindTo = :start, rewindToSubSequenceNumber = :zero",
+                json!({ ":start": { "S": "TRIM_HORIZON" }, ":zero": { "N": "0" } }),
+            ),
             Self::Touched => (
                 "SET leaseCounter = leaseCounter + :one, remark = :remark",
                 json!({ ":one": { "N": "1" }, ":remark": { "S": "seen" } }),
@@ -86,6 +92,7 @@ impl fmt::Display for Edit {
             Self::Freed => f.write_str("freed"),
             Self::Given(to) => write!(f, "given to {to}"),
             Self::Rewound => f.write_str("rewound to its beginning"),
+            Self::Ordered => f.write_str("ordered to be processed anew"),
             Self::Touched => f.write_str("touched"),
             Self::Set(checkpoint, sub_sequence) => write!(f, "set to {checkpoint:?}, {sub_sequence}"),
         }

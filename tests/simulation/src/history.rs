@@ -71,9 +71,16 @@ pub struct Row {
     pub counter: u64,
     /// `checkpoint`.
     pub checkpoint: Checkpoint,
+    /// `rewindTo`: it is to be processed anew from there.
+    pub rewind_to: Option<Checkpoint>,
 }
 
 impl Row {
+    /// Whether the shard is processed to its end, and not to be processed anew.
+    pub fn has_ended(&self) -> bool {
+        self.checkpoint.is_shard_end() && self.rewind_to.is_none()
+    }
+
     /// Who may process.
     pub fn actual_owner(&self) -> Option<&str> {
         self.checkpoint_owner.as_deref().or(self.owner.as_deref())

@@ -21,6 +21,7 @@ pub mod oracle;
 pub mod pauses;
 pub mod policies;
 pub mod processor;
+pub mod rewinds;
 pub mod scale;
 pub mod scripts;
 pub mod seeds;

@@ -135,12 +135,7 @@ impl Pauses {
         }
         let what = What::ResumedForAll { shard };
         self.stage.history.record(&"world".into(), what);
-        while self
-            .watcher
-            .rows()
-            .get(&id)
-            .is_some_and(|row| !row.checkpoint.is_shard_end())
-        {
+        while self.watcher.rows().get(&id).is_some_and(|row| !row.has_ended()) {
             for handle in self.fleet.each(|member| member.handle.clone()) {
                 let key = self.stage.streams.key_of(&id);
                 if handle.resume_shard_for_all(&key).await.is_ok() {

@@ -87,7 +87,7 @@ pub async fn what_is_wrong(
     }
     let rows = watcher.rows();
     let shards = workload.lock().await.shards().await;
-    for (shard, row) in rows.iter().filter(|(_, row)| row.checkpoint.is_shard_end()) {
+    for (shard, row) in rows.iter().filter(|(_, row)| row.has_ended()) {
         let is_started = |child: &Shard| {
             let row = rows.get(child.shard_id());
             row.is_some_and(|row| matches!(row.checkpoint, Checkpoint::At(_) | Checkpoint::ShardEnd))
@@ -117,7 +117,7 @@ pub async fn what_is_wrong(
         held.insert(id, BTreeSet::new());
     }
     for (shard, row) in &rows {
-        if row.checkpoint.is_shard_end() {
+        if row.has_ended() {
             continue;
         }
         if let Some(before) = &row.checkpoint_owner {

@@ -62,7 +62,7 @@ impl Shard {
 
     fn follow(&mut self, row: &Row, at: Duration) {
         let before = std::mem::replace(&mut self.hands_over, row.checkpoint_owner.clone());
-        if row.checkpoint.is_shard_end() {
+        if row.has_ended() {
             *self = Self::default();
         } else if row.checkpoint_owner.is_some() {
             self.wait(Cause::HandedOver, at);
@@ -137,6 +137,7 @@ mod tests {
             checkpoint_owner: from.map(ToOwned::to_owned),
             counter: at,
             checkpoint: Checkpoint::TrimHorizon,
+            rewind_to: None,
         };
         let shard = "shard".into();
         event(at, "world", What::Row { shard, row })

@@ -62,6 +62,8 @@ pub struct Item {
     lease_counter: Option<Number>,
     checkpoint: Option<Text>,
     checkpoint_sub_sequence_number: Option<Number>,
+    rewind_to: Option<Text>,
+    rewind_to_sub_sequence_number: Option<Number>,
     #[serde(rename = "throughputKBps")]
     throughput: Option<Number>,
     stream_created: Option<Number>,
@@ -173,7 +175,15 @@ impl Item {
         let number = |number: Option<Number>| number.map_or(Some(0), |it| it.digits?.parse().ok());
         let read = || {
             let sub_sequence = number(self.checkpoint_sub_sequence_number)?;
+            let rewind_to = match self.rewind_to {
+                Some(to) => {
+                    let sub_sequence = number(self.rewind_to_sub_sequence_number)?;
+                    Some(Checkpoint::parse(&to.text, sub_sequence).ok()?)
+                }
+                None => None,
+            };
             Some(Row {
+                rewind_to,
                 owner: self.lease_owner.map(|owner| owner.text),
                 checkpoint_owner: self.checkpoint_owner.map(|owner| owner.text),
                 counter: number(self.lease_counter)?,

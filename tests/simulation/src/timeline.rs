@@ -250,5 +250,10 @@ fn lease(row: &Row) -> String {
     let owner = row.owner.as_deref().unwrap_or("nobody");
     let from = row.checkpoint_owner.as_ref();
     let from = from.map_or(String::new(), |from| format!(" (from {from})"));
-    format!("{owner}{from}, counter {}, {}", row.counter, row.checkpoint)
+    let order = row.rewind_to.as_ref();
+    let order = order.map_or(String::new(), |to| format!(", to be processed anew from {to}"));
+    format!(
+        "{owner}{from}, counter {}, {}{order}",
+        row.counter, row.checkpoint
+    )
 }

@@ -315,7 +315,7 @@ impl Watcher {
         // What was written until now is told first.
         self.look();
         let rows = self.rows().into_iter();
-        let rows = rows.filter(|(shard, row)| !row.checkpoint.is_shard_end() && !self.is_unreadable(shard));
+        let rows = rows.filter(|(shard, row)| !row.has_ended() && !self.is_unreadable(shard));
         let shards: Vec<_> = rows.map(|(shard, _)| shard).collect();
         let (shard, damage) = (dice.pick(&shards).cloned()?, Damage::drawn(dice));
         let before = self.leases().damage(&shard, damage)?;

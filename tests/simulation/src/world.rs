@@ -23,6 +23,7 @@ use crate::oracle::{Oracle, Start, Times, Violation};
 use crate::pauses::Pauses;
 use crate::policies::Policy;
 use crate::processor::Stage;
+use crate::rewinds;
 use crate::scripts::Director;
 use crate::seeds::Dice;
 use crate::settled::{self, Subject, Wrong};
@@ -287,6 +288,11 @@ async fn live(seed: u64, size: &Size) -> Outcome {
     let pauses = Pauses::new(stage.clone(), fleet.clone(), watcher.clone());
     if stage.has_pauses {
         tokio::spawn(pauses.clone().run(Dice::of(seed, "pauses")));
+    }
+    if sink.is_none() && rewinds::are_in(seed, &size.wanted) {
+        network.count("rewinds");
+        let operator = Dice::of(seed, "rewinds");
+        tokio::spawn(rewinds::run(stage.clone(), watcher.clone(), operator));
     }
     let chaos = Chaos::new(
         stage.clone(),

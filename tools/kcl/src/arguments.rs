@@ -129,7 +129,7 @@ pub(crate) enum Command {
     Pause(PauseArguments),
     /// End a pause
     Resume(PauseArguments),
-    /// Let shards be processed anew from another position; refuses while workers run
+    /// Let shards be processed anew from another position; refuses while workers in Java run
     Reset(ResetArguments),
     /// Say how far the migration from KCL 2.x, or to a single table, is, and what is next
     Migrate,
@@ -323,6 +323,10 @@ pub(crate) struct ResetArguments {
     /// Name or ARN of the stream, to look up a time or a position. Default: the one that the table names
     #[arg(long, value_parser = Stream::parse)]
     pub(crate) stream: Option<Stream>,
+
+    /// Do not wait until the workers that run have begun anew
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 
     #[command(flatten)]
     pub(crate) changing: Changing,

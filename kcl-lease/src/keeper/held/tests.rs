@@ -281,6 +281,70 @@ async fn an_owner_learns_of_a_hand_off_by_its_next_write_and_completes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_gives_up_what_is_to_be_processed_anew_and_the_next_begins_there() {
+    let (store, held) = held_lease().await;
+    held.prepare_checkpoint(PendingCheckpoint::new(at("30"), None))
+        .await
+        .unwrap();
+    change(&store, LeaseChange::OperatorRewind(Some(at("5")))).await;
+    assert_eq!(held.held_state(), HeldState::Held, "it has not heard of it");
+    held.renew().await.unwrap();
+    assert_eq!(held.held_state(), HeldState::Draining { to: None });
+    held.checkpoint(at("20")).await.unwrap();
+    held.give_up().await.unwrap();
+    let given_up = row(&store).await;
+    let expected = (None, at("20"), Some(at("5")));
+    assert_eq!(
+        (given_up.owner, given_up.checkpoint, given_up.rewind_to),
+        expected
+    );
+
+    change(&store, LeaseChange::Assign { to: "b".into() }).await;
+    let next = keeper(&store, "b").acquire(&"s".into(), true).await.unwrap();
+    let next = next.held().expect("acquired");
+    assert_eq!(
+        (next.lease().checkpoint, next.held_state()),
+        (at("5"), HeldState::Held)
+    );
+    let begun = row(&store).await;
+    assert_eq!((begun.checkpoint, begun.rewind_to), (at("5"), None));
+    assert_eq!(begun.pending_checkpoint, None);
+    next.checkpoint(at("10")).await.unwrap();
+    assert_eq!(row(&store).await.checkpoint, at("10"), "it is processed anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_shard_is_not_its_end_while_it_is_to_be_processed_anew() {
+    let (store, held) = held_lease().await;
+    change(&store, LeaseChange::OperatorRewind(Some(Checkpoint::TrimHorizon))).await;
+    held.checkpoint(Checkpoint::ShardEnd).await.unwrap();
+    assert!(!held.has_ended());
+    held.give_up().await.unwrap();
+    let ended = row(&store).await;
+    assert!(!ended.has_ended());
+    let before = Lease {
+        rewind_to: None,
+        ..ended
+    };
+    assert!(!store.delete(&before).await.unwrap(), "the order stands");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ordered_while_a_worker_begins_is_carried_out_at_once() {
+    let store = FlakyStore::new();
+    let lease = Lease::new("s", at("20")).owned_by("me".into());
+    assert!(store.create(&lease).await.unwrap());
+    let held = HeldLease::new(keeper(&store, "me").holder, lease);
+    change(&store, LeaseChange::OperatorRewind(Some(at("5")))).await;
+    held.begin().await.unwrap();
+    assert_eq!(
+        (held.lease().checkpoint, held.held_state()),
+        (at("5"), HeldState::Held)
+    );
+    assert_eq!(row(&store).await.rewind_to, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hand_off_that_the_leader_took_back_ends_in_a_release() {
     let (store, held) = held_lease().await;
     change(&store, LeaseChange::BeginHandOff { to: "b".into() }).await;

@@ -24,6 +24,9 @@ pub(super) const READING_SINCE: &str = "readingSince";
 /// Ours, too.
 pub(super) const PAUSED_SINCE: &str = "pausedSince";
 /// Ours, too.
+pub(super) const REWIND_TO: &str = "rewindTo";
+pub(super) const REWIND_TO_SUB: &str = "rewindToSubSequenceNumber";
+/// Ours, too.
 pub(super) const OWNER_PROCESS: &str = "ownerProcess";
 pub(super) const PARENTS: &str = "parentShardId";
 pub(super) const CHILDREN: &str = "childShardIds";

@@ -84,6 +84,9 @@ pub(super) fn encode(lease: &Lease) -> Item {
         SHARD_ID,
         lease.stream_shard.as_ref().map(|id| string(&id.shard_id)),
     );
+    if let Some(checkpoint) = &lease.rewind_to {
+        item.extend(encode_rewind(checkpoint));
+    }
     if let Some(pending) = &lease.pending_checkpoint {
         item.extend(encode_pending(pending));
     }
@@ -97,6 +100,13 @@ pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> [(String, AttributeV
     [
         (CHECKPOINT.into(), string(checkpoint.as_str())),
         (CHECKPOINT_SUB.into(), number(checkpoint.sub_sequence())),
+    ]
+}
+
+pub(super) fn encode_rewind(checkpoint: &Checkpoint) -> [(String, AttributeValue); 2] {
+    [
+        (REWIND_TO.into(), string(checkpoint.as_str())),
+        (REWIND_TO_SUB.into(), number(checkpoint.sub_sequence())),
     ]
 }
 
@@ -145,12 +155,24 @@ pub(super) fn decode(item: &Item) -> Result<Lease, String> {
         pending_checkpoint: decode_pending(item)?,
         reading_since: item.unsigned(READING_SINCE)?,
         paused_since: item.unsigned(PAUSED_SINCE)?,
+        rewind_to: decode_rewind(item)?,
         parents: item.text_set(PARENTS)?,
         children: item.text_set(CHILDREN)?,
         hash_range: decode_hash_range(item)?,
         throughput_kbps: decode_throughput(item),
         stream_shard: decode_stream_shard(item)?,
     })
+}
+
+fn decode_rewind(item: &Item) -> Result<Option<Checkpoint>, String> {
+    let Some(text) = item.text(REWIND_TO)? else {
+        return Ok(None);
+    };
+    let sub_sequence = item.unsigned(REWIND_TO_SUB)?.unwrap_or(0);
+    let checkpoint = Checkpoint::parse(text, sub_sequence);
+    checkpoint
+        .map(Some)
+        .map_err(|error| format!("{REWIND_TO}: {error}"))
 }
 
 fn decode_pending(item: &Item) -> Result<Option<PendingCheckpoint>, String> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::*;
-use super::codec::{encode_checkpoint, encode_hash_range, encode_pending, encode_throughput};
+use super::codec::{encode_checkpoint, encode_hash_range, encode_pending, encode_rewind, encode_throughput};
 use crate::lease::Lease;
 use crate::store::{Effect, LeaseChange, Requirement};
 
@@ -65,6 +65,11 @@ impl Expression {
                     "({processing} = {worker} OR attribute_not_exists({processing}) AND {next} = {worker})"
                 ));
             }
+            Requirement::RewindTo(checkpoint) => {
+                for (name, value) in encode_rewind(&checkpoint) {
+                    self.require_equal(&name, value);
+                }
+            }
         }
     }
 
@@ -110,6 +115,12 @@ impl Expression {
             }
             Effect::ReadingSince(millis) => self.set_or_remove(READING_SINCE, millis.map(number)),
             Effect::PausedSince(millis) => self.set_or_remove(PAUSED_SINCE, millis.map(number)),
+            Effect::RewindTo(checkpoint) => {
+                let present: HashMap<_, _> = checkpoint.iter().flat_map(encode_rewind).collect();
+                for name in [REWIND_TO, REWIND_TO_SUB] {
+                    self.set_or_remove(name, present.get(name).cloned());
+                }
+            }
             Effect::Children(children) => {
                 self.set_or_remove(
                     CHILDREN,

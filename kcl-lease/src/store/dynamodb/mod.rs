@@ -438,10 +438,17 @@ impl LeaseStore for DynamoDbLeaseStore {
     async fn delete(&self, seen: &Lease) -> Result<bool, StoreError> {
         let delete = self
             .delete_row(self.tables.leases(), seen.key.as_str())
-            .condition_expression("attribute_not_exists(#key) OR #counter = :counter")
             .expression_attribute_names("#key", LEASE_KEY)
             .expression_attribute_names("#counter", LEASE_COUNTER)
             .expression_attribute_values(":counter", number(seen.counter));
+        let delete = match seen.rewind_to {
+            None => delete
+                .condition_expression(
+                    "attribute_not_exists(#key) OR (#counter = :counter AND attribute_not_exists(#rewind))",
+                )
+                .expression_attribute_names("#rewind", REWIND_TO),
+            Some(_) => delete.condition_expression("attribute_not_exists(#key) OR #counter = :counter"),
+        };
         self.delete_if("deleting a lease", delete).await
     }
 

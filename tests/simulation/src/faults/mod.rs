@@ -27,7 +27,8 @@ pub use self::pushing::Pushing;
 pub use self::reading::Reading;
 pub use self::schedule::{Deed, Schedule};
 pub use self::wanted::{
-    AGGREGATES, PAUSES, POLICIES, Rate, SEVERAL_STREAMS, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES, Wanted,
+    AGGREGATES, PAUSES, POLICIES, REWINDS, Rate, SEVERAL_STREAMS, SINGLE_RECORDS, STALLS, TWO_FAILOVER_TIMES,
+    Wanted,
 };
 use crate::seeds::Dice;
 

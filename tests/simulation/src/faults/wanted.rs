@@ -42,6 +42,9 @@ pub const SINGLE_RECORDS: &str = "single records";
 /// Workers and shards are paused: by its name in what is wanted.
 pub const PAUSES: &str = "pauses";
 
+/// Shards are ordered to be processed anew while the fleet runs: by its name in what is wanted.
+pub const REWINDS: &str = "rewinds";
+
 /// Workers read the stream as one of several: by its name in what is wanted.
 pub const SEVERAL_STREAMS: &str = "several streams";
 
@@ -70,6 +73,7 @@ fn deed(name: &str) -> Result<String, String> {
         FAN_OUT,
         SINGLE_RECORDS,
         PAUSES,
+        REWINDS,
         SEVERAL_STREAMS,
         POLICIES,
         STALLS,

@@ -331,7 +331,7 @@ impl Rule for Balance {
             }
             What::Row { shard, row } => {
                 let lease = self.leases.entry(shard.clone()).or_default();
-                lease.has_ended = row.checkpoint.is_shard_end();
+                lease.has_ended = row.has_ended();
                 let owner = row.actual_owner().map(ToOwned::to_owned);
                 if lease.owner != owner {
                     lease.owned_since = Some(event.at);

@@ -102,7 +102,7 @@ impl Denied {
     }
 
     fn row(&mut self, shard: &Name, row: &Row, at: Duration) -> Option<String> {
-        let owner = row.owner.clone().filter(|_| !row.checkpoint.is_shard_end());
+        let owner = row.owner.clone().filter(|_| !row.has_ended());
         let before = self.owners.get(shard).cloned();
         match &owner {
             Some(owner) if before.as_ref().is_some_and(|(before, _)| before == owner) => return None,

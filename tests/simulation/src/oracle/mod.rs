@@ -20,6 +20,7 @@ mod places;
 mod policies;
 mod renewals;
 mod rest;
+mod rewinds;
 mod script;
 mod singles;
 mod stalls;
@@ -140,6 +141,7 @@ impl Oracle {
                 Box::new(singles::Singles::default()),
                 Box::new(paused::Paused::default()),
                 Box::new(policies::Policies::default()),
+                Box::new(rewinds::Rewinds::default()),
                 Box::new(stalls::Stalls::default()),
                 Box::new(script::Script),
             ],

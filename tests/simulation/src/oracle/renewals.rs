@@ -96,7 +96,7 @@ impl Rule for Renewals {
                 if lease.counter != row.counter {
                     (lease.counter, lease.renewed_at) = (row.counter, event.at);
                 }
-                let is_settled = row.checkpoint_owner.is_none() && !row.checkpoint.is_shard_end();
+                let is_settled = row.checkpoint_owner.is_none() && !row.has_ended();
                 let owner = row.owner.clone().filter(|_| is_settled);
                 if lease.owner != owner {
                     lease.renewed_at = event.at;

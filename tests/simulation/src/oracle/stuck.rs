@@ -183,7 +183,7 @@ impl Rule for Stuck {
                 shard.since = at;
             }
             What::Row { shard, row } => {
-                let (name, ended) = (shard, row.checkpoint.is_shard_end());
+                let (name, ended) = (shard, row.has_ended());
                 let shard = self.shard(name);
                 if std::mem::take(&mut shard.is_unreadable) {
                     shard.since = at;

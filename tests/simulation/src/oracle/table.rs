@@ -153,7 +153,7 @@ impl Rule for Table {
                 if last.is_none() {
                     let records = self.shards.entry(shard.clone()).or_default();
                     records.is_latest |= row.checkpoint == Checkpoint::Latest;
-                    if records.is_early && !records.has_begun && row.checkpoint.is_shard_end() {
+                    if records.is_early && !records.has_begun && row.has_ended() {
                         // It was read from its latest record on, and there was none.
                         records.waiting.clear();
                     }
@@ -164,7 +164,9 @@ impl Rule for Table {
                     }
                 }
                 if let Some(last) = last {
-                    if row.checkpoint < last.checkpoint {
+                    // What was ordered is carried out by whoever begins with it.
+                    let is_anew = last.rewind_to.is_some() && row.rewind_to.is_none();
+                    if row.checkpoint < last.checkpoint && !is_anew {
                         let seen = format!("{shard} from {} to {}", last.checkpoint, row.checkpoint);
                         return Some((BACK, seen));
                     }

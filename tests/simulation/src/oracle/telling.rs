@@ -7,6 +7,7 @@ use kcl_core::{Checkpoint, SequenceNumber};
 
 use super::by_hand::Tampered;
 use super::{Rule, Times};
+use crate::edits::Edit;
 use crate::history::{Event, Name, Ownership, What};
 
 pub(super) const UNTOLD: &str = "a processor whose shard is somebody else's was told so, if its worker lives";
@@ -55,6 +56,8 @@ pub(super) struct Telling {
     acknowledged: VecDeque<(Duration, Name, Checkpoint)>,
     /// When checkpoints were moved back by hand.
     rewound: BTreeMap<Name, Duration>,
+    /// Shards that are to be processed anew, as far as is known.
+    ordered: BTreeSet<Name>,
     /// When rows were deleted by hand.
     deleted: BTreeMap<Name, Duration>,
     /// Shards that a processor agreed to end.
@@ -76,6 +79,7 @@ impl Telling {
             rows: BTreeMap::new(),
             acknowledged: VecDeque::new(),
             rewound: BTreeMap::new(),
+            ordered: BTreeSet::new(),
             deleted: BTreeMap::new(),
             done: BTreeSet::new(),
             was_deleted: false,
@@ -136,7 +140,9 @@ impl Rule for Telling {
         self.tampered.see(event);
         match &event.what {
             What::Initialized { of } if !self.tampered.is_recent(&of.shard, event.at) => {
-                let start = self.rows.get(&of.shard).cloned();
+                // What was ordered may have been carried out since the table was looked at.
+                let is_known = !self.ordered.contains(&of.shard);
+                let start = self.rows.get(&of.shard).filter(|_| is_known).cloned();
                 let state = self.processors.entry((who.clone(), of.clone())).or_default();
                 if state.start.is_none() {
                     state.start = start;
@@ -222,9 +228,17 @@ impl Rule for Telling {
             }
             What::Row { shard, row } => {
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
+                if row.rewind_to.is_none() && self.ordered.remove(shard) {
+                    self.acknowledged.retain(|(_, of, _)| of != shard);
+                    self.rewound.insert(shard.clone(), event.at);
+                }
             }
             What::RowEditedByHand { shard, row, edit } => {
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
+                if *edit == Edit::Ordered {
+                    self.ordered.insert(shard.clone());
+                    self.acknowledged.retain(|(_, of, _)| of != shard);
+                }
                 if edit.is_about_progress() {
                     self.acknowledged.retain(|(_, of, _)| of != shard);
                     self.rewound.insert(shard.clone(), event.at);
@@ -235,6 +249,7 @@ impl Rule for Telling {
             }
             What::Checkpointed { of, to }
                 if !self.was_perhaps_rewound(&of.shard, event.at)
+                    && !self.ordered.contains(&of.shard)
                     && !self.was_perhaps_deleted(&of.shard, event.at) =>
             {
                 self.acknowledged

@@ -317,7 +317,7 @@ impl Director {
     pub fn leases_of(&self, id: &str) -> Vec<Name> {
         let rows = self.rows().into_iter();
         let its = rows.filter(|(_, row)| {
-            let is_settled = row.checkpoint_owner.is_none() && !row.checkpoint.is_shard_end();
+            let is_settled = row.checkpoint_owner.is_none() && !row.has_ended();
             is_settled && row.owner.as_deref() == Some(id)
         });
         its.map(|(shard, _)| shard).collect()

@@ -1,13 +1,18 @@
 //! What all commands have in common that change leases: they refuse what they do not understand, say what they would write, ask, and write
 //! each row under the condition that it is as it was seen.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt as _, stream};
-use kcl_lease::{Effect, Lease, LeaseChange, LeaseStore as _, Requirement, WorkerId, WriteOutcome};
+use kcl_lease::{
+    Checkpoint, Effect, Lease, LeaseChange, LeaseStore as _, Requirement, WorkerId, WriteOutcome,
+};
 use serde::Serialize;
 
 use crate::arguments::Changing;
 use crate::failure::Failure;
 use crate::screen::{Ink, Line, Screen};
+use crate::table::tree::name;
 use crate::table::{Look, Table};
 
 /// Writes under way at once.
@@ -100,11 +105,11 @@ pub(super) async fn carry_out(
             }
         }
     }
-    let outcomes: Vec<_> = stream::iter(&intents)
-        .map(|intent| write(table, intent))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let mut outcomes = Vec::new();
+    for wave in waves(&intents) {
+        let written = stream::iter(wave).map(|intent| write(table, intent));
+        outcomes.extend(written.buffered(AT_ONCE).collect::<Vec<_>>().await);
+    }
     for (written, outcome) in report.changes.iter_mut().zip(&outcomes) {
         written.outcome = Some(match outcome {
             Ok(_) => "written".to_owned(),
@@ -129,6 +134,23 @@ pub(super) async fn carry_out(
     Ok(Outcome::Written(
         outcomes.into_iter().filter_map(Result::ok).collect(),
     ))
+}
+
+/// The same in their order, split so that no lease is written to before those of its parents are.
+fn waves(intents: &[Intent]) -> Vec<&[Intent]> {
+    let (mut waves, mut start) = (Vec::new(), 0);
+    let mut in_wave = BTreeSet::new();
+    for (at, intent) in intents.iter().enumerate() {
+        let (stream, shard) = name(&intent.seen);
+        let mut parents = intent.seen.parents.iter();
+        if parents.any(|parent| in_wave.contains(&(stream, parent.as_str()))) {
+            waves.extend(intents.get(start..at));
+            (start, in_wave) = (at, BTreeSet::new());
+        }
+        in_wave.insert((stream, shard));
+    }
+    waves.extend(intents.get(start..));
+    waves
 }
 
 fn rows(count: usize) -> String {
@@ -166,6 +188,7 @@ fn is_done(intent: &Intent, row: &Lease) -> bool {
     match &intent.change {
         LeaseChange::Assign { to } | LeaseChange::BeginHandOff { to } => row.owner.as_ref() == Some(to),
         LeaseChange::OperatorPause(since) => row.paused_since == *since,
+        LeaseChange::OperatorRewind(to) => row.rewind_to == *to,
         change => *row == change.applied_to(&intent.seen, &intent.seen),
     }
 }
@@ -252,11 +275,9 @@ fn effect(effect: &Effect) -> String {
         Effect::CheckpointOwner(owner) => set_or_removed("checkpointOwner", text(owner)),
         Effect::AddOwnerSwitch => "ownerSwitchesSinceCheckpoint + 1".to_owned(),
         Effect::ResetOwnerSwitches => "ownerSwitchesSinceCheckpoint = 0".to_owned(),
-        Effect::Checkpoint(checkpoint) => format!(
-            "checkpoint = {}, checkpointSubSequenceNumber = {}",
-            checkpoint.as_str(),
-            checkpoint.sub_sequence()
-        ),
+        Effect::Checkpoint(checkpoint) => position("checkpoint", checkpoint),
+        Effect::RewindTo(Some(checkpoint)) => position("rewindTo", checkpoint),
+        Effect::RewindTo(None) => "rewindTo removed".to_owned(),
         Effect::Pending(None) => "pendingCheckpoint removed".to_owned(),
         Effect::ReadingSince(millis) => {
             set_or_removed("readingSince", millis.map(|millis| millis.to_string()))
@@ -264,6 +285,14 @@ fn effect(effect: &Effect) -> String {
         Effect::PausedSince(millis) => set_or_removed("pausedSince", millis.map(|millis| millis.to_string())),
         other => format!("{other:?}"),
     }
+}
+
+fn position(name: &str, checkpoint: &Checkpoint) -> String {
+    format!(
+        "{name} = {}, {name}SubSequenceNumber = {}",
+        checkpoint.as_str(),
+        checkpoint.sub_sequence()
+    )
 }
 
 /// A condition on an attribute.
@@ -283,9 +312,25 @@ fn requirement(requirement: &Requirement) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kcl_lease::Checkpoint;
-
     use super::*;
+
+    #[test]
+    fn children_are_written_to_after_their_parents() {
+        let intent = |key: &str, parents: &[&str]| Intent {
+            seen: Lease::new(key, Checkpoint::TrimHorizon).with_parents(parents.iter().copied()),
+            change: LeaseChange::Release,
+            what: String::new(),
+        };
+        let intents = [
+            intent("s0", &[]),
+            intent("s1", &["gone"]),
+            intent("s2", &["s0", "s1"]),
+            intent("s3", &["s0"]),
+            intent("s4", &["s3"]),
+        ];
+        let sizes: Vec<_> = waves(&intents).iter().map(|wave| wave.len()).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+    }
 
     #[test]
     fn what_is_written_is_told_in_the_words_of_the_table() {
@@ -321,6 +366,7 @@ mod tests {
             [
                 "leaseOwner removed",
                 "checkpointOwner removed",
+                "rewindTo removed",
                 "leaseCounter + 1",
                 "checkpoint = LATEST, checkpointSubSequenceNumber = 0",
                 "pendingCheckpoint removed",

@@ -128,6 +128,14 @@ fn explain(known: &Known<'_>, plan: &[PlannedMove]) -> Explanation {
     if let Some(parents) = &parents {
         say("parents", parents.text.clone());
     }
+    if let Some(to) = &lease.rewind_to {
+        say(
+            "reset",
+            format!(
+                "it is to be processed anew from {to}, by whoever begins with it next; who has it gives it up. Java workers do not heed it"
+            ),
+        );
+    }
     if let Some(since) = lease.paused_since {
         let at = UNIX_EPOCH + Duration::from_millis(since.min(253_402_300_799_999));
         say(

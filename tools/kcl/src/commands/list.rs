@@ -84,6 +84,8 @@ pub(crate) struct ShardLine {
     pub(crate) throughput_kbps: Option<f64>,
     /// In milliseconds since the Unix epoch.
     pub(crate) paused_since: Option<u64>,
+    /// From where it is to be processed anew, if that was ordered and is not carried out.
+    pub(crate) rewind_to: Option<String>,
     pub(crate) lag: Option<Lag>,
 }
 
@@ -298,6 +300,7 @@ impl ShardLine {
             owner_switches: lease.owner_switches_since_checkpoint,
             throughput_kbps: lease.throughput_kbps.filter(|kbps| kbps.is_finite()),
             paused_since: lease.paused_since,
+            rewind_to: lease.rewind_to.as_ref().map(ToString::to_string),
             lag: lags.get(&lease.key).cloned(),
         }
     }

@@ -1,12 +1,15 @@
-//! `kcl reset`: lets shards be processed anew from another position, while no worker runs.
+//! `kcl reset`: lets shards be processed anew from another position. While nobody works the rows are set to it; workers of this library
+//! that run are told by a note in each row, which they heed.
 
 mod seek;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_core::reading::{ListedShard, StreamReader};
-use kcl_lease::{Checkpoint, Lease, LeaseChange, LeaseKey};
+use kcl_lease::{Checkpoint, Lease, LeaseChange, LeaseKey, LeaseStore as _};
+use tokio::time::{Instant, sleep};
 
 use self::seek::{Place, before};
 use super::changing::{Intent, Outcome, carry_out, refuse_strange_rows, refuse_strangers};
@@ -14,8 +17,9 @@ use super::lag::{kinesis, shard_of};
 use super::moving::find;
 use crate::arguments::{ResetArguments, Target};
 use crate::failure::{Failure, Status};
-use crate::screen::{Screen, count, date};
-use crate::table::{Evidence, Look, Table, watch};
+use crate::screen::{Screen, count, date, span};
+use crate::table::tree::{name, parents_first};
+use crate::table::{Kind, Look, Table, Watched, options_of, watch};
 
 pub(super) async fn run(
     table: &Table,
@@ -36,24 +40,52 @@ pub(super) async fn run(
     // It is looked last who is at work, so that little time passes until the writes.
     let watched = watch(table, &arguments.watching, screen).await?;
     refuse_strange_rows(&watched.last)?;
-    refuse_workers(&watched.evidence)?;
+    let are_running = !watched.evidence.is_none();
+    if are_running {
+        refuse_others(&watched)?;
+    }
     let mut intents = Vec::new();
     for key in &chosen {
         let Some(lease) = watched.last.lease(key) else {
+            if first.lease(key).is_some_and(Lease::has_ended) {
+                remarks.push(format!(
+                    "The lease {key} was cleaned up meanwhile: that shard is not processed again."
+                ));
+                continue;
+            }
             return Err(Failure::Refused(format!(
                 "the lease {key} was deleted meanwhile: look again"
             )));
         };
-        if let Some(intent) = places.get(key).and_then(|checkpoint| intent(lease, checkpoint)) {
-            intents.push(intent);
-        }
+        let place = places.get(key);
+        intents.extend(place.and_then(|to| match are_running {
+            true => order(lease, to),
+            false => intent(lease, to),
+        }));
     }
+    // A child that begins anew before its parents are opened again would take them for processed.
+    let intents = parents_first(intents, |intent| &intent.seen);
     remarks.extend(remarks_on(&watched.last, &intents));
+    if are_running && !intents.is_empty() {
+        remarks.extend(REMARKS_ON_ORDERS.map(str::to_owned));
+    }
     match carry_out(table, intents, &remarks, &arguments.changing, screen).await? {
         Outcome::Declined => Ok(Status::Declined),
+        Outcome::Written(rows) if are_running && !arguments.no_wait => {
+            let options = options_of(&watched.last, &arguments.watching);
+            let limit = options.hand_off_timeout + options.failover_time * 2;
+            await_orders(table, rows, limit, screen).await
+        }
         _ => Ok(Status::Fine),
     }
 }
+
+/// What an operator should know of orders to workers that run.
+const REMARKS_ON_ORDERS: [&str; 2] = [
+    "Owners learn of it with their next renewal, within a third of the fail-over time, and give the shard up in good order. What they \
+     process until then is processed again.",
+    "Processors that say themselves where they begin, as those do which keep their positions with their results, begin there.",
+];
 
 /// The keys of the leases that are meant.
 fn chosen(look: &Look, arguments: &ResetArguments) -> Result<Vec<LeaseKey>, Failure> {
@@ -112,7 +144,7 @@ async fn places(
                 .filter(|key| look.lease(key).is_some_and(|lease| !lease.has_ended()));
             places.extend(open.map(|key| (key.clone(), Checkpoint::Latest)));
             remarks.push(
-                "Records that are put before the workers start are skipped, too: LATEST is where they begin."
+                "Records that are put before a worker begins are skipped, too: LATEST is where it begins."
                     .to_owned(),
             );
         }
@@ -193,33 +225,95 @@ async fn listed(table: &Table, sdk: &SdkConfig, arguments: &ResetArguments) -> R
     Ok((name, shards.collect(), reader))
 }
 
-/// The owners of leases would overwrite what is reset, or process what is not theirs any more.
-fn refuse_workers(evidence: &Evidence) -> Result<(), Failure> {
-    if evidence.is_none() {
-        return Ok(());
-    }
-    let living = evidence.living.iter().map(|(id, how)| format!("{id} ({how})"));
-    let mut signs: Vec<_> = living.take(5).collect();
-    if signs.is_empty() && evidence.lock_moved {
-        signs.push("somebody refreshed the leader's lock".to_owned());
+/// Workers in Java would overwrite what is reset, and do not heed notes. The same is feared of those whose kind is not known.
+fn refuse_others(watched: &Watched) -> Result<(), Failure> {
+    let Watched { evidence, last, .. } = watched;
+    let others = evidence
+        .living
+        .iter()
+        .filter(|(id, _)| last.kind(id) != Kind::Rust);
+    let mut signs: Vec<_> = others.map(|(id, how)| format!("{id} ({how})")).take(5).collect();
+    if evidence.living.is_empty() {
+        if evidence.lock_moved {
+            signs.push("somebody refreshed the leader's lock".to_owned());
+        }
+        let keys = evidence.written.iter();
+        signs.extend(keys.map(|key| format!("the lease of {key} was written")).take(5));
     }
     if signs.is_empty() {
-        let keys = evidence
-            .written
-            .iter()
-            .map(|key| format!("the lease of {key} was written"));
-        signs.extend(keys.take(5));
+        return Ok(());
     }
     Err(Failure::Refused(format!(
-        "nothing is reset while workers run: {}. Stop the application first; a Java worker that has stopped counts as running for a minute",
+        "nothing is reset while workers run that do not heed it: {}. Stop them first; a Java worker that has stopped counts as running for \
+         a minute",
         signs.join(", ")
     )))
+}
+
+/// The note for workers that run.
+fn order(lease: &Lease, to: &Checkpoint) -> Option<Intent> {
+    let who = match lease.actual_owner() {
+        Some(owner) if !lease.has_ended() => format!("{owner} is asked to give it up"),
+        _ => "nobody processes it".to_owned(),
+    };
+    (lease.rewind_to.as_ref() != Some(to)).then(|| Intent {
+        seen: lease.clone(),
+        change: LeaseChange::OperatorRewind(Some(to.clone())),
+        what: format!(
+            "from {} to {to}, for whoever begins with it next; {who}",
+            lease.checkpoint
+        ),
+    })
+}
+
+/// Waits until workers have begun anew, and says which.
+async fn await_orders(
+    table: &Table,
+    mut rows: Vec<Lease>,
+    limit: Duration,
+    screen: &mut Screen<'_>,
+) -> Result<Status, Failure> {
+    const LOOK: Duration = Duration::from_millis(500);
+    let started = Instant::now();
+    loop {
+        let mut waiting = Vec::new();
+        for seen in rows {
+            let Some(row) = table.store.get(&seen.key).await? else {
+                screen.remark(format!("the lease {} was deleted", seen.key))?;
+                continue;
+            };
+            if row.rewind_to.is_some() {
+                waiting.push(row);
+                continue;
+            }
+            let time = span(started.elapsed());
+            screen.remark(match &row.owner {
+                Some(owner) => format!("{owner} has begun anew with {} after {time}", row.key),
+                None => format!("{} was begun anew, and is nobody's after {time}", row.key),
+            })?;
+        }
+        rows = waiting;
+        if rows.is_empty() {
+            return Ok(Status::Fine);
+        }
+        if started.elapsed() >= limit {
+            let keys: Vec<_> = rows.iter().map(|row| row.key.to_string()).collect();
+            screen.complain(format!(
+                "nobody has begun anew with {} after {}; `kcl explain` says what is waited for. The notes stand",
+                keys.join(", "),
+                span(limit)
+            ))?;
+            return Ok(Status::NeedsAttention);
+        }
+        sleep(LOOK).await;
+    }
 }
 
 fn intent(lease: &Lease, to: &Checkpoint) -> Option<Intent> {
     let is_there = lease.checkpoint == *to
         && lease.reading_since.is_none()
         && lease.pending_checkpoint.is_none()
+        && lease.rewind_to.is_none()
         && lease.owner.is_none();
     (!is_there).then(|| Intent {
         seen: lease.clone(),
@@ -233,27 +327,13 @@ fn intent(lease: &Lease, to: &Checkpoint) -> Option<Intent> {
 /// What else an operator should know.
 fn remarks_on(look: &Look, intents: &[Intent]) -> Vec<String> {
     let mut remarks = Vec::new();
-    let is_reopened = |intent: &&Intent| {
-        let ends = matches!(
-            &intent.change,
-            LeaseChange::Reset {
-                checkpoint: Checkpoint::ShardEnd
-            }
-        );
-        intent.seen.has_ended() && !ends
-    };
-    let reopened: Vec<_> = intents
-        .iter()
-        .filter(is_reopened)
-        .map(|it| &it.seen.key)
-        .collect();
+    let reopened = intents.iter().filter(|intent| intent.seen.has_ended());
+    let reopened: BTreeSet<_> = reopened.map(|intent| name(&intent.seen)).collect();
     let is_reset = |lease: &Lease| intents.iter().any(|intent| intent.seen.key == lease.key);
     let children = look.snapshot.leases.iter().filter(|lease| {
-        let is_child = lease
-            .parents
-            .iter()
-            .any(|parent| reopened.iter().any(|key| key.as_str() == parent));
-        is_child && !is_reset(lease)
+        let (stream, _) = name(lease);
+        let mut parents = lease.parents.iter();
+        parents.any(|parent| reopened.contains(&(stream, parent.as_str()))) && !is_reset(lease)
     });
     let children = children.count();
     if children > 0 {
@@ -278,6 +358,27 @@ fn remarks_on(look: &Look, intents: &[Intent]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_is_given_once_and_names_who_has_the_shard() {
+        let mut lease = Lease::new("s0", Checkpoint::TrimHorizon).owned_by("w1".into());
+        let first = order(&lease, &Checkpoint::TrimHorizon).expect("it has begun, whatever the row says");
+        assert!(
+            first.what.ends_with("w1 is asked to give it up"),
+            "{}",
+            first.what
+        );
+        lease.rewind_to = Some(Checkpoint::TrimHorizon);
+        assert_eq!(order(&lease, &Checkpoint::TrimHorizon), None);
+        assert!(
+            order(&lease, &Checkpoint::Latest).is_some(),
+            "it takes the place of the other"
+        );
+        lease.rewind_to = None;
+        lease.checkpoint = Checkpoint::ShardEnd;
+        let opened = order(&lease, &Checkpoint::TrimHorizon).expect("opened again");
+        assert!(opened.what.ends_with("nobody processes it"), "{}", opened.what);
+    }
 
     #[test]
     fn what_is_there_already_is_not_written_and_what_has_ended_may_be_opened_again() {

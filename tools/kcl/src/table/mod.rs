@@ -14,7 +14,7 @@ use kcl_core::Stream;
 use kcl_lease::{DynamoDbLeaseStore, Environment, LeaseStore as _, TableOptions};
 
 pub(crate) use self::look::{Kind, Look};
-pub(crate) use self::watched::{Evidence, options_of, watch};
+pub(crate) use self::watched::{Watched, options_of, watch};
 use crate::arguments::Global;
 use crate::failure::Failure;
 

@@ -55,6 +55,31 @@ pub(crate) fn tree(leases: &[Lease]) -> Vec<Branch<'_>> {
     branches
 }
 
+/// The same leases, parents before their children. Rows that are each other's ancestors come last, as they are.
+pub(crate) fn parents_first<T>(mut all: Vec<T>, lease: impl Fn(&T) -> &Lease) -> Vec<T> {
+    let mut sorted = Vec::with_capacity(all.len());
+    while !all.is_empty() {
+        let left: BTreeSet<(String, String)> = all.iter().map(|it| owned(name(lease(it)))).collect();
+        let waits = |it: &T| {
+            let (stream, _) = name(lease(it));
+            let mut parents = lease(it).parents.iter();
+            parents.any(|parent| left.contains(&owned((stream, parent))))
+        };
+        let (waiting, free): (Vec<_>, Vec<_>) = all.into_iter().partition(waits);
+        if free.is_empty() {
+            sorted.extend(waiting);
+            break;
+        }
+        sorted.extend(free);
+        all = waiting;
+    }
+    sorted
+}
+
+fn owned((stream, shard): (&str, &str)) -> (String, String) {
+    (stream.to_owned(), shard.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use kcl_lease::{Checkpoint, StreamShard};
@@ -96,6 +121,19 @@ mod tests {
     fn rows_that_are_each_other_s_parents_are_shown_once() {
         let leases = [lease("a", &["b"]), lease("b", &["a"]), lease("c", &["c"])];
         assert_eq!(shown(&leases), expected(&[("a", 0), ("b", 1), ("c", 0)]));
+    }
+
+    #[test]
+    fn parents_come_first_and_a_ring_comes_last() {
+        let leases = vec![
+            lease("ring", &["ring"]),
+            lease("merged", &["old", "young"]),
+            lease("young", &["old"]),
+            lease("old", &["gone"]),
+        ];
+        let sorted = parents_first(leases, |lease| lease);
+        let keys: Vec<_> = sorted.iter().map(|lease| lease.key.as_str()).collect();
+        assert_eq!(keys, ["old", "young", "merged", "ring"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Other positions for shards, while nobody works.
+//! Other positions for shards, while nobody works, and of a fleet that runs.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use kcl_lease::{LeaseChange, LeaseStore as _};
 use kcl_local::faults::{Fault, Rule};
 use tokio::time::sleep;
 
-use super::world::World;
+use super::world::{World, number, text};
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -39,21 +39,139 @@ async fn then_processed(world: &World, records: usize) -> Vec<String> {
     world.processed()
 }
 
+/// What is processed from now on, sorted, once it is so many records.
+async fn sorted_once(world: &World, records: usize) -> Vec<String> {
+    world
+        .until("processed", async || world.processed().len() >= records)
+        .await;
+    sleep(Duration::from_secs(5)).await;
+    let mut processed = std::mem::take(&mut *world.processed.lock().unwrap());
+    processed.sort();
+    processed
+}
+
 #[tokio::test(start_paused = true)]
-async fn nothing_is_reset_while_workers_run_or_were_killed_a_moment_ago() {
-    let (world, [w1]) = World::with_fleet(1, ["w1"]).await;
-    let reset = ["reset", "--all", "--to", "latest", "--yes"];
-    world.kcl(&reset).await.says(
-        1,
+async fn a_fleet_that_runs_processes_its_shards_anew_and_goes_on() {
+    let (world, [w1, w2]) = World::with_fleet(4, ["w1", "w2"]).await;
+    let records: Vec<_> = (0..20).map(|number| format!("record {number:02}")).collect();
+    for record in &records {
+        world.put(record, record).await;
+    }
+    assert_eq!(sorted_once(&world, 20).await, records);
+    let told = world.kcl(&["reset", "--all", "--to", "beginning", "--yes"]).await;
+    told.says(
+        0,
         &[
-            "nothing is reset while workers run: w1",
-            "Stop the application first",
+            "to TRIM_HORIZON, for whoever begins with it next; w1 is asked to give it up",
+            "rewindTo = TRIM_HORIZON, rewindToSubSequenceNumber = 0",
+            "4 rows written.",
+            "has begun anew with shardId-000000000003",
         ],
     );
-    let before = world.lease(SHARD).await;
+    assert_eq!(sorted_once(&world, 20).await, records);
+    world.put("new", "k").await;
+    assert_eq!(sorted_once(&world, 1).await, ["new"], "and nothing twice");
+    for lease in world.table().await.leases {
+        assert_eq!(lease.rewind_to, None);
+    }
     w1.stop().await;
-    world.kcl(&reset).await.says(0, &["1 row written."]);
-    assert!(world.lease(SHARD).await.counter > before.counter);
+    w2.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_split_is_processed_anew_after_its_parent() {
+    let (world, [w1, w2]) = World::with_fleet(2, ["w1", "w2"]).await;
+    let shards = world
+        .kinesis
+        .list_shards()
+        .stream_name("clicks")
+        .send()
+        .await
+        .unwrap();
+    let range = shards.shards()[0].hash_key_range().unwrap();
+    let (start, end): (u128, u128) = (
+        range.starting_hash_key().parse().unwrap(),
+        range.ending_hash_key().parse().unwrap(),
+    );
+    let put = async |text: &str, hash_key: u128| {
+        let put = world
+            .kinesis
+            .put_record()
+            .stream_name("clicks")
+            .partition_key("k");
+        let put = put.explicit_hash_key(hash_key.to_string());
+        put.data(text.as_bytes().to_vec().into()).send().await.unwrap();
+    };
+    put("before", start).await;
+    let middle = start + (end - start) / 2;
+    let split = world
+        .kinesis
+        .split_shard()
+        .stream_name("clicks")
+        .shard_to_split(SHARD);
+    split
+        .new_starting_hash_key(middle.to_string())
+        .send()
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(60)).await;
+    // Of the other child nothing is processed, so that the parent's lease stays.
+    put("after", start).await;
+    assert_eq!(sorted_once(&world, 2).await, ["after", "before"]);
+    assert!(world.lease(SHARD).await.has_ended());
+    let told = world.kcl(&["reset", "--all", "--to", "beginning", "--yes"]).await;
+    told.says(
+        0,
+        &[
+            "shardId-000000000000: from SHARD_END to TRIM_HORIZON",
+            "4 rows written.",
+        ],
+    );
+    world
+        .until("processed", async || world.processed().len() >= 2)
+        .await;
+    assert_eq!(world.processed(), ["before", "after"]);
+    w1.stop().await;
+    w2.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_reset_while_workers_run_that_do_not_heed_it() {
+    let (world, [w1]) = World::with_fleet(1, ["w1"]).await;
+    let now = world.environment().now().duration_since(UNIX_EPOCH).unwrap();
+    let row = [
+        ("leaseKey", text("j1")),
+        ("entityType", text("WORKER_METRIC_STATS")),
+        ("lut", number(now.as_secs())),
+    ];
+    world.put_item("app", &row).await;
+    let reset = ["reset", "--all", "--to", "latest", "--yes"];
+    let told = world.kcl(&reset).await;
+    let expected = "nothing is reset while workers run that do not heed it: j1 (it is a Java worker, and reported 11 s ago)";
+    told.says(1, &[expected]);
+    assert_eq!(world.lease(SHARD).await.rewind_to, None);
+    sleep(Duration::from_secs(60)).await;
+    world
+        .kcl(&reset)
+        .await
+        .says(0, &["1 row written.", "w1 has begun anew"]);
+    w1.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_workers_that_were_killed_is_carried_out_by_those_that_follow() {
+    let (world, [w1]) = World::with_fleet(1, ["w1"]).await;
+    world.put("first", "k").await;
+    assert_eq!(sorted_once(&world, 1).await, ["first"]);
+    let reset = world.kcl(&["reset", "--all", "--to", "beginning", "--yes"]);
+    // It renews once more while the table is watched.
+    let kill = async {
+        sleep(Duration::from_secs(5)).await;
+        w1.kill().await;
+    };
+    let (told, ()) = tokio::join!(reset, kill);
+    told.says(3, &["1 row written.", "nobody has begun anew", "The notes stand"]);
+    assert_eq!(then_processed(&world, 1).await, ["first"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +212,7 @@ async fn from_the_latest_record_on_nothing_old_is_processed() {
         0,
         &[
             "to LATEST",
-            "Records that are put before the workers start are skipped",
+            "Records that are put before a worker begins are skipped",
         ],
     );
     assert!(then_processed(&world, 0).await.is_empty());

@@ -24,6 +24,7 @@ fn at(shard: Name, checkpoint: Checkpoint) -> What {
             checkpoint_owner: None,
             counter: 1,
             checkpoint,
+            rewind_to: None,
         },
     }
 }

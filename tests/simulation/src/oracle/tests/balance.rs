@@ -104,6 +104,7 @@ fn what_a_worker_without_any_lease_is_given_may_return() {
                 checkpoint_owner: None,
                 counter: 2,
                 checkpoint: Checkpoint::Latest,
+                rewind_to: None,
             },
         };
         let row = |number, owner, counter| row(number, owner, None, counter, Checkpoint::Latest);

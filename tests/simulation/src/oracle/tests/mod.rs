@@ -19,6 +19,7 @@ mod places;
 mod policies;
 mod renewals;
 mod rest;
+mod rewinds;
 mod singles;
 mod stalls;
 mod stuck;
@@ -151,6 +152,7 @@ fn row(number: u64, owner: &str, from: Option<&str>, counter: u64, checkpoint: C
             checkpoint_owner: from.map(ToOwned::to_owned),
             counter,
             checkpoint,
+            rewind_to: None,
         },
     }
 }

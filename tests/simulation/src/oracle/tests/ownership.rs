@@ -54,6 +54,7 @@ fn what_one_of_two_processes_gives_back_the_other_may_trust_until_it_would_have_
                 checkpoint_owner: None,
                 counter: 3,
                 checkpoint: Checkpoint::TrimHorizon,
+                rewind_to: None,
             },
         };
         let taken = What::NameTaken {
@@ -109,6 +110,7 @@ fn a_processor_that_takes_another_one_s_shard_for_its_own_is_found() {
             checkpoint_owner: None,
             counter: 3,
             checkpoint: Checkpoint::TrimHorizon,
+            rewind_to: None,
         };
         let by_hand = What::RowEditedByHand {
             shard: shard(0),

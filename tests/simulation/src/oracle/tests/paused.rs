@@ -112,6 +112,7 @@ fn a_worker_that_is_well_keeps_what_it_paused() {
             checkpoint_owner: None,
             counter: 2,
             checkpoint: Checkpoint::TrimHorizon,
+            rewind_to: None,
         },
     };
     let given_up = |between: Vec<What>| {

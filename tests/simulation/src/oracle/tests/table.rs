@@ -23,6 +23,7 @@ fn a_checkpoint_that_moves_back_is_found_unless_the_row_was_deleted_or_rewound_b
             checkpoint_owner: None,
             counter: 1,
             checkpoint: Checkpoint::TrimHorizon,
+            rewind_to: None,
         },
     };
     assert_eq!(broken(lower(deleted)), [""; 0]);

@@ -79,6 +79,7 @@ fn an_acknowledged_checkpoint_that_is_not_in_the_table_is_found() {
             checkpoint_owner: None,
             counter: 2,
             checkpoint: Checkpoint::TrimHorizon,
+            rewind_to: None,
         },
     };
     let changed_after = |edit, then| {

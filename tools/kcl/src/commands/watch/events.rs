@@ -130,6 +130,14 @@ fn of_lease(seen: &Lease, lease: &Lease, add: &mut impl FnMut(Happening, String)
             format!("{key} was processed to its end by {}", name(from)),
         );
     }
+    if let Some(to) = &lease.rewind_to
+        && seen.rewind_to != lease.rewind_to
+    {
+        add(
+            Happening::Reset,
+            format!("{key} is to be processed anew from {to}"),
+        );
+    }
     if lease.checkpoint < seen.checkpoint {
         add(
             Happening::Reset,
