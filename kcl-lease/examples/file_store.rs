@@ -186,7 +186,9 @@ impl LeaseStore for FileStore {
             let is_mine = rows.is_of(&worker.id, worker.process.as_ref());
             let last = rows.workers.get(&worker.id);
             if is_mine && last.is_none_or(|row| row.report_number <= worker.report_number) {
-                rows.workers.insert(worker.id.clone(), worker.clone());
+                let mut row = worker.clone();
+                row.drained_since = last.and_then(|row| row.drained_since);
+                rows.workers.insert(worker.id.clone(), row);
             }
             is_mine
         })

@@ -34,6 +34,7 @@ fn row(shared: &Shared) -> WorkerRow {
         metrics: shared.meter.report(),
         is_measuring: shared.meter.has_just_begun(),
         trouble: shared.declared.trouble(),
+        drained_since: None,
     }
 }
 

@@ -458,7 +458,7 @@ impl Observer {
             is_unheard: is_late && !is_me && !is_watched,
             metrics: row.metrics.clone(),
             is_unmeasured: is_unmeasured(row),
-            trouble: row.trouble.clone(),
+            trouble: row.trouble_to_leaders(),
         }
     }
 }

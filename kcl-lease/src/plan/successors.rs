@@ -32,7 +32,12 @@ pub(crate) fn name_successors(
             && !known_dead.contains(&row.id)
             && epoch_seconds.abs_diff(row.reported_at) <= FRESH.as_secs()
     });
-    let is_sick = |row: &&WorkerRow| matches!(row.trouble.condition, Condition::Ailing | Condition::Unfit);
+    let is_sick = |row: &&WorkerRow| {
+        matches!(
+            row.trouble_to_leaders().condition,
+            Condition::Ailing | Condition::Unfit
+        )
+    };
     let (sick, well): (Vec<_>, Vec<_>) = candidates.partition(is_sick);
     let candidates = if well.is_empty() { sick } else { well }.into_iter();
     let mut counts: BTreeMap<&WorkerId, usize> = candidates.map(|row| (&row.id, 0)).collect();

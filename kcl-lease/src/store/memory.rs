@@ -172,7 +172,9 @@ impl LeaseStore for MemoryLeaseStore {
         let before = rows.workers.get(&worker.id);
         let is_newer = before.is_none_or(|row| row.report_number <= worker.report_number);
         if is_mine && is_newer {
-            rows.workers.insert(worker.id.clone(), worker.clone());
+            let mut row = worker.clone();
+            row.drained_since = before.and_then(|row| row.drained_since);
+            rows.workers.insert(worker.id.clone(), row);
         }
         Ok(is_mine)
     }

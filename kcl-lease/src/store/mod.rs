@@ -91,7 +91,7 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     async fn announce(&self, worker: &WorkerRow) -> Result<(), StoreError>;
 
     /// Writes a worker's own row anew; false if the row belongs to another process meanwhile. A report that arrives after one with
-    /// a higher [number](WorkerRow::report_number) changes nothing.
+    /// a higher [number](WorkerRow::report_number) changes nothing. What an operator noted in the row stays.
     async fn report(&self, worker: &WorkerRow) -> Result<bool, StoreError>;
 
     /// Deletes a worker's own row, so that it is no longer a target for assignments; false if it belongs to another process.

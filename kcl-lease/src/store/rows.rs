@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ProcessId, WorkerId};
 use crate::lease::Lease;
-use crate::trouble::Trouble;
+use crate::trouble::{Condition, Trouble};
 
 /// Everything that one scan of the table found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -134,6 +134,8 @@ pub struct WorkerRow {
     pub is_measuring: bool,
     /// What keeps it from its work, by its own judgement; none for Java workers.
     pub trouble: Trouble,
+    /// An operator's note: since when it is drained, in milliseconds since the Unix epoch. Its reports leave that as it is.
+    pub drained_since: Option<u64>,
 }
 
 impl WorkerRow {
@@ -149,7 +151,17 @@ impl WorkerRow {
             metrics: BTreeMap::new(),
             is_measuring: false,
             trouble: Trouble::default(),
+            drained_since: None,
         }
+    }
+
+    /// What keeps it from its work, as a leader has to see it: one that is drained is given nothing, and its leases go to others.
+    pub fn trouble_to_leaders(&self) -> Trouble {
+        let mut trouble = self.trouble.clone();
+        if self.drained_since.is_some() {
+            trouble.condition = Condition::Unfit;
+        }
+        trouble
     }
 
     /// Whether one of its metrics fails, which makes it ineligible for leases.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_types::timeout::TimeoutConfig;
 use kcl_lease::{
-    Checkpoint, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind, TableOptions,
-    WriteOutcome, conformance,
+    Checkpoint, Condition, DynamoDbLeaseStore, HashRange, Lease, LeaseChange, LeaseStore, StoreErrorKind,
+    TableOptions, WorkerRow, WriteOutcome, conformance,
 };
 use kcl_local::Backend;
 use kcl_local::faults::{Fault, FaultScript, Loss, Rule};
@@ -200,4 +200,39 @@ async fn a_table_of_the_java_kcl_is_read_whole() {
         store.assigned_to(&"workerB".into()).await.unwrap(),
         ["shardId-000000000003".into()]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_notes_of_a_worker_outlasts_its_reports_and_not_its_process() {
+    let backend = Backend::start();
+    let store = store(&client(&backend));
+    store.prepare().await.unwrap();
+    let noted = async || store.scan().await.unwrap().workers[0].drained_since;
+    let mut worker = WorkerRow::new("w", 1);
+    worker.process = Some("p1".into());
+    worker.failover_time = Some(Duration::from_secs(10));
+    assert!(!store.drain(&worker.id, Some(7)).await.unwrap(), "there is none");
+    store.announce(&worker).await.unwrap();
+    assert!(store.drain(&worker.id, Some(7)).await.unwrap());
+    worker.report_number = 1;
+    worker.failover_time = None;
+    assert!(store.report(&worker).await.unwrap());
+    let row = store.scan().await.unwrap().workers.remove(0);
+    assert_eq!((row.drained_since, row.failover_time), (Some(7), None));
+    assert_eq!(row.trouble_to_leaders().condition, Condition::Unfit);
+    assert!(store.drain(&worker.id, None).await.unwrap());
+    assert_eq!(noted().await, None);
+
+    assert!(store.drain(&worker.id, Some(8)).await.unwrap());
+    worker.process = Some("p2".into());
+    store.announce(&worker).await.unwrap();
+    assert_eq!(noted().await, None, "it is another process's");
+
+    let lease = Lease::new("s", Checkpoint::TrimHorizon);
+    store.create(&lease).await.unwrap();
+    assert!(
+        !store.drain(&"s".into(), Some(9)).await.unwrap(),
+        "it is no worker"
+    );
+    assert_eq!(store.get(&lease.key).await.unwrap(), Some(lease));
 }

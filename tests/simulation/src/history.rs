@@ -81,6 +81,12 @@ impl Row {
         self.checkpoint.is_shard_end() && self.rewind_to.is_none()
     }
 
+    /// What the row may say a moment later: an order to process the shard anew may be carried out.
+    pub fn furthest_back(&self) -> Checkpoint {
+        let order = self.rewind_to.iter().chain([&self.checkpoint]);
+        order.min().unwrap_or(&self.checkpoint).clone()
+    }
+
     /// Who may process.
     pub fn actual_owner(&self) -> Option<&str> {
         self.checkpoint_owner.as_deref().or(self.owner.as_deref())

@@ -26,8 +26,10 @@ pub async fn run(stage: Stage, watcher: Watcher, mut dice: Dice) {
         if stage.is_calm() {
             return;
         }
-        let open = watcher.rows().into_iter().filter(|(_, row)| !row.has_ended());
-        let shards: Vec<_> = open.map(|(shard, _)| shard).collect();
+        // Nobody who reads the row before would change one that cannot be read.
+        let rows = watcher.rows().into_iter();
+        let rows = rows.filter(|(shard, row)| !row.has_ended() && !watcher.is_unreadable(shard));
+        let shards: Vec<_> = rows.map(|(shard, _)| shard).collect();
         let is_for_all = dice.happens(200);
         let Some(one) = dice.pick(&shards) else { continue };
         stage.network.count("shard to be processed anew");

@@ -123,8 +123,10 @@ pub(crate) enum Command {
     Cost(CostArguments),
     /// Hand a shard over to a worker
     Move(MoveArguments),
-    /// Hand all shards of a worker over to others
+    /// Hand all shards of a worker over to others, and let it have none until it is stopped or `undrain`
     Drain(DrainArguments),
+    /// End the draining of a worker
+    Undrain(UndrainArguments),
     /// Pause the processing of shards, whoever has them; workers in Java do not heed it
     Pause(PauseArguments),
     /// End a pause
@@ -280,11 +282,24 @@ pub(crate) struct DrainArguments {
     #[arg(long)]
     pub(crate) no_wait: bool,
 
+    /// Only hand over what it has now: the leader will give it shards again
+    #[arg(long)]
+    pub(crate) once: bool,
+
     #[command(flatten)]
     pub(crate) changing: Changing,
 
     #[command(flatten)]
     pub(crate) watching: Watching,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndrainArguments {
+    /// The worker that may have shards again
+    pub(crate) worker: WorkerId,
+
+    #[command(flatten)]
+    pub(crate) changing: Changing,
 }
 
 #[derive(Debug, Args)]

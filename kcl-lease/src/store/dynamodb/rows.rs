@@ -23,6 +23,19 @@ const MEASURING: &str = "measuring";
 const CONDITION: &str = "condition";
 const FAILING_LEASES: &str = "failingLeases";
 const FAILOVER_TIME: &str = "failoverTimeMillis";
+/// An operator's note.
+pub(super) const DRAINED_SINCE: &str = "drainedSince";
+
+/// What a report may lack that the one before had.
+pub(super) const NOT_ALWAYS_REPORTED: [&str; 7] = [
+    REPORT_PERIOD,
+    REPORT_NUMBER,
+    MEASURING,
+    CONDITION,
+    FAILING_LEASES,
+    FAILOVER_TIME,
+    PROCESS,
+];
 
 const VERSION: &str = "cv";
 const MODIFIED_BY: &str = "mb";
@@ -172,6 +185,7 @@ pub(super) fn decode_worker(item: &Item, key: &str) -> Result<WorkerRow, String>
         metrics: decode_metrics(item),
         is_measuring: matches!(item.get(MEASURING), Some(AttributeValue::Bool(true))),
         trouble: decode_trouble(item),
+        drained_since: item.unsigned(DRAINED_SINCE)?,
     })
 }
 

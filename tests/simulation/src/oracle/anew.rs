@@ -54,6 +54,10 @@ impl Rule for Anew {
             }
             What::Row { shard, row } | What::RowEditedByHand { shard, row, .. } => {
                 if let Some(expected) = self.expected.get_mut(shard) {
+                    if row.rewind_to.is_some() {
+                        *expected = row.furthest_back();
+                        return None;
+                    }
                     let is_of_it =
                         |at: &SequenceNumber| self.last_gone.as_ref().is_some_and(|last| at <= last);
                     if matches!(&row.checkpoint, Checkpoint::At(at) if is_of_it(&at.sequence)) {
@@ -61,7 +65,7 @@ impl Rule for Anew {
                     }
                     return None;
                 }
-                self.rows.insert(shard.clone(), row.checkpoint.clone());
+                self.rows.insert(shard.clone(), row.furthest_back());
                 if let (Checkpoint::At(at), Some(last)) = (&row.checkpoint, &self.last_gone)
                     && !self.gone.contains(shard)
                     && at.sequence <= *last

@@ -39,6 +39,8 @@ pub(super) struct Order {
     put: BTreeMap<Name, Vec<(Name, u64)>>,
     /// Records that nobody can read, or take, any more.
     trimmed: BTreeSet<(Name, u64)>,
+    /// Shards of streams that were deleted.
+    of_the_past: BTreeSet<Name>,
 }
 
 impl Rule for Order {
@@ -68,6 +70,7 @@ impl Rule for Order {
                 for shard in shards {
                     self.trimmed.extend(self.put.remove(shard).unwrap_or_default());
                 }
+                self.of_the_past.extend(shards.iter().cloned());
                 None
             }
             What::BatchBegan { of, records, .. } => {
@@ -109,6 +112,11 @@ impl Rule for Order {
                 let newest = self.newest.entry(of.shard.clone()).or_default();
                 *newest = (*newest).max(of.token);
                 if singly == Some(&false) {
+                    return None;
+                }
+                // With a lease of the stream before, user records of an aggregate are left out that are not in the range of its shard.
+                // All are delivered again when that lease is set aside.
+                if self.of_the_past.contains(&of.shard) {
                     return None;
                 }
                 // Whoever follows an owner that began at the latest record begins some seconds before that, to be safe. An owner that

@@ -199,7 +199,7 @@ impl Overlaps {
         if before.is_none_or(|before| before.counter != row.counter) {
             term.renewed = at;
         }
-        if row.checkpoint_owner.is_some() {
+        if row.checkpoint_owner.is_some() || row.rewind_to.is_some() {
             term.hand_off.get_or_insert(at);
         }
     }

@@ -67,7 +67,7 @@ impl Paused {
 
     /// The worker that was well, and gave the lease of a shard that it had paused to nobody.
     fn gave_up(&self, shard: &Name, row: &Row) -> Option<&Name> {
-        let is_over = row.actual_owner().is_some() || row.has_ended();
+        let is_over = row.actual_owner().is_some() || row.has_ended() || row.rewind_to.is_some();
         // Whoever was to hand it over, and is not any more, may have given it up before.
         if is_over || self.handed_over.contains(shard) || !self.of_the_past.is_empty() {
             return None;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kcl_core::{Checkpoint, ExtendedSequenceNumber, SequenceNumber};
 
 use super::{Rule, Start};
+use crate::edits::Edit;
 use crate::history::{Event, Name, What};
 
 pub(super) const RESTS: &str = "once nothing is disturbed any more, the fleet comes to rest";
@@ -166,7 +167,7 @@ impl Rule for Rest {
                         _ => !shard.is_early,
                     };
                 }
-                shard.checkpoint = Some(row.checkpoint.clone());
+                shard.checkpoint = Some(row.furthest_back());
                 None
             }
             What::BatchBegan { of, .. } => {
@@ -216,8 +217,8 @@ impl Rule for Rest {
                 None
             }
             What::RowEditedByHand { shard, edit, row } => {
-                self.shards.entry(shard.clone()).or_default().checkpoint = Some(row.checkpoint.clone());
-                if edit.is_about_progress() {
+                self.shards.entry(shard.clone()).or_default().checkpoint = Some(row.furthest_back());
+                if edit.is_about_progress() || *edit == Edit::Ordered {
                     self.trimmed.retain(|_, record| record.shard != *shard);
                 }
                 None

@@ -228,7 +228,9 @@ impl Rule for Telling {
             }
             What::Row { shard, row } => {
                 self.rows.insert(shard.clone(), row.checkpoint.clone());
-                if row.rewind_to.is_none() && self.ordered.remove(shard) {
+                if row.rewind_to.is_some() {
+                    self.ordered.insert(shard.clone());
+                } else if self.ordered.remove(shard) {
                     self.acknowledged.retain(|(_, of, _)| of != shard);
                     self.rewound.insert(shard.clone(), event.at);
                 }

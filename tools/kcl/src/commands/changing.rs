@@ -28,6 +28,15 @@ pub(super) struct Intent {
     pub(super) what: String,
 }
 
+/// A note in the row of a worker: since when it is drained, in milliseconds since the Unix epoch, or that it is no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) worker: WorkerId,
+    pub(super) drained_since: Option<u64>,
+    /// What it is for, in a sentence.
+    pub(super) what: String,
+}
+
 /// What came of all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
@@ -72,26 +81,40 @@ pub(super) async fn carry_out(
     changing: &Changing,
     screen: &mut Screen<'_>,
 ) -> Result<Outcome, Failure> {
+    carry_out_with(table, None, intents, remarks, changing, screen).await
+}
+
+/// The same, with a note in the row of a worker, which is written first.
+pub(super) async fn carry_out_with(
+    table: &Table,
+    note: Option<Note>,
+    intents: Vec<Intent>,
+    remarks: &[String],
+    changing: &Changing,
+    screen: &mut Screen<'_>,
+) -> Result<Outcome, Failure> {
+    let noted = note.iter().map(Written::of_note);
     let mut report = Report {
         table: table.options.name().to_owned(),
         dry_run: changing.dry_run,
         remarks: remarks.to_vec(),
-        changes: intents.iter().map(Written::of).collect(),
+        changes: noted.chain(intents.iter().map(Written::of)).collect(),
     };
+    let count = report.changes.len();
     if !screen.json {
         screen.lines(report.lines(changing.dry_run))?;
     }
-    if intents.is_empty() || changing.dry_run {
+    if count == 0 || changing.dry_run {
         if screen.json {
             screen.report(&report, false)?;
         }
-        return Ok(match intents.is_empty() {
+        return Ok(match count == 0 {
             true => Outcome::Nothing,
             false => Outcome::Dry,
         });
     }
     if !changing.yes {
-        let question = format!("Write {} to {}?", rows(intents.len()), table.options.name());
+        let question = format!("Write {} to {}?", rows(count), table.options.name());
         match screen.ask(&question)? {
             Some(true) => {}
             Some(false) => {
@@ -105,12 +128,19 @@ pub(super) async fn carry_out(
             }
         }
     }
+    if let Some(note) = &note {
+        write_note(table, note).await?;
+        if let Some(written) = report.changes.first_mut() {
+            written.outcome = Some("written".to_owned());
+        }
+    }
     let mut outcomes = Vec::new();
     for wave in waves(&intents) {
         let written = stream::iter(wave).map(|intent| write(table, intent));
         outcomes.extend(written.buffered(AT_ONCE).collect::<Vec<_>>().await);
     }
-    for (written, outcome) in report.changes.iter_mut().zip(&outcomes) {
+    let of_leases = report.changes.iter_mut().skip(usize::from(note.is_some()));
+    for (written, outcome) in of_leases.zip(&outcomes) {
         written.outcome = Some(match outcome {
             Ok(_) => "written".to_owned(),
             Err(problem) => problem.clone(),
@@ -129,7 +159,7 @@ pub(super) async fn carry_out(
         )));
     }
     if !screen.json {
-        screen.line(Line::of(Ink::Good, format!("{} written.", rows(intents.len()))))?;
+        screen.line(Line::of(Ink::Good, format!("{} written.", rows(count))))?;
     }
     Ok(Outcome::Written(
         outcomes.into_iter().filter_map(Result::ok).collect(),
@@ -157,6 +187,18 @@ fn rows(count: usize) -> String {
     match count {
         1 => "1 row".to_owned(),
         count => format!("{count} rows"),
+    }
+}
+
+/// Notes it; a note that is there already is as good.
+async fn write_note(table: &Table, note: &Note) -> Result<(), Failure> {
+    match table.store.drain(&note.worker, note.drained_since).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Refused(format!(
+            "nothing was written: {} has no row any more, it has left",
+            note.worker
+        ))),
+        Err(error) => Err(Failure::Table(error)),
     }
 }
 
@@ -209,7 +251,10 @@ struct Report {
 /// One row.
 #[derive(Debug, Serialize)]
 struct Written {
-    lease: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<String>,
     what: String,
     /// Attributes, and what becomes of them.
     changes: Vec<String>,
@@ -223,12 +268,32 @@ impl Written {
     fn of(intent: &Intent) -> Self {
         let Intent { seen, change, what } = intent;
         Self {
-            lease: seen.key.to_string(),
+            lease: Some(seen.key.to_string()),
+            worker: None,
             what: what.clone(),
             changes: change.effects(seen).iter().map(effect).collect(),
             conditions: change.requirements(seen).iter().map(requirement).collect(),
             outcome: None,
         }
+    }
+}
+
+impl Written {
+    fn of_note(note: &Note) -> Self {
+        let since = note.drained_since.map(|millis| millis.to_string());
+        Self {
+            lease: None,
+            worker: Some(note.worker.to_string()),
+            what: note.what.clone(),
+            changes: vec![set_or_removed("drainedSince", since)],
+            conditions: vec!["the row exists".to_owned()],
+            outcome: None,
+        }
+    }
+
+    fn row(&self) -> &str {
+        let named = self.lease.as_deref().or(self.worker.as_deref());
+        named.unwrap_or_default()
     }
 }
 
@@ -239,9 +304,7 @@ impl Report {
         let mut lines = Vec::new();
         let shown = if in_full { usize::MAX } else { SHOWN };
         for written in self.changes.iter().take(shown) {
-            lines.push(
-                Line::of(Ink::Strong, written.lease.as_str()).and(Ink::Plain, format!(": {}", written.what)),
-            );
+            lines.push(Line::of(Ink::Strong, written.row()).and(Ink::Plain, format!(": {}", written.what)));
             let (changes, conditions) = (written.changes.join(", "), written.conditions.join(", "));
             lines.push(Line::of(Ink::Faint, format!("  writes: {changes}")));
             lines.push(Line::of(Ink::Faint, format!("  if: {conditions}")));
@@ -261,12 +324,15 @@ impl Report {
     }
 }
 
-/// What becomes of an attribute.
-fn effect(effect: &Effect) -> String {
-    let set_or_removed = |name: &str, value: Option<String>| match value {
+fn set_or_removed(name: &str, value: Option<String>) -> String {
+    match value {
         Some(value) => format!("{name} = {value}"),
         None => format!("{name} removed"),
-    };
+    }
+}
+
+/// What becomes of an attribute.
+fn effect(effect: &Effect) -> String {
     let text = |worker: &Option<WorkerId>| worker.as_ref().map(|worker| format!("{worker:?}"));
     match effect {
         Effect::SetCounter(counter) => format!("leaseCounter = {counter}"),

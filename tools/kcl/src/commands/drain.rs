@@ -1,15 +1,16 @@
-//! `kcl drain`: hands all shards of a worker over to others, as if it left.
+//! `kcl drain`: hands all shards of a worker over to others, and lets it have none until `kcl undrain`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::UNIX_EPOCH;
 
 use kcl_lease::{JudgedLease, Lease, LeaseChange, LeaseKey, Standing, TableSnapshot, WorkerId};
 
-use super::changing::{Intent, Outcome, carry_out, refuse_strange_rows, refuse_strangers};
+use super::changing::{Intent, Note, Outcome, carry_out_with, refuse_strange_rows, refuse_strangers};
 use super::moving::{await_hand_offs, leader_afterwards, said};
-use crate::arguments::DrainArguments;
+use crate::arguments::{DrainArguments, UndrainArguments};
 use crate::failure::{Failure, Status};
 use crate::screen::{Screen, count};
-use crate::table::{Table, options_of, watch};
+use crate::table::{Kind, Look, Table, options_of, watch};
 
 pub(super) async fn run(
     table: &Table,
@@ -22,9 +23,7 @@ pub(super) async fn run(
     refuse_strange_rows(&look)?;
     let leaver = &arguments.worker;
     if !look.holdings().contains_key(leaver) {
-        return Err(Failure::Refused(format!(
-            "there is no worker {leaver} in the table; `kcl list` shows who there is"
-        )));
+        return Err(nobody(leaver));
     }
     let judged: BTreeMap<_, _> = watched
         .forecast
@@ -67,7 +66,13 @@ pub(super) async fn run(
             count(in_hand_off, "hand-off")
         ));
     }
-    let back: BTreeSet<LeaseKey> = leader_afterwards(&mut watched.forecast, &look, &moves)
+    let note = note(&look, leaver, !arguments.once);
+    let mut after = look.clone();
+    if note.is_some() && look.leader().is_none_or(|leader| look.kind(leader) == Kind::Rust) {
+        let row = after.snapshot.workers.iter_mut().find(|row| row.id == *leaver);
+        row.into_iter().for_each(|row| row.drained_since = Some(1));
+    }
+    let back: BTreeSet<LeaseKey> = leader_afterwards(&mut watched.forecast, &after, &moves)
         .into_iter()
         .filter(|planned| planned.to.as_ref() == Some(leaver))
         .map(|planned| planned.lease.key)
@@ -78,7 +83,12 @@ pub(super) async fn run(
             count(back.len(), "shard")
         ));
     }
-    match carry_out(table, intents, &remarks, &arguments.changing, screen).await? {
+    if note.is_some() {
+        remarks.push(format!(
+            "{leaver} is given nothing until it is stopped or `kcl undrain {leaver}`, as long as others can. Leaders in Java do not heed that."
+        ));
+    }
+    match carry_out_with(table, note, intents, &remarks, &arguments.changing, screen).await? {
         Outcome::Declined => Ok(Status::Declined),
         Outcome::Written(rows) if !arguments.no_wait => {
             let options = options_of(&look, &arguments.watching);
@@ -87,6 +97,49 @@ pub(super) async fn run(
         }
         _ => Ok(Status::Fine),
     }
+}
+
+/// `kcl undrain`: a worker is one among others again.
+pub(super) async fn end(
+    table: &Table,
+    arguments: &UndrainArguments,
+    screen: &mut Screen<'_>,
+) -> Result<Status, Failure> {
+    refuse_strangers(table).await?;
+    let look = table.look().await?;
+    refuse_strange_rows(&look)?;
+    let worker = &arguments.worker;
+    let Some(row) = look.worker(worker) else {
+        return Err(nobody(worker));
+    };
+    let note = row.drained_since.map(|_| Note {
+        worker: worker.clone(),
+        drained_since: None,
+        what: "the leader may give it shards again".to_owned(),
+    });
+    match carry_out_with(table, note, Vec::new(), &[], &arguments.changing, screen).await? {
+        Outcome::Declined => Ok(Status::Declined),
+        _ => Ok(Status::Fine),
+    }
+}
+
+fn nobody(worker: &WorkerId) -> Failure {
+    Failure::Refused(format!(
+        "there is no worker {worker} in the table; `kcl list` shows who there is"
+    ))
+}
+
+/// What is noted in a worker's row, if that is wanted and it is one that keeps notes.
+fn note(look: &Look, worker: &WorkerId, is_wanted: bool) -> Option<Note> {
+    let row = look
+        .worker(worker)
+        .filter(|_| is_wanted && look.kind(worker) == Kind::Rust)?;
+    let now = look.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    row.drained_since.is_none().then(|| Note {
+        worker: worker.clone(),
+        drained_since: Some(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)),
+        what: "leaders in Rust give it nothing more".to_owned(),
+    })
 }
 
 /// What a worker has, and how many hand-offs from it or to it are under way.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::arguments::ExplainArguments;
 use crate::failure::{Failure, Status};
-use crate::screen::{Ink, Line, Screen, ago, date, span};
+use crate::screen::{Ink, Line, Screen, ago, at_millis, date, span};
 use crate::table::findings::{Finding, findings};
 use crate::table::{Kind, Look, Table, options_of, watch};
 
@@ -137,7 +137,7 @@ fn explain(known: &Known<'_>, plan: &[PlannedMove]) -> Explanation {
         );
     }
     if let Some(since) = lease.paused_since {
-        let at = UNIX_EPOCH + Duration::from_millis(since.min(253_402_300_799_999));
+        let at = at_millis(since);
         say(
             "paused",
             format!(
@@ -223,6 +223,9 @@ impl Known<'_> {
             _ => String::new(),
         };
         let condition = match row.map(|row| row.trouble.condition) {
+            _ if row.is_some_and(|row| row.drained_since.is_some()) => {
+                "; it is drained, so that its shards go to others"
+            }
             Some(Condition::Ailing) => {
                 "; it says that all its work fails, for some time, and is given nothing more"
             }
@@ -284,7 +287,7 @@ impl Known<'_> {
             Checkpoint::TrimHorizon => "nothing yet: it begins with the oldest record".to_owned(),
             Checkpoint::Latest => match self.lease.reading_since {
                 Some(millis) => {
-                    let at = UNIX_EPOCH + Duration::from_millis(millis.min(253_402_300_799_999));
+                    let at = at_millis(millis);
                     format!(
                         "nothing yet: it began with the records after {} (Java workers: with those after they begin)",
                         date(at)

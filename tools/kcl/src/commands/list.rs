@@ -130,7 +130,11 @@ impl Listing {
         let workers = look.holdings().into_iter().map(|(id, holding)| {
             let row = look.worker(&id);
             let cpu = row.and_then(|row| row.metrics.get(WorkerMetric::CPU));
-            let condition = row.filter(|row| !row.trouble.is_none());
+            let condition = row.and_then(|row| match row.drained_since {
+                Some(_) => Some("drained".to_owned()),
+                None if row.trouble.is_none() => None,
+                None => Some(format!("{:?}", row.trouble.condition).to_lowercase()),
+            });
             WorkerLine {
                 kind: look.kind(&id),
                 is_leader: look.leader() == Some(&id),
@@ -141,7 +145,7 @@ impl Listing {
                     .and_then(|row| row.failover_time)
                     .and_then(|time| u64::try_from(time.as_millis()).ok()),
                 cpu_percent: cpu.map(WorkerMetric::utilization),
-                condition: condition.map(|row| format!("{:?}", row.trouble.condition).to_lowercase()),
+                condition,
                 worker: id.to_string(),
             }
         });

@@ -43,6 +43,7 @@ pub async fn run(
         Command::Cost(cost) => cost::run(&table()?, cost, screen).await,
         Command::Move(moving) => moving::run(&table()?, moving, screen).await,
         Command::Drain(drain) => drain::run(&table()?, drain, screen).await,
+        Command::Undrain(undrain) => drain::end(&table()?, undrain, screen).await,
         Command::Pause(pause) => pause::run(&table()?, pause, true, screen).await,
         Command::Resume(pause) => pause::run(&table()?, pause, false, screen).await,
         Command::Reset(reset) => reset::run(&table()?, sdk, reset, screen).await,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub(crate) use self::columns::Columns;
 pub(crate) use self::line::{Ink, Line, clean};
-pub(crate) use self::times::{Moment, ago, count, date, moment, span};
+pub(crate) use self::times::{Moment, ago, at_millis, count, date, moment, span};
 use crate::failure::Failure;
 
 /// Asks a question; true if the answer is yes.

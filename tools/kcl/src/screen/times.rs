@@ -45,6 +45,11 @@ pub(crate) fn date(at: SystemTime) -> String {
     }
 }
 
+/// So many milliseconds after 1970, or the last moment of the year 9999 for what a hostile row says.
+pub(crate) fn at_millis(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis.min(253_402_300_799_999))
+}
+
 /// A duration in its two largest units: `3 d 4 h`, `12 min`, `2.4 s`.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();

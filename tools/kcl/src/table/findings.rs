@@ -8,7 +8,7 @@ use kcl_lease::{Trouble, WorkerId};
 use serde::Serialize;
 
 use super::Look;
-use crate::screen::{ago, count, span};
+use crate::screen::{ago, at_millis, count, span};
 
 /// Workers of both kinds report every 30 s while they have leases.
 const SILENT: Duration = Duration::from_secs(120);
@@ -101,6 +101,16 @@ pub(crate) fn findings(look: &Look) -> Vec<Finding> {
                 ago(at, look.at)
             );
             find("owner-silent", text);
+        }
+        if let Some(since) = row.drained_since {
+            let at = at_millis(since);
+            let text = format!(
+                "worker {} is drained since {}; `kcl undrain {}` ends that",
+                row.id,
+                ago(at, look.at),
+                row.id
+            );
+            find("worker-drained", text);
         }
         if row.trouble != Trouble::default() {
             let failing = row.trouble.failing.iter().map(ToString::to_string);

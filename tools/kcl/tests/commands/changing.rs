@@ -82,11 +82,83 @@ async fn a_write_whose_answer_is_lost_is_found_to_be_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_is_drained_and_it_is_said_that_it_gets_shards_again() {
+async fn a_worker_that_is_drained_has_nothing_until_that_is_ended() {
     let (world, [w1, w2]) = World::with_fleet(4, ["w1", "w2"]).await;
     let told = world.kcl(&["--json", "drain", "w1", "--dry-run"]).await.json();
-    assert_eq!(told["changes"].as_array().unwrap().len(), 2, "{told}");
-    let told = world.kcl(&["drain", "w1", "--yes", "--no-wait"]).await;
+    let changes = told["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 3, "{told}");
+    assert_eq!(
+        (&changes[0]["worker"], &changes[0]["conditions"][0]),
+        (&"w1".into(), &"the row exists".into())
+    );
+    let told = world.kcl(&["drain", "w1", "--yes"]).await;
+    told.says(
+        0,
+        &[
+            "3 rows written.",
+            "w1 is given nothing until it is stopped",
+            "w2 has",
+        ],
+    );
+    world
+        .until("w2 has all", async || w2.leases() == 4 && w1.leases() == 0)
+        .await;
+    // It reports every 3 s, and the leader balances now and then.
+    for _ in 0..40 {
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(w1.leases(), 0);
+    }
+    let list = world.kcl(&["list"]).await;
+    list.says(
+        3,
+        &[
+            "drained",
+            "worker w1 is drained since 2 min",
+            "`kcl undrain w1` ends that",
+        ],
+    );
+    world
+        .kcl(&["drain", "w1", "--yes"])
+        .await
+        .says(0, &["Nothing is to be written."]);
+
+    let told = world.kcl(&["undrain", "w1", "--yes"]).await;
+    told.says(0, &["drainedSince removed", "1 row written."]);
+    world
+        .until("each has two", async || w1.leases() == 2 && w2.leases() == 2)
+        .await;
+    world
+        .kcl(&["undrain", "w1", "--yes"])
+        .await
+        .says(0, &["Nothing is to be written."]);
+    for command in ["drain", "undrain"] {
+        let told = world.kcl(&[command, "w3", "--yes"]).await;
+        told.says(1, &["there is no worker w3"]);
+    }
+    w1.stop().await;
+    w2.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_takes_the_name_of_one_that_was_drained_is_not() {
+    let (world, [w1, w2]) = World::with_fleet(2, ["w1", "w2"]).await;
+    world
+        .kcl(&["drain", "w1", "--yes"])
+        .await
+        .says(0, &["2 rows written."]);
+    w1.kill().await;
+    let w1 = world.worker("w1");
+    world
+        .until("each has one", async || w1.leases() == 1 && w2.leases() == 1)
+        .await;
+    w1.stop().await;
+    w2.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_drained_once_and_it_is_said_that_it_gets_shards_again() {
+    let (world, [w1, w2]) = World::with_fleet(4, ["w1", "w2"]).await;
+    let told = world.kcl(&["drain", "w1", "--yes", "--no-wait", "--once"]).await;
     told.says(
         0,
         &[
@@ -100,10 +172,6 @@ async fn a_worker_is_drained_and_it_is_said_that_it_gets_shards_again() {
     )
     .await
     .expect("handed over");
-    world
-        .kcl(&["drain", "w3", "--yes"])
-        .await
-        .says(1, &["there is no worker w3"]);
     w1.stop().await;
     w2.stop().await;
 }
