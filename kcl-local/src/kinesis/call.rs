@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::api::SubscribeToShardRequest;
+use super::api::{Members, SubscribeToShardRequest};
 use super::{Kinesis, Subscription};
 
 /// A wire format: how a request body becomes a typed request and a typed response becomes a body.
@@ -126,7 +126,8 @@ impl Kinesis {
     /// The service's exceptions: `ResourceInUseException` for a consumer that is not active or has subscribed to the shard
     /// a moment ago, `ResourceNotFoundException`, and others for a request that is badly formed.
     pub fn subscribe<C: Codec>(&self, body: &Bytes, codec: &C) -> Result<Subscription, ApiError> {
-        self.subscribe_to_shard(codec.decode::<SubscribeToShardRequest>(body)?)
+        let request: SubscribeToShardRequest = Call { body, codec }.request()?;
+        self.subscribe_to_shard(request)
     }
 
     /// Runs `GetRecords`, but leaves the records for later and tells this lag.
@@ -148,21 +149,29 @@ struct Call<'a, C> {
 }
 
 impl<C: Codec> Call<'_, C> {
+    /// Decodes a request and checks its members.
+    fn request<Q: DeserializeOwned + Members>(self) -> Result<Q, ApiError> {
+        let request: Q = self.codec.decode(self.body)?;
+        request.validate()?;
+        Ok(request)
+    }
+
     /// Decodes, runs and encodes an operation that has a result.
-    fn answer<Q: DeserializeOwned, R: Serialize>(
+    fn answer<Q: DeserializeOwned + Members, R: Serialize>(
         self,
         operation: impl FnOnce(Q) -> Result<R, ApiError>,
     ) -> Result<Bytes, ApiError> {
-        let response = operation(self.codec.decode(self.body)?)?;
-        self.codec.encode(&response)
+        let codec = self.codec;
+        let response = operation(self.request()?)?;
+        codec.encode(&response)
     }
 
     /// Decodes and runs an operation whose success has no body.
-    fn done<Q: DeserializeOwned>(
+    fn done<Q: DeserializeOwned + Members>(
         self,
         operation: impl FnOnce(Q) -> Result<(), ApiError>,
     ) -> Result<Bytes, ApiError> {
-        operation(self.codec.decode(self.body)?)?;
+        operation(self.request()?)?;
         Ok(Bytes::new())
     }
 }

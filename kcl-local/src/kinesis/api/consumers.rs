@@ -5,14 +5,18 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::check::{self, Checks, Members, rules};
+use super::shards::page;
+use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{
     Consumer, Engine, EngineError, EpochMillis, TokenKind, TokenReader, TokenWriter,
 };
 use crate::kinesis::{ApiError, Kinesis};
 
-const DEFAULT_PAGE: i64 = 100;
+/// The greatest page, and what a request gets that names none.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreamConsumers.html>
+const MOST_CONSUMERS: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -20,6 +24,7 @@ pub(crate) struct RegisterRequest {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     consumer_name: Option<String>,
+    stream_id: Option<String>,
     tags: Option<BTreeMap<String, String>>,
 }
 
@@ -38,6 +43,7 @@ pub(crate) struct ConsumerRequest {
     consumer_name: Option<String>,
     #[serde(rename = "ConsumerARN")]
     consumer_arn: Option<String>,
+    stream_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +68,7 @@ pub(crate) struct ListConsumersRequest {
     stream_arn: Option<String>,
     next_token: Option<String>,
     max_results: Option<i64>,
+    stream_id: Option<String>,
     stream_creation_timestamp: Option<Timestamp>,
 }
 
@@ -83,6 +90,33 @@ struct ConsumerMember {
     consumer_creation_timestamp: Timestamp,
 }
 
+impl Members for RegisterRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("consumerName", self.consumer_name.as_ref());
+        checks.text("consumerName", self.consumer_name.as_deref(), &rules::NAME);
+        rules::tags(checks, self.tags.as_ref());
+        checks.required("streamARN", self.stream_arn.as_ref());
+        StreamRef::new(&None, &self.stream_arn, &self.stream_id).check_given(checks);
+    }
+}
+
+impl Members for ConsumerRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.text("consumerARN", self.consumer_arn.as_deref(), &rules::CONSUMER_ARN);
+        checks.text("consumerName", self.consumer_name.as_deref(), &rules::NAME);
+        StreamRef::new(&None, &self.stream_arn, &self.stream_id).check_given(checks);
+    }
+}
+
+impl Members for ListConsumersRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.number("maxResults", self.max_results, rules::PAGE);
+        checks.text("nextToken", self.next_token.as_deref(), &rules::NEXT_TOKEN);
+        checks.required("streamARN", self.stream_arn.as_ref());
+        StreamRef::new(&None, &self.stream_arn, &self.stream_id).check_given(checks);
+    }
+}
+
 /// A consumer as a request names it.
 pub(super) struct Named<'a> {
     pub(super) stream: &'a str,
@@ -94,13 +128,14 @@ pub(super) struct Named<'a> {
 impl Named<'_> {
     /// The consumer itself.
     pub(super) fn find(&self, engine: &mut Engine, now: EpochMillis) -> Result<Consumer, EngineError> {
+        let label = engine.label(self.stream);
         let found = engine.stream(self.stream, now)?.consumers.at(now).get(self.name);
         let is_it = |consumer: &&Consumer| {
             self.registered
                 .is_none_or(|seconds| consumer.created.get() / 1_000 == seconds)
         };
         let missing = || EngineError::ConsumerNotFound {
-            stream: self.stream.to_owned(),
+            stream: label.clone(),
             consumer: self.name.to_owned(),
         };
         found.filter(is_it).cloned().ok_or_else(missing)
@@ -113,17 +148,14 @@ impl Kinesis {
         &self,
         request: RegisterRequest,
     ) -> Result<RegisterResponse, ApiError> {
-        let arn = check::required(request.stream_arn, "streamARN")?;
-        let stream = self.stream_name(None, Some(&arn))?;
-        let name = check::required(request.consumer_name, "consumerName")?;
-        check::name(&name, "consumerName")?;
-        // They are checked and forgotten: no operation that is served here lists them.
-        request.tags.map(super::tags::checked).transpose()?;
+        let arn = check::present(request.stream_arn, "streamARN")?;
+        let stream = self.name_in_arn(&arn)?;
+        let name = check::present(request.consumer_name, "consumerName")?;
         let delay = self.options().consumer_delay;
         self.with_engine(|engine, now| {
             let found = engine.stream(stream, now)?;
             found.require_active()?;
-            let consumer = found.consumers.register(stream, &name, delay, now)?;
+            let consumer = found.consumers.register(&self.label(stream), &name, delay, now)?;
             Ok(RegisterResponse {
                 consumer: self.consumer(stream, &consumer, now),
             })
@@ -152,13 +184,9 @@ impl Kinesis {
         &self,
         request: ListConsumersRequest,
     ) -> Result<ListConsumersResponse, ApiError> {
-        let arn = check::required(request.stream_arn, "streamARN")?;
-        let stream = self.stream_name(None, Some(&arn))?;
-        let limit = check::in_range(
-            request.max_results.unwrap_or(DEFAULT_PAGE),
-            1..=10_000,
-            "maxResults",
-        )?;
+        let arn = check::present(request.stream_arn, "streamARN")?;
+        let stream = self.name_in_arn(&arn)?;
+        let limit = page(request.max_results, MOST_CONSUMERS);
         self.with_engine(|engine, now| {
             let after = match request.next_token {
                 Some(token) => {
@@ -171,13 +199,13 @@ impl Kinesis {
             if let Some(created) = request.stream_creation_timestamp
                 && created != Timestamp(found.created)
             {
-                return Err(EngineError::StreamNotFound(stream.to_owned()).into());
+                return Err(EngineError::StreamNotFound(self.label(stream)).into());
             }
             let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let mut rest = found.consumers.at(now).range::<str, _>((start, Bound::Unbounded));
             let consumers: Vec<_> = rest
                 .by_ref()
-                .take(limit as usize)
+                .take(limit)
                 .map(|(_, consumer)| self.consumer(stream, consumer, now))
                 .collect();
             let has_more = rest.next().is_some();
@@ -216,7 +244,7 @@ impl Kinesis {
 
     fn named_consumer<'a>(&self, request: &'a ConsumerRequest) -> Result<Named<'a>, ApiError> {
         let stream = request.stream_arn.as_deref();
-        let stream = stream.map(|arn| self.stream_name(None, Some(arn))).transpose()?;
+        let stream = stream.map(|arn| self.name_in_arn(arn)).transpose()?;
         let by_arn = request.consumer_arn.as_deref();
         let by_arn = by_arn.map(|arn| self.consumer_in_arn(arn)).transpose()?;
         match (by_arn, stream, request.consumer_name.as_deref()) {
@@ -230,32 +258,24 @@ impl Kinesis {
                 }
                 Ok(named)
             }
-            (None, Some(stream), Some(name)) => {
-                check::name(name, "consumerName")?;
-                Ok(Named {
-                    stream,
-                    name,
-                    registered: None,
-                })
-            }
+            (None, Some(stream), Some(name)) => Ok(Named {
+                stream,
+                name,
+                registered: None,
+            }),
             (None, ..) => Err(ApiError::invalid_argument(
                 "Give ConsumerARN, or StreamARN and ConsumerName.",
             )),
         }
     }
 
+    /// The consumer with this ARN.
     pub(super) fn consumer_in_arn<'a>(&self, arn: &'a str) -> Result<Named<'a>, ApiError> {
-        let malformed = || {
-            check::broken(
-                "consumerARN",
-                "satisfy arn:aws.*:kinesis:REGION:ACCOUNT:stream/NAME/consumer/CONSUMER:SECONDS",
-            )
-        };
+        let malformed = || ApiError::invalid_argument(format!("{arn} is not the ARN of a consumer."));
         let (stream, consumer) = arn.split_once("/consumer/").ok_or_else(malformed)?;
         let (name, seconds) = consumer.split_once(':').ok_or_else(malformed)?;
-        check::name(name, "consumerARN")?;
         Ok(Named {
-            stream: self.stream_name(None, Some(stream))?,
+            stream: self.name_in_arn(stream)?,
             name,
             registered: Some(seconds.parse().map_err(|_| malformed())?),
         })

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
-use super::shards::{ShardDescription, shard_id};
+use super::check::{Checks, Members, rules};
+use super::shards::{ShardDescription, page};
+use super::stream_name::StreamRef;
 use super::streams::StreamModeDetails;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{CapacityMode, Stream};
 use crate::kinesis::{ApiError, Kinesis};
 
-const DEFAULT_PAGE: i64 = 100;
+/// The greatest page, and what a request gets that names none.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStream.html>
+const MOST_SHARDS: usize = 100;
 /// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 const ON_DEMAND_STREAM_LIMIT: usize = 50;
 
@@ -19,6 +22,7 @@ pub(crate) struct DescribeStreamRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     limit: Option<i64>,
     exclusive_start_shard_id: Option<String>,
 }
@@ -51,6 +55,7 @@ pub(crate) struct DescribeStreamSummaryRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,29 +112,54 @@ pub(crate) struct DescribeLimitsResponse {
     on_demand_stream_count_limit: usize,
 }
 
+impl DescribeStreamRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for DescribeStreamRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.number("limit", self.limit, rules::PAGE);
+        let start = self.exclusive_start_shard_id.as_deref();
+        checks.text("exclusiveStartShardId", start, &rules::NAME);
+        self.stream().check(checks);
+    }
+}
+
+impl DescribeStreamSummaryRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for DescribeStreamSummaryRequest {
+    fn check(&self, checks: &mut Checks) {
+        self.stream().check(checks);
+    }
+}
+
+impl Members for DescribeLimitsRequest {
+    fn check(&self, _: &mut Checks) {}
+}
+
 impl Kinesis {
     /// Describes a stream and a page of its shards.
     pub(crate) fn describe_stream(
         &self,
         request: DescribeStreamRequest,
     ) -> Result<DescribeStreamResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let limit = check::in_range(request.limit.unwrap_or(DEFAULT_PAGE), 1..=10_000, "limit")?;
+        let name = self.stream_name(request.stream())?;
+        let limit = page(request.limit, MOST_SHARDS);
         let after = request.exclusive_start_shard_id.as_deref();
-        let after = after
-            .map(|text| shard_id(text, "exclusiveStartShardId", name))
-            .transpose()?;
+        let after = after.map(|text| self.shard_id(text, name)).transpose()?;
         self.with_engine(|engine, now| {
             let stream = engine.stream(name, now)?;
             stream.expire(now);
             let mut rest = stream
                 .shards()
                 .filter(|shard| after.is_none_or(|after| shard.id() > after));
-            let shards = rest
-                .by_ref()
-                .take(limit as usize)
-                .map(ShardDescription::of)
-                .collect();
+            let shards = rest.by_ref().take(limit).map(ShardDescription::of).collect();
             let has_more_shards = rest.next().is_some();
             let stream_description = StreamDescription {
                 stream_name: name.to_owned(),
@@ -152,7 +182,7 @@ impl Kinesis {
         &self,
         request: DescribeStreamSummaryRequest,
     ) -> Result<DescribeStreamSummaryResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let name = self.stream_name(request.stream())?;
         self.with_engine(|engine, now| {
             let stream = engine.stream(name, now)?;
             let consumers = stream.consumers.at(now).len();

@@ -8,6 +8,7 @@ impl From<EngineError> for ApiError {
         let code = match error {
             EngineError::StreamNotFound(_)
             | EngineError::ShardNotFound { .. }
+            | EngineError::NoShardId { .. }
             | EngineError::ConsumerNotFound { .. } => "ResourceNotFoundException",
             EngineError::StreamExists(_)
             | EngineError::NotActive { .. }
@@ -15,7 +16,7 @@ impl From<EngineError> for ApiError {
             | EngineError::ConsumerNotActive { .. }
             | EngineError::Subscribed { .. }
             | EngineError::HasConsumers(_) => "ResourceInUseException",
-            EngineError::OnDemand(_) => "ValidationException",
+            EngineError::WrongMode(_) => "ValidationException",
             EngineError::InvalidArgument(_) => "InvalidArgumentException",
             EngineError::LimitExceeded(_) => "LimitExceededException",
             EngineError::ExpiredIterator { .. } => "ExpiredIteratorException",

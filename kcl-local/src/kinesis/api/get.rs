@@ -6,13 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
-use super::check;
+use super::check::{self, Checks, Members, Number, rules};
 use super::position::Start;
-use super::shards::{HashKeyRange, shard_id};
+use super::shards::HashKeyRange;
+use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
-use crate::kinesis::engine::{
-    ReadLimit, Record, SequenceNumber, Shard, ShardId, ShardIterator, StartingPosition,
-};
+use crate::kinesis::engine::{ReadLimit, Record, SequenceNumber, Shard, ShardId, ShardIterator};
 use crate::kinesis::{ApiError, Kinesis};
 
 /// The service's greatest number of records in an answer, and what it returns if no limit is given.
@@ -26,6 +25,7 @@ pub(crate) struct GetShardIteratorRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     shard_id: Option<String>,
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
@@ -45,6 +45,7 @@ pub(crate) struct GetRecordsRequest {
     limit: Option<i64>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,16 +98,43 @@ impl ChildShard {
 }
 
 impl GetShardIteratorRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for GetShardIteratorRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("shardId", self.shard_id.as_ref());
+        checks.text("shardId", self.shard_id.as_deref(), &rules::NAME);
+        self.start().check(checks);
+        self.stream().check(checks);
+    }
+}
+
+impl Members for GetRecordsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.number("limit", self.limit, Number(1, i64::from(MOST_RECORDS)));
+        checks.required("shardIterator", self.shard_iterator.as_ref());
+        checks.text(
+            "shardIterator",
+            self.shard_iterator.as_deref(),
+            &rules::SHARD_ITERATOR,
+        );
+        StreamRef::new(&None, &self.stream_arn, &self.stream_id).check_given(checks);
+    }
+}
+
+impl GetShardIteratorRequest {
     /// Where to begin, given the iterator's type and the members that belong to it, and no others.
-    fn start(&self) -> Result<StartingPosition, ApiError> {
-        let start = Start {
+    fn start(&self) -> Start<'_> {
+        Start {
             kind: self.shard_iterator_type.as_deref(),
             kind_member: "shardIteratorType",
             number: self.starting_sequence_number.as_deref(),
-            number_member: "StartingSequenceNumber",
+            number_member: "startingSequenceNumber",
             timestamp: self.timestamp,
-        };
-        start.position()
+        }
     }
 }
 
@@ -116,10 +144,10 @@ impl Kinesis {
         &self,
         request: GetShardIteratorRequest,
     ) -> Result<GetShardIteratorResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let shard = check::required(request.shard_id.as_deref(), "shardId")?;
-        let shard = shard_id(shard, "shardId", name)?;
-        let start = request.start()?;
+        let name = self.stream_name(request.stream())?;
+        let shard = check::present(request.shard_id.as_deref(), "shardId")?;
+        let shard = self.shard_id(shard, name)?;
+        let start = request.start().position(&self.label(name), shard)?;
         let shard_iterator = self.with_engine(|engine, now| {
             engine
                 .iterator(name, shard, start, now)
@@ -145,18 +173,21 @@ impl Kinesis {
     }
 
     fn read(&self, request: GetRecordsRequest, empty: Option<u64>) -> Result<GetRecordsResponse, ApiError> {
-        let token = check::required(request.shard_iterator, "shardIterator")?;
-        check::length(&token, 1..=512, "shardIterator")?;
-        let records = request.limit.unwrap_or(i64::from(MOST_RECORDS));
-        let records = check::in_range(records, 1..=MOST_RECORDS, "limit")? as usize;
+        let token = check::present(request.shard_iterator, "shardIterator")?;
+        let records = request.limit.map_or(MOST_RECORDS, check::checked) as usize;
         let limit = ReadLimit {
             records: if empty.is_some() { 0 } else { records },
             bytes: MOST_BYTES,
         };
         let (records, next, millis_behind_latest, children) = self.with_engine(|engine, now| {
             let iterator = ShardIterator::decode(&token, now)?;
-            if let Some(arn) = request.stream_arn.as_deref() {
-                self.stream_name(Some(&iterator.stream), Some(arn))?;
+            if let Some(arn) = request.stream_arn.as_deref()
+                && self.name_in_arn(arn)? != iterator.stream
+            {
+                return Err(ApiError::invalid_argument(format!(
+                    "The iterator is of stream {}, and StreamARN is of another.",
+                    iterator.stream
+                )));
             }
             let read = engine.read(iterator, limit, now)?;
             let children: Vec<_> = read.children.into_iter().map(ChildShard::of).collect();

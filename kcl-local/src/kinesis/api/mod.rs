@@ -1,7 +1,8 @@
 //! The service's operations: requests, responses and the rules that requests must follow.
 //!
 //! Member names are the service's. Members that a request must have are optional here, so that leaving one out is a
-//! `ValidationException` and not a failure to read the body.
+//! `ValidationException` and not a failure to read the body. What members must satisfy is [checked](check) before an
+//! operation begins.
 
 mod blob;
 mod check;
@@ -23,4 +24,5 @@ mod tests;
 mod text;
 mod timestamp;
 
+pub(super) use check::Members;
 pub(super) use subscribe::{SubscribeToShardEvent, SubscribeToShardRequest};

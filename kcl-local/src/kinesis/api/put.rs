@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
-use super::check;
+use super::check::{self, Checks, Members, rules};
 use super::errors::THROTTLED;
+use super::stream_name::StreamRef;
 use crate::kinesis::engine::{EngineError, HashKey, Payload, SequenceNumber, ShardId};
 use crate::kinesis::{ApiError, Kinesis};
 
-/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-const MOST_RECORDS: usize = 500;
 /// Content and partition keys of all records together.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 const MOST_BYTES: usize = 10 << 20;
 
 #[derive(Debug, Deserialize)]
@@ -21,6 +21,7 @@ pub(crate) struct PutRecordRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     data: Option<Blob>,
     partition_key: Option<Arc<str>>,
     explicit_hash_key: Option<String>,
@@ -41,6 +42,7 @@ pub(crate) struct PutRecordsRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     records: Option<Vec<RecordEntry>>,
 }
 
@@ -74,6 +76,59 @@ enum RecordResult {
     },
 }
 
+impl PutRecordRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for PutRecordRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.text(
+            "sequenceNumberForOrdering",
+            self.sequence_number_for_ordering.as_deref(),
+            &rules::SEQUENCE_NUMBER,
+        );
+        check_record(
+            checks,
+            self.partition_key.as_ref(),
+            self.explicit_hash_key.as_deref(),
+            self.data.as_ref(),
+        );
+        self.stream().check(checks);
+    }
+}
+
+impl PutRecordsRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for PutRecordsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("records", self.records.as_ref());
+        checks.structures(
+            "records",
+            self.records.as_deref(),
+            rules::RECORDS,
+            |entry, checks| {
+                let key = entry.explicit_hash_key.as_deref();
+                check_record(checks, entry.partition_key.as_ref(), key, entry.data.as_ref());
+            },
+        );
+        self.stream().check(checks);
+    }
+}
+
+fn check_record(checks: &mut Checks, key: Option<&Arc<str>>, hash_key: Option<&str>, data: Option<&Blob>) {
+    checks.required("partitionKey", key);
+    checks.text("partitionKey", key.map(AsRef::as_ref), &rules::PARTITION_KEY);
+    checks.text("explicitHashKey", hash_key, &rules::HASH_KEY);
+    checks.required("data", data);
+    checks.bytes("data", data.map(|data| data.0.len()), rules::DATA);
+}
+
 /// A record that follows the rules, and where it goes.
 struct Routed {
     key: HashKey,
@@ -82,9 +137,8 @@ struct Routed {
 
 impl RecordEntry {
     fn route(self) -> Result<Routed, ApiError> {
-        let data = check::required(self.data, "data")?.0;
-        let partition_key = check::required(self.partition_key, "partitionKey")?;
-        check::length(&partition_key, 1..=256, "partitionKey")?;
+        let data = check::present(self.data, "data")?.0;
+        let partition_key = check::present(self.partition_key, "partitionKey")?;
         let key = match self.explicit_hash_key {
             Some(text) => hash_key(&text, "ExplicitHashKey")?,
             None => HashKey::of(&partition_key),
@@ -99,17 +153,10 @@ impl RecordEntry {
 /// Reads a hash key, a number from 0 to 2^128 - 1.
 pub(super) fn hash_key(text: &str, member: &str) -> Result<HashKey, ApiError> {
     text.parse().map_err(|_| {
-        ApiError::invalid_argument(format!("{member} {text} is not a number from 0 to 2^128 - 1."))
+        ApiError::invalid_argument(format!(
+            "Invalid {member}. {member} must be in the range: [0, 2^128-1]. Specified value was {text}"
+        ))
     })
-}
-
-fn require_digits(number: &str) -> Result<(), ApiError> {
-    if (1..=129).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(());
-    }
-    Err(ApiError::invalid_argument(format!(
-        "SequenceNumberForOrdering {number} is not a sequence number."
-    )))
 }
 
 fn require_size(payload: &Payload, most_kib: u32) -> Result<(), ApiError> {
@@ -124,16 +171,13 @@ fn require_size(payload: &Payload, most_kib: u32) -> Result<(), ApiError> {
 
 impl Kinesis {
     /// Writes a record.
-    pub(crate) fn put_record(&self, request: PutRecordRequest) -> Result<PutRecordResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        if let Some(number) = request.sequence_number_for_ordering {
-            require_digits(&number)?;
-        }
+    pub(crate) fn put_record(&self, mut request: PutRecordRequest) -> Result<PutRecordResponse, ApiError> {
         let entry = RecordEntry {
-            data: request.data,
-            partition_key: request.partition_key,
-            explicit_hash_key: request.explicit_hash_key,
+            data: request.data.take(),
+            partition_key: request.partition_key.take(),
+            explicit_hash_key: request.explicit_hash_key.take(),
         };
+        let name = self.stream_name(request.stream())?;
         let Routed { key, payload } = entry.route()?;
         let sequence_number = self.with_engine(|engine, now| {
             require_size(&payload, engine.stream(name, now)?.spec.max_record_kib)?;
@@ -146,15 +190,9 @@ impl Kinesis {
     }
 
     /// Writes up to 500 records, of which some may fail.
-    pub(crate) fn put_records(&self, request: PutRecordsRequest) -> Result<PutRecordsResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let entries = check::required(request.records, "records")?;
-        if entries.is_empty() || entries.len() > MOST_RECORDS {
-            return Err(check::broken(
-                "records",
-                &format!("have a length from 1 to {MOST_RECORDS}"),
-            ));
-        }
+    pub(crate) fn put_records(&self, mut request: PutRecordsRequest) -> Result<PutRecordsResponse, ApiError> {
+        let entries = check::present(request.records.take(), "records")?;
+        let name = self.stream_name(request.stream())?;
         let routed: Vec<_> = entries
             .into_iter()
             .map(RecordEntry::route)

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use super::check;
+use super::check::{self, Checks, Members};
+use super::stream_name::StreamRef;
 use crate::kinesis::{ApiError, Kinesis};
 
 /// From a day to a year.
@@ -17,6 +18,7 @@ pub(crate) struct RetentionRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     retention_period_hours: Option<i64>,
 }
 
@@ -25,6 +27,19 @@ pub(crate) struct RetentionRequest {
 enum Direction {
     Longer,
     Shorter,
+}
+
+impl RetentionRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for RetentionRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("retentionPeriodHours", self.retention_period_hours.as_ref());
+        self.stream().check(checks);
+    }
 }
 
 impl Kinesis {
@@ -39,25 +54,31 @@ impl Kinesis {
     }
 
     fn change_retention(&self, request: RetentionRequest, direction: Direction) -> Result<(), ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let hours = check::required(request.retention_period_hours, "retentionPeriodHours")?;
-        let valid = u32::try_from(hours).ok().filter(|_| HOURS.contains(&hours));
-        let hours = valid.ok_or_else(|| {
-            ApiError::invalid_argument(format!(
-                "A retention period of {hours} hours is outside {} to {}.",
-                HOURS.start(),
+        let name = self.stream_name(request.stream())?;
+        let asked = check::present(request.retention_period_hours, "retentionPeriodHours")?;
+        if asked < *HOURS.start() {
+            return Err(ApiError::invalid_argument(format!(
+                "Minimum allowed retention period is {} hours. Requested retention period ({asked} hours) is too short.",
+                HOURS.start()
+            )));
+        }
+        if asked > *HOURS.end() {
+            return Err(ApiError::invalid_argument(format!(
+                "Maximum allowed retention period is {} hours. Requested retention period ({asked} hours) is too long.",
                 HOURS.end()
-            ))
-        })?;
+            )));
+        }
+        let hours = check::checked(asked);
         self.with_engine(|engine, now| {
             let current = engine.stream(name, now)?.retention_hours;
-            let (wrong, other) = match direction {
-                Direction::Longer => (hours < current, "DecreaseStreamRetentionPeriod"),
-                Direction::Shorter => (hours > current, "IncreaseStreamRetentionPeriod"),
+            let (wrong, than, other) = match direction {
+                Direction::Longer => (hours < current, "shorter", "DecreaseRetentionPeriod"),
+                Direction::Shorter => (hours > current, "longer", "IncreaseRetentionPeriod"),
             };
             if wrong {
                 return Err(ApiError::invalid_argument(format!(
-                    "The retention period of stream {name} is {current} hours; use {other} to make it {hours}."
+                    "Requested retention period ({hours} hours) for stream {name} can not be {than} than existing \
+                     retention period ({current} hours). Use {other} API."
                 )));
             }
             Ok(engine.retain(name, hours, now)?)

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::check::{self, Checks, Members, rules};
+use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{
     EngineError, EpochMillis, HashKey, SequenceNumber, Shard, ShardFilter, ShardId, Stream, TokenKind,
@@ -10,7 +11,9 @@ use crate::kinesis::engine::{
 };
 use crate::kinesis::{ApiError, Kinesis};
 
-const DEFAULT_PAGE: i64 = 1_000;
+/// The greatest page, and what a request gets that names none.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
+const MOST_SHARDS: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -18,6 +21,7 @@ pub(crate) struct ListShardsRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
@@ -92,19 +96,25 @@ impl HashKeyRange {
     }
 }
 
-/// Reads the id of a shard of `stream`.
-///
-/// # Errors
-/// `ValidationException` if it has characters that no id has, `ResourceNotFoundException` if no shard can have it.
-pub(super) fn shard_id(text: &str, member: &str, stream: &str) -> Result<ShardId, ApiError> {
-    check::name(text, member)?;
-    text.parse().map_err(|_| {
-        EngineError::ShardNotFound {
-            stream: stream.to_owned(),
-            shard: text.to_owned(),
-        }
-        .into()
-    })
+impl Kinesis {
+    /// Reads the id of a shard of a stream.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` if no shard can have it.
+    pub(super) fn shard_id(&self, text: &str, stream: &str) -> Result<ShardId, ApiError> {
+        text.parse().map_err(|_| {
+            EngineError::NoShardId {
+                stream: self.label(stream),
+                shard: text.to_owned(),
+            }
+            .into()
+        })
+    }
+}
+
+/// How much a page has: as much as is asked for, but no more than the service gives.
+pub(super) fn page(asked: Option<i64>, most: usize) -> usize {
+    asked.map_or(most, |asked| most.min(check::checked(asked) as usize))
 }
 
 /// A listing under way: what it lists and how far it came.
@@ -173,9 +183,14 @@ impl Listing {
 }
 
 impl ShardFilterRequest {
-    fn filter(&self, stream: &str) -> Result<ShardFilter, ApiError> {
-        let member = "shardFilter.type";
-        let kind = check::required(self.r#type.as_deref(), member)?;
+    fn check(&self, checks: &mut Checks) {
+        checks.required("type", self.r#type.as_ref());
+        checks.choice("type", self.r#type.as_deref(), rules::FILTER_TYPES);
+        checks.text("shardId", self.shard_id.as_deref(), &rules::NAME);
+    }
+
+    fn filter(&self, kinesis: &Kinesis, stream: &str) -> Result<ShardFilter, ApiError> {
+        let kind = check::present(self.r#type.as_deref(), "shardFilter.type")?;
         let needs =
             |what: &str| ApiError::invalid_argument(format!("ShardFilter of type {kind} needs {what}."));
         let time = self
@@ -183,40 +198,34 @@ impl ShardFilterRequest {
             .map(|timestamp| timestamp.0)
             .ok_or_else(|| needs("Timestamp"));
         match kind {
-            "FROM_TRIM_HORIZON" => Ok(ShardFilter::FromTrimHorizon),
             "AT_TRIM_HORIZON" => Ok(ShardFilter::AtTrimHorizon),
             "AT_LATEST" => Ok(ShardFilter::AtLatest),
             "AT_TIMESTAMP" => time.map(ShardFilter::AtTimestamp),
             "FROM_TIMESTAMP" => time.map(ShardFilter::FromTimestamp),
             "AFTER_SHARD_ID" => {
                 let id = self.shard_id.as_deref().ok_or_else(|| needs("ShardId"))?;
-                shard_id(id, "shardFilter.shardId", stream).map(ShardFilter::AfterShard)
+                kinesis.shard_id(id, stream).map(ShardFilter::AfterShard)
             }
-            _ => Err(check::broken(
-                member,
-                "satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, FROM_TRIM_HORIZON, AT_LATEST, \
-                 AT_TIMESTAMP, FROM_TIMESTAMP]",
-            )),
+            _ => Ok(ShardFilter::FromTrimHorizon),
         }
     }
 }
 
 impl ListShardsRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+
     /// The listing that a request without a token asks for.
-    fn listing(&self, stream: &str) -> Result<Listing, ApiError> {
-        let filter = self
-            .shard_filter
-            .as_ref()
-            .map(|filter| filter.filter(stream))
-            .transpose()?;
+    fn listing(&self, kinesis: &Kinesis, stream: &str) -> Result<Listing, ApiError> {
+        let filter = self.shard_filter.as_ref();
+        let filter = filter.map(|filter| filter.filter(kinesis, stream)).transpose()?;
         let after = self.exclusive_start_shard_id.as_deref();
         Ok(Listing {
             stream: stream.to_owned(),
             incarnation: None,
             filter: filter.unwrap_or(ShardFilter::FromTrimHorizon),
-            after: after
-                .map(|text| shard_id(text, "exclusiveStartShardId", stream))
-                .transpose()?,
+            after: after.map(|text| kinesis.shard_id(text, stream)).transpose()?,
         })
     }
 
@@ -232,36 +241,56 @@ impl ListShardsRequest {
         ];
         match begins.iter().find(|(_, given)| *given) {
             Some((member, _)) => Err(ApiError::invalid_argument(format!(
-                "NextToken and {member} cannot be given together: the token says it already."
+                "NextToken and {member} cannot be provided together."
             ))),
             None => Ok(()),
         }
     }
 }
 
+impl Members for ListShardsRequest {
+    fn check(&self, checks: &mut Checks) {
+        let start = self.exclusive_start_shard_id.as_deref();
+        checks.text("exclusiveStartShardId", start, &rules::NAME);
+        checks.number("maxResults", self.max_results, rules::PAGE);
+        checks.text("nextToken", self.next_token.as_deref(), &rules::NEXT_TOKEN);
+        checks.structure(
+            "shardFilter",
+            self.shard_filter.as_ref(),
+            ShardFilterRequest::check,
+        );
+        self.stream().check_given(checks);
+    }
+}
+
 impl Kinesis {
     /// Lists the shards that a filter selects, by id, page by page.
     pub(crate) fn list_shards(&self, request: ListShardsRequest) -> Result<ListShardsResponse, ApiError> {
-        let limit = check::in_range(
-            request.max_results.unwrap_or(DEFAULT_PAGE),
-            1..=10_000,
-            "maxResults",
-        )?;
-        if request.next_token.is_some() {
-            request.require_only_token()?;
+        let limit = page(request.max_results, MOST_SHARDS);
+        match (&request.next_token, request.stream().is_given()) {
+            (Some(_), _) => request.require_only_token()?,
+            (None, true) => {}
+            (None, false) => {
+                return Err(ApiError::invalid_argument(
+                    "Either NextToken or StreamName should be provided.",
+                ));
+            }
         }
         self.with_engine(|engine, now| {
-            let arn = request.stream_arn.as_deref();
             let listing = match &request.next_token {
                 Some(token) => Listing::from_token(token, now)?,
-                None => request.listing(self.stream_name(request.stream_name.as_deref(), arn)?)?,
+                None => request.listing(self, self.stream_name(request.stream())?)?,
             };
-            self.stream_name(Some(&listing.stream), arn)?;
+            let arn = request.stream_arn.as_deref();
+            let other = arn.map(|arn| self.name_in_arn(arn)).transpose()?;
+            if other.is_some_and(|other| other != listing.stream) {
+                return Err(EngineError::invalid_next_token().into());
+            }
             let stream = engine.stream(&listing.stream, now)?;
             listing.check_incarnation(stream)?;
             let created = request.stream_creation_timestamp;
             if created.is_some_and(|created| created.0.seconds() != stream.created.seconds()) {
-                return Err(EngineError::StreamNotFound(listing.stream).into());
+                return Err(EngineError::StreamNotFound(self.label(&listing.stream)).into());
             }
             stream.require_listable()?;
             stream.expire(now);
@@ -269,11 +298,7 @@ impl Kinesis {
                 .select(listing.filter)
                 .into_iter()
                 .filter(|shard| listing.includes(shard));
-            let shards: Vec<_> = rest
-                .by_ref()
-                .take(limit as usize)
-                .map(ShardDescription::of)
-                .collect();
+            let shards: Vec<_> = rest.by_ref().take(limit).map(ShardDescription::of).collect();
             let last = shards.last().filter(|_| rest.next().is_some());
             let next_token = last.map(|last| listing.token(stream.incarnation, last.shard_id, now));
             Ok(ListShardsResponse { shards, next_token })

@@ -5,7 +5,9 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::check::{self, Checks, Members, rules};
+use super::shards::page;
+use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{
     CapacityMode, EngineError, Stream, StreamSpec, TokenKind, TokenReader, TokenWriter,
@@ -15,7 +17,9 @@ use crate::kinesis::{ApiError, Kinesis};
 /// How many shards an on-demand stream begins with.
 /// <https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html>
 const ON_DEMAND_SHARDS: u32 = 4;
-const DEFAULT_PAGE: u32 = 100;
+/// The greatest page, and what a request gets that names none.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreams.html>
+const MOST_STREAMS: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -33,7 +37,7 @@ pub(crate) struct CreateStreamRequest {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct StreamModeDetailsRequest {
+pub(super) struct StreamModeDetailsRequest {
     stream_mode: Option<String>,
 }
 
@@ -43,6 +47,7 @@ pub(crate) struct DeleteStreamRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     enforce_consumer_deletion: Option<bool>,
 }
 
@@ -92,54 +97,82 @@ impl StreamModeDetails {
 }
 
 impl StreamModeDetailsRequest {
-    fn mode(self) -> Result<CapacityMode, ApiError> {
-        let member = "streamModeDetails.streamMode";
-        match check::required(self.stream_mode, member)?.as_str() {
-            "PROVISIONED" => Ok(CapacityMode::Provisioned),
-            "ON_DEMAND" => Ok(CapacityMode::OnDemand),
-            _ => Err(check::broken(
-                member,
-                "satisfy enum value set: [PROVISIONED, ON_DEMAND]",
-            )),
+    pub(super) fn check(&self, checks: &mut Checks) {
+        checks.required("streamMode", self.stream_mode.as_ref());
+        checks.choice("streamMode", self.stream_mode.as_deref(), rules::STREAM_MODES);
+    }
+
+    pub(super) fn mode(&self) -> CapacityMode {
+        match self.stream_mode.as_deref() {
+            Some("ON_DEMAND") => CapacityMode::OnDemand,
+            _ => CapacityMode::Provisioned,
         }
+    }
+}
+
+impl Members for CreateStreamRequest {
+    fn check(&self, checks: &mut Checks) {
+        if self.mode() == CapacityMode::Provisioned {
+            checks.required("shardCount", self.shard_count.as_ref());
+        }
+        checks.number("shardCount", self.shard_count, rules::SHARD_COUNT);
+        rules::tags(checks, self.tags.as_ref());
+        let mode = self.stream_mode_details.as_ref();
+        checks.structure("streamModeDetails", mode, StreamModeDetailsRequest::check);
+        checks.number(
+            "maxRecordSizeInKiB",
+            self.max_record_size_in_kib,
+            rules::RECORD_KIB,
+        );
+        checks.number("warmThroughputMiBps", self.warm_throughput_mibps, rules::MIBPS);
+        checks.required("streamName", self.stream_name.as_ref());
+        checks.text("streamName", self.stream_name.as_deref(), &rules::NAME);
+    }
+}
+
+impl CreateStreamRequest {
+    fn mode(&self) -> CapacityMode {
+        let mode = self.stream_mode_details.as_ref();
+        mode.map_or(CapacityMode::Provisioned, StreamModeDetailsRequest::mode)
+    }
+}
+
+impl DeleteStreamRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for DeleteStreamRequest {
+    fn check(&self, checks: &mut Checks) {
+        self.stream().check(checks);
+    }
+}
+
+impl Members for ListStreamsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.number("limit", self.limit, rules::PAGE);
+        let start = self.exclusive_start_stream_name.as_deref();
+        checks.text("exclusiveStartStreamName", start, &rules::NAME);
+        checks.text("nextToken", self.next_token.as_deref(), &rules::NEXT_TOKEN);
     }
 }
 
 impl Kinesis {
     /// Creates a stream; its shards open when it becomes `ACTIVE`.
     pub(crate) fn create_stream(&self, request: CreateStreamRequest) -> Result<(), ApiError> {
-        let name = check::required(request.stream_name, "streamName")?;
-        check::name(&name, "streamName")?;
-        let mode = request
-            .stream_mode_details
-            .map(StreamModeDetailsRequest::mode)
-            .transpose()?;
-        let mode = mode.unwrap_or(CapacityMode::Provisioned);
-        let shard_count = request
-            .shard_count
-            .map(|count| check::in_range(count, 1..=100_000, "shardCount"));
+        let mode = request.mode();
         let shards = match mode {
-            CapacityMode::Provisioned => check::required(shard_count.transpose()?, "shardCount")?,
+            CapacityMode::Provisioned => check::checked(check::present(request.shard_count, "shardCount")?),
             CapacityMode::OnDemand => ON_DEMAND_SHARDS,
         };
-        let max_record_kib = request.max_record_size_in_kib.unwrap_or(1024);
-        let warm = request.warm_throughput_mibps;
         let spec = StreamSpec {
-            name,
+            name: check::present(request.stream_name, "streamName")?,
             mode,
             shards,
-            max_record_kib: check::in_range(max_record_kib, 1024..=10_240, "maxRecordSizeInKiB")?,
-            warm_throughput_mibps: warm
-                .map(|value| check::in_range(value, 0..=u32::MAX, "warmThroughputMiBps"))
-                .transpose()?,
-            tags: BTreeMap::new(),
-        };
-        let spec = match request.tags {
-            Some(tags) => StreamSpec {
-                tags: super::tags::checked(tags)?,
-                ..spec
-            },
-            None => spec,
+            max_record_kib: request.max_record_size_in_kib.map_or(1024, check::checked),
+            warm_throughput_mibps: request.warm_throughput_mibps.map(check::checked),
+            tags: request.tags.unwrap_or_default(),
         };
         self.with_engine(|engine, now| engine.create(spec, now))?;
         Ok(())
@@ -147,11 +180,11 @@ impl Kinesis {
 
     /// Deletes a stream with its records, and with its consumers if that is said.
     pub(crate) fn delete_stream(&self, request: DeleteStreamRequest) -> Result<(), ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let name = self.stream_name(request.stream())?;
         let enforced = request.enforce_consumer_deletion.unwrap_or(false);
         self.with_engine(|engine, now| {
             if !enforced && !engine.stream(name, now)?.consumers.at(now).is_empty() {
-                return Err(EngineError::HasConsumers(name.to_owned()));
+                return Err(EngineError::HasConsumers(self.label(name)));
             }
             engine.delete(name, now)
         })?;
@@ -160,14 +193,7 @@ impl Kinesis {
 
     /// Lists the account's streams by name, page by page.
     pub(crate) fn list_streams(&self, request: ListStreamsRequest) -> Result<ListStreamsResponse, ApiError> {
-        let limit = check::in_range(
-            request.limit.unwrap_or(i64::from(DEFAULT_PAGE)),
-            1..=10_000,
-            "limit",
-        )?;
-        if let Some(name) = &request.exclusive_start_stream_name {
-            check::name(name, "exclusiveStartStreamName")?;
-        }
+        let limit = page(request.limit, MOST_STREAMS);
         self.with_engine(|engine, now| {
             let after = match request.next_token {
                 Some(token) => {
@@ -180,7 +206,7 @@ impl Kinesis {
             let mut rest = engine.streams(now).range::<str, _>((start, Bound::Unbounded));
             let summaries: Vec<_> = rest
                 .by_ref()
-                .take(limit as usize)
+                .take(limit)
                 .map(|(_, stream)| self.summary(stream))
                 .collect();
             let has_more_streams = rest.next().is_some();

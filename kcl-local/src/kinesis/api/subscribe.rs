@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::check::{self, Checks, Members, rules};
 use super::get::{ChildShard, RecordDescription};
 use super::position::Start;
-use super::shards::shard_id;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{Event, SequenceNumber};
 use crate::kinesis::{ApiError, Kinesis, Subscription};
@@ -15,6 +14,7 @@ use crate::kinesis::{ApiError, Kinesis, Subscription};
 pub(crate) struct SubscribeToShardRequest {
     #[serde(rename = "ConsumerARN")]
     consumer_arn: Option<String>,
+    stream_id: Option<String>,
     shard_id: Option<String>,
     starting_position: Option<StartingPositionRequest>,
 }
@@ -25,6 +25,34 @@ struct StartingPositionRequest {
     r#type: Option<String>,
     sequence_number: Option<String>,
     timestamp: Option<Timestamp>,
+}
+
+impl StartingPositionRequest {
+    fn start(&self) -> Start<'_> {
+        Start {
+            kind: self.r#type.as_deref(),
+            kind_member: "type",
+            number: self.sequence_number.as_deref(),
+            number_member: "sequenceNumber",
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+impl Members for SubscribeToShardRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("consumerARN", self.consumer_arn.as_ref());
+        checks.text("consumerARN", self.consumer_arn.as_deref(), &rules::CONSUMER_ARN);
+        checks.text("streamId", self.stream_id.as_deref(), &rules::STREAM_ID);
+        checks.required("shardId", self.shard_id.as_ref());
+        checks.text("shardId", self.shard_id.as_deref(), &rules::NAME);
+        checks.required("startingPosition", self.starting_position.as_ref());
+        checks.structure(
+            "startingPosition",
+            self.starting_position.as_ref(),
+            |position, checks| position.start().check(checks),
+        );
+    }
 }
 
 /// What a subscriber gets, again and again.
@@ -58,19 +86,12 @@ impl Kinesis {
         &self,
         request: SubscribeToShardRequest,
     ) -> Result<Subscription, ApiError> {
-        let arn = check::required(request.consumer_arn.as_deref(), "consumerARN")?;
+        let arn = check::present(request.consumer_arn.as_deref(), "consumerARN")?;
         let named = self.consumer_in_arn(arn)?;
-        let shard = check::required(request.shard_id.as_deref(), "shardId")?;
-        let shard = shard_id(shard, "shardId", named.stream)?;
-        let start = check::required(request.starting_position, "startingPosition")?;
-        let start = Start {
-            kind: start.r#type.as_deref(),
-            kind_member: "startingPosition.type",
-            number: start.sequence_number.as_deref(),
-            number_member: "SequenceNumber",
-            timestamp: start.timestamp,
-        };
-        let start = start.position()?;
+        let shard = check::present(request.shard_id.as_deref(), "shardId")?;
+        let shard = self.shard_id(shard, named.stream)?;
+        let start = check::present(request.starting_position, "startingPosition")?;
+        let start = start.start().position(&self.label(named.stream), shard)?;
         let (place, news) = self.with_engine(|engine, now| {
             let consumer = named.find(engine, now)?;
             engine.subscribe(named.stream, &consumer, shard, start, now)

@@ -5,7 +5,9 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::check::{self, Checks, Members, Number, rules};
+use super::shards::page;
+use super::stream_name::StreamRef;
 use crate::kinesis::{ApiError, Kinesis};
 
 /// How many tags a stream may have.
@@ -18,6 +20,7 @@ pub(crate) struct AddTagsRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     tags: Option<BTreeMap<String, String>>,
 }
 
@@ -27,6 +30,7 @@ pub(crate) struct RemoveTagsRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     tag_keys: Option<Vec<String>>,
 }
 
@@ -36,6 +40,7 @@ pub(crate) struct ListTagsRequest {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     exclusive_start_tag_key: Option<String>,
     limit: Option<i64>,
 }
@@ -54,26 +59,54 @@ struct Tag {
     value: String,
 }
 
-/// Tags as a request gives them, if they follow the service's rules.
-pub(super) fn checked(tags: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, ApiError> {
-    if tags.is_empty() || tags.len() > MOST_TAGS {
-        return Err(check::broken(
-            "tags",
-            &format!("have a length from 1 to {MOST_TAGS}"),
-        ));
+impl AddTagsRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
     }
-    for (key, value) in &tags {
-        check::length(key, 1..=128, "tags.key")?;
-        check::length(value, 0..=256, "tags.value")?;
+}
+
+impl Members for AddTagsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("tags", self.tags.as_ref());
+        rules::tags(checks, self.tags.as_ref());
+        self.stream().check(checks);
     }
-    Ok(tags)
+}
+
+impl RemoveTagsRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for RemoveTagsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.required("tagKeys", self.tag_keys.as_ref());
+        rules::tag_keys(checks, self.tag_keys.as_deref());
+        self.stream().check(checks);
+    }
+}
+
+impl ListTagsRequest {
+    fn stream(&self) -> StreamRef<'_> {
+        StreamRef::new(&self.stream_name, &self.stream_arn, &self.stream_id)
+    }
+}
+
+impl Members for ListTagsRequest {
+    fn check(&self, checks: &mut Checks) {
+        checks.number("limit", self.limit, Number(1, MOST_TAGS as i64));
+        let start = self.exclusive_start_tag_key.as_deref();
+        checks.text("exclusiveStartTagKey", start, &rules::TAG_KEY);
+        self.stream().check(checks);
+    }
 }
 
 impl Kinesis {
     /// Adds tags to a stream; those with known keys get new values.
-    pub(crate) fn add_tags_to_stream(&self, request: AddTagsRequest) -> Result<(), ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let added = checked(check::required(request.tags, "tags")?)?;
+    pub(crate) fn add_tags_to_stream(&self, mut request: AddTagsRequest) -> Result<(), ApiError> {
+        let added = check::present(request.tags.take(), "tags")?;
+        let name = self.stream_name(request.stream())?;
         self.with_engine(|engine, now| {
             let tags = &mut engine.stream(name, now)?.spec.tags;
             let new = added.keys().filter(|key| !tags.contains_key(*key)).count();
@@ -88,17 +121,11 @@ impl Kinesis {
 
     /// Removes tags from a stream; keys that it does not have are ignored.
     pub(crate) fn remove_tags_from_stream(&self, request: RemoveTagsRequest) -> Result<(), ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let keys = check::required(request.tag_keys, "tagKeys")?;
-        if keys.is_empty() || keys.len() > MOST_TAGS {
-            return Err(check::broken(
-                "tagKeys",
-                &format!("have a length from 1 to {MOST_TAGS}"),
-            ));
-        }
+        let name = self.stream_name(request.stream())?;
+        let keys = check::present(request.tag_keys.as_deref(), "tagKeys")?;
         self.with_engine(|engine, now| {
             let tags = &mut engine.stream(name, now)?.spec.tags;
-            for key in &keys {
+            for key in keys {
                 tags.remove(key);
             }
             Ok(())
@@ -110,8 +137,8 @@ impl Kinesis {
         &self,
         request: ListTagsRequest,
     ) -> Result<ListTagsResponse, ApiError> {
-        let name = self.stream_name(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-        let limit = check::in_range(request.limit.unwrap_or(50), 1..=50, "limit")?;
+        let name = self.stream_name(request.stream())?;
+        let limit = page(request.limit, MOST_TAGS);
         let start = request
             .exclusive_start_tag_key
             .as_deref()
@@ -126,7 +153,7 @@ impl Kinesis {
                 key: key.clone(),
                 value: value.clone(),
             };
-            let tags = rest.by_ref().take(limit as usize).map(tag).collect();
+            let tags = rest.by_ref().take(limit).map(tag).collect();
             Ok(ListTagsResponse {
                 tags,
                 has_more_tags: rest.next().is_some(),

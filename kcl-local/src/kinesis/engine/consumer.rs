@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::EngineError;
+use super::label::StreamLabel;
 use super::time::EpochMillis;
 
 /// How many consumers a stream may have, those that are being deleted included.
@@ -64,7 +65,7 @@ impl Consumers {
     /// Registers one, which is active after `delay`.
     pub(crate) fn register(
         &mut self,
-        stream: &str,
+        stream: &StreamLabel,
         name: &str,
         delay: Duration,
         now: EpochMillis,
@@ -72,7 +73,7 @@ impl Consumers {
         let all = self.at(now);
         if all.contains_key(name) {
             return Err(EngineError::ConsumerExists {
-                stream: stream.to_owned(),
+                stream: stream.clone(),
                 consumer: name.to_owned(),
             });
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::label::StreamLabel;
 use super::shard_id::ShardId;
 use super::status::StreamStatus;
 
@@ -9,25 +10,29 @@ use super::status::StreamStatus;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EngineError {
     #[error("Stream {0} not found.")]
-    StreamNotFound(String),
+    StreamNotFound(StreamLabel),
 
-    #[error("Shard {shard} in stream {stream} does not exist.")]
-    ShardNotFound { stream: String, shard: String },
+    #[error("Shard {shard} in stream {stream} does not exist")]
+    ShardNotFound { stream: StreamLabel, shard: ShardId },
+
+    /// No shard can have such an id.
+    #[error("Could not find shard {shard} in stream {stream}.")]
+    NoShardId { stream: StreamLabel, shard: String },
 
     #[error("Stream {0} already exists.")]
-    StreamExists(String),
+    StreamExists(StreamLabel),
 
     #[error("Consumer {consumer} of stream {stream} already exists.")]
-    ConsumerExists { stream: String, consumer: String },
+    ConsumerExists { stream: StreamLabel, consumer: String },
 
     #[error("Consumer {consumer} of stream {stream} not found.")]
-    ConsumerNotFound { stream: String, consumer: String },
+    ConsumerNotFound { stream: StreamLabel, consumer: String },
 
     #[error(
         "Consumer {consumer} with creation timestamp {registered} under stream: {stream} is not in ACTIVE status."
     )]
     ConsumerNotActive {
-        stream: String,
+        stream: StreamLabel,
         consumer: String,
         /// In seconds since the epoch.
         registered: u64,
@@ -35,19 +40,23 @@ pub(crate) enum EngineError {
 
     #[error("Another active subscription exists for this consumer: {stream}:{shard}:{consumer}")]
     Subscribed {
-        stream: String,
+        stream: StreamLabel,
         shard: ShardId,
         consumer: String,
     },
 
     #[error("Stream {0} has consumers; EnforceConsumerDeletion deletes it with them.")]
-    HasConsumers(String),
+    HasConsumers(StreamLabel),
 
-    #[error("Stream {stream} is {status}; this needs it to be ACTIVE.")]
-    NotActive { stream: String, status: StreamStatus },
+    #[error("Stream {stream} not ACTIVE, instead in state {status}")]
+    NotActive {
+        stream: StreamLabel,
+        status: StreamStatus,
+    },
 
-    #[error("Stream {0} is in on-demand capacity mode; this is for streams in provisioned mode.")]
-    OnDemand(String),
+    /// The stream's capacity mode does not go with what is asked for.
+    #[error("{0}")]
+    WrongMode(String),
 
     #[error("{0}")]
     InvalidArgument(String),
@@ -62,17 +71,10 @@ pub(crate) enum EngineError {
     ExpiredNextToken { age: Duration, limit: Duration },
 
     #[error("Rate exceeded for shard {shard} in stream {stream}.")]
-    Throttled { stream: String, shard: ShardId },
+    Throttled { stream: StreamLabel, shard: ShardId },
 }
 
 impl EngineError {
-    pub(crate) fn shard_not_found(stream: &str, shard: ShardId) -> Self {
-        Self::ShardNotFound {
-            stream: stream.to_owned(),
-            shard: shard.to_string(),
-        }
-    }
-
     pub(crate) fn invalid_next_token() -> Self {
         Self::InvalidArgument("Invalid NextToken.".to_owned())
     }

@@ -10,6 +10,7 @@ mod consumer;
 mod error;
 mod hash;
 mod iterator;
+mod label;
 mod limits;
 mod listing;
 mod reshard;
@@ -34,6 +35,7 @@ pub(crate) use consumer::Consumer;
 pub(crate) use error::EngineError;
 pub(crate) use hash::HashKey;
 pub(crate) use iterator::ShardIterator;
+pub(crate) use label::StreamLabel;
 pub(crate) use listing::ShardFilter;
 pub(crate) use sequence::SequenceNumber;
 pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
@@ -51,6 +53,8 @@ use subscription::Periods;
 #[derive(Debug)]
 pub(crate) struct Engine {
     options: KinesisOptions,
+    /// The account that errors name.
+    account: Arc<str>,
     streams: BTreeMap<String, Stream>,
     /// How many streams were ever created.
     created: u64,
@@ -78,6 +82,7 @@ impl Engine {
     /// An account without streams.
     pub(crate) fn new(options: KinesisOptions) -> Self {
         Self {
+            account: options.account_id.as_str().into(),
             options,
             streams: BTreeMap::new(),
             created: 0,
@@ -103,7 +108,10 @@ impl Engine {
                 stream.settle(now);
                 Ok(stream)
             }
-            None => Err(EngineError::StreamNotFound(name.to_owned())),
+            None => Err(EngineError::StreamNotFound(StreamLabel::new(
+                name,
+                self.account.clone(),
+            ))),
         }
     }
 
@@ -117,6 +125,11 @@ impl Engine {
             stream.settle(now);
         }
         &self.streams
+    }
+
+    /// A stream of this account as errors name it.
+    pub(crate) fn label(&self, name: &str) -> StreamLabel {
+        StreamLabel::new(name, self.account.clone())
     }
 
     fn remove(&mut self, name: &str) {
@@ -136,14 +149,16 @@ impl Engine {
             return Ok(());
         }
         Err(EngineError::LimitExceeded(format!(
-            "{additional} more shards would exceed the account's limit of {limit}; {open} are open."
+            "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: \
+             {open}. Limit: {limit}. Number of additional shards that would have resulted from this request: {additional}.",
+            self.account, self.options.region
         )))
     }
 
     /// Creates a stream.
     pub(crate) fn create(&mut self, spec: StreamSpec, now: EpochMillis) -> Result<(), EngineError> {
         if self.stream(&spec.name, now).is_ok() {
-            return Err(EngineError::StreamExists(spec.name));
+            return Err(EngineError::StreamExists(self.label(&spec.name)));
         }
         self.admit_shards(spec.shards, now)?;
         self.created += 1;
@@ -151,7 +166,14 @@ impl Engine {
         let name = spec.name.clone();
         self.streams.insert(
             name,
-            Stream::new(spec, self.created, self.earliest_second, now, opens),
+            Stream::new(
+                spec,
+                self.account.clone(),
+                self.created,
+                self.earliest_second,
+                now,
+                opens,
+            ),
         );
         Ok(())
     }
@@ -314,7 +336,7 @@ impl Engine {
         };
         let stream = self.stream(&subscription.stream, now)?;
         if stream.incarnation != subscription.incarnation {
-            return Err(EngineError::StreamNotFound(subscription.stream.clone()));
+            return Err(EngineError::StreamNotFound(stream.label.clone()));
         }
         stream.push(subscription, periods, enforce, now)
     }

@@ -20,10 +20,9 @@ impl Stream {
         let least = range.start.next().and_then(HashKey::next);
         if least.is_none_or(|least| at < least) || at >= range.end {
             return Err(EngineError::InvalidArgument(format!(
-                "Hash key {at} cannot split shard {shard} of stream {}, which has the keys from {} to {}.",
-                self.name(),
-                range.start,
-                range.end
+                "NewStartingHashKey {at} used in SplitShard() on shard {shard} in stream {} is not both greater than one \
+                 plus the shard's StartingHashKey {} and less than the shard's EndingHashKey {}.",
+                self.label, range.start, range.end
             )));
         }
         self.require_reshardable()?;
@@ -38,8 +37,8 @@ impl Stream {
             .precedes(self.open_shard(upper)?.range)
         {
             return Err(EngineError::InvalidArgument(format!(
-                "Shards {lower} and {upper} of stream {} cannot be merged: the second does not begin where the first ends.",
-                self.name()
+                "Shards {lower} and {upper} in stream {} are not an adjacent pair of shards eligible for merging",
+                self.label
             )));
         }
         self.require_reshardable()?;
@@ -50,32 +49,40 @@ impl Stream {
     pub(crate) fn plan_uniform(&self, shards: u32) -> Result<Reshard, EngineError> {
         self.require_reshardable()?;
         let current = self.open_shard_count();
-        if shards > current.saturating_mul(2) || current > shards.saturating_mul(2) {
-            return Err(EngineError::LimitExceeded(format!(
-                "The number of open shards at most doubles or halves at once. It is {current} now, the target is {shards}."
-            )));
-        }
-        Ok(Reshard::Uniform { shards })
+        let beyond = if shards > current.saturating_mul(2) {
+            "up over double"
+        } else if current > shards.saturating_mul(2) {
+            "down below half"
+        } else {
+            return Ok(Reshard::Uniform { shards });
+        };
+        Err(EngineError::LimitExceeded(format!(
+            "UpdateShardCount cannot scale {beyond} your current open shard count. Current open shard count: {current}, \
+             Target shard count: {shards}"
+        )))
     }
 
     fn require_reshardable(&self) -> Result<(), EngineError> {
         match self.spec.mode {
             CapacityMode::Provisioned => self.require_active(),
-            CapacityMode::OnDemand => Err(EngineError::OnDemand(self.name().to_owned())),
+            CapacityMode::OnDemand => Err(EngineError::WrongMode(format!(
+                "Stream {} is in the ON_DEMAND capacity mode; this is only for streams in the PROVISIONED capacity mode.",
+                self.label
+            ))),
         }
     }
 
     fn open_shard(&self, id: ShardId) -> Result<&Shard, EngineError> {
-        let shard = self
-            .shards
-            .get(&id)
-            .ok_or_else(|| EngineError::shard_not_found(self.name(), id))?;
+        let shard = self.shards.get(&id).ok_or_else(|| EngineError::ShardNotFound {
+            stream: self.label.clone(),
+            shard: id,
+        })?;
         if shard.is_open() {
             return Ok(shard);
         }
         Err(EngineError::InvalidArgument(format!(
-            "Shard {id} of stream {} was split or merged before.",
-            self.name()
+            "Shard {id} in stream {} is closed: it was split or merged before.",
+            self.label
         )))
     }
 

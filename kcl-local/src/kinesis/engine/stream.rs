@@ -1,11 +1,13 @@
 //! One stream: its status, its settings and its shards.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::Consumers;
 use super::error::EngineError;
 use super::hash::{HashKey, HashRange};
+use super::label::StreamLabel;
 use super::sequence::SequenceNumber;
 use super::shard::{Batch, Payload, Position, ReadLimit, Shard};
 use super::shard_id::ShardId;
@@ -78,6 +80,8 @@ pub(crate) enum StartingPosition {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) spec: StreamSpec,
+    /// The stream as errors name it.
+    pub(super) label: StreamLabel,
     /// Tells the stream from others that had its name before.
     pub(crate) incarnation: u64,
     earliest_second: u64,
@@ -98,12 +102,14 @@ impl Stream {
     /// `earliest_second`.
     pub(crate) fn new(
         spec: StreamSpec,
+        account: Arc<str>,
         incarnation: u64,
         earliest_second: u64,
         now: EpochMillis,
         opens: EpochMillis,
     ) -> Self {
         Self {
+            label: StreamLabel::new(spec.name.as_str(), account),
             spec,
             incarnation,
             earliest_second,
@@ -185,7 +191,7 @@ impl Stream {
         match self.status {
             StreamStatus::Active => Ok(()),
             status => Err(EngineError::NotActive {
-                stream: self.name().to_owned(),
+                stream: self.label.clone(),
                 status,
             }),
         }
@@ -204,7 +210,7 @@ impl Stream {
         match self.status {
             StreamStatus::Active | StreamStatus::Updating => Ok(()),
             StreamStatus::Creating | StreamStatus::Deleting => {
-                Err(EngineError::StreamNotFound(self.name().to_owned()))
+                Err(EngineError::StreamNotFound(self.label.clone()))
             }
         }
     }
@@ -275,13 +281,13 @@ impl Stream {
         let id = owner.and_then(|index| self.open.get(index)).map(|(_, id)| *id);
         let horizon = self.horizon(now);
         let Some(shard) = id.and_then(|id| self.shards.get_mut(&id)) else {
-            return Err(EngineError::StreamNotFound(self.name().to_owned()));
+            return Err(EngineError::StreamNotFound(self.label.clone()));
         };
         shard.trim(horizon);
         if enforce_limits && !shard.limits.admit_record(payload.size(), now) {
             let shard = shard.id();
             return Err(EngineError::Throttled {
-                stream: self.name().to_owned(),
+                stream: self.label.clone(),
                 shard,
             });
         }
@@ -297,10 +303,20 @@ impl Stream {
     ) -> Result<Position, EngineError> {
         self.require_flowing()?;
         let horizon = self.horizon(now);
-        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        let shard = find(&mut self.shards, &self.label, id, horizon)?;
         let issued = |position: Option<Position>, number: SequenceNumber| {
+            let encoded = number.origin().shard;
+            if encoded != id {
+                return Err(EngineError::InvalidArgument(format!(
+                    "Invalid StartingSequenceNumber. It encodes {encoded}, while it was used in a call to a shard with {id}"
+                )));
+            }
             position.ok_or_else(|| {
-                EngineError::InvalidArgument(format!("Shard {id} has not issued sequence number {number}."))
+                EngineError::InvalidArgument(format!(
+                    "StartingSequenceNumber {number} used on shard {id} in stream {} is invalid because it did not come \
+                     from this stream.",
+                    self.label
+                ))
             })
         };
         match start {
@@ -309,7 +325,8 @@ impl Stream {
             StartingPosition::AtSequenceNumber(number) => issued(shard.position_of(number), number),
             StartingPosition::AfterSequenceNumber(number) => issued(shard.position_after(number), number),
             StartingPosition::AtTimestamp(time) if time > now => Err(EngineError::InvalidArgument(format!(
-                "The timestamp {} ms is in the future; it is {} ms now.",
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                 timestampInMillis: {}, currentTimestampInMillis: {}",
                 time.get(),
                 now.get()
             ))),
@@ -328,10 +345,10 @@ impl Stream {
     ) -> Result<ShardRead<'_>, EngineError> {
         self.require_flowing()?;
         let horizon = self.horizon(now);
-        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        let shard = find(&mut self.shards, &self.label, id, horizon)?;
         if enforce_limits && !shard.limits.admit_read(now) {
             return Err(EngineError::Throttled {
-                stream: self.spec.name.clone(),
+                stream: self.label.clone(),
                 shard: id,
             });
         }
@@ -360,14 +377,17 @@ impl Stream {
 /// The shard with the given id, trimmed, if the retention period still covers it.
 pub(super) fn find<'a>(
     shards: &'a mut BTreeMap<ShardId, Shard>,
-    stream: &str,
+    stream: &StreamLabel,
     id: ShardId,
     horizon: EpochMillis,
 ) -> Result<&'a mut Shard, EngineError> {
     let shard = shards
         .get_mut(&id)
         .filter(|shard| shard.lived_at_or_after(horizon));
-    let shard = shard.ok_or_else(|| EngineError::shard_not_found(stream, id))?;
+    let shard = shard.ok_or_else(|| EngineError::ShardNotFound {
+        stream: stream.clone(),
+        shard: id,
+    })?;
     shard.trim(horizon);
     Ok(shard)
 }

@@ -70,6 +70,7 @@ impl Subscribers {
 mod tests {
     use super::*;
     use crate::kinesis::engine::consumer::Consumers;
+    use crate::kinesis::engine::label::StreamLabel;
 
     const FIVE: Duration = Duration::from_secs(5);
 
@@ -79,7 +80,12 @@ mod tests {
 
     fn consumer(name: &str, registered: u64) -> Consumer {
         Consumers::default()
-            .register("orders", name, Duration::ZERO, at(registered))
+            .register(
+                &StreamLabel::new("orders", "000000000000".into()),
+                name,
+                Duration::ZERO,
+                at(registered),
+            )
             .unwrap()
     }
 

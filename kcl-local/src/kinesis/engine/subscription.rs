@@ -100,17 +100,17 @@ impl Stream {
     ) -> Result<(Subscription, Arc<Notify>), EngineError> {
         if consumer.status(now) != ConsumerStatus::Active {
             return Err(EngineError::ConsumerNotActive {
-                stream: self.name().to_owned(),
+                stream: self.label.clone(),
                 consumer: consumer.name.clone(),
                 registered: consumer.created.seconds(),
             });
         }
         let position = self.locate(id, start, now)?;
         let horizon = self.horizon(now);
-        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        let shard = find(&mut self.shards, &self.label, id, horizon)?;
         let admitted = shard.subscribers.subscribe(consumer, number, interval, now);
         admitted.map_err(|TooSoon| EngineError::Subscribed {
-            stream: self.spec.name.clone(),
+            stream: self.label.clone(),
             shard: id,
             consumer: consumer.name.clone(),
         })?;
@@ -145,7 +145,7 @@ impl Stream {
         };
         if !consumer.is_some_and(is_active) {
             return Err(EngineError::ConsumerNotFound {
-                stream: self.name().to_owned(),
+                stream: self.label.clone(),
                 consumer: subscription.consumer.clone(),
             });
         }
@@ -153,14 +153,14 @@ impl Stream {
         let Some(position) = subscription.position.filter(|_| now < subscription.ends(periods)) else {
             return Ok(Push::Over);
         };
-        let shard = find(&mut self.shards, &self.spec.name, id, horizon)?;
+        let shard = find(&mut self.shards, &self.label, id, horizon)?;
         let limit = shard.subscribers.limit_of(
             &subscription.consumer,
             subscription.registered,
             subscription.number,
         );
         let limit = limit.ok_or_else(|| EngineError::Subscribed {
-            stream: self.spec.name.clone(),
+            stream: self.label.clone(),
             shard: id,
             consumer: subscription.consumer.clone(),
         })?;

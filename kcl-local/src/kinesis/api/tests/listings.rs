@@ -67,6 +67,34 @@ async fn shards_are_described_page_by_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_has_no_more_than_the_service_gives() {
+    let kinesis = account_with_stream(1_001);
+    let shards = |answer: &Value| answer["Shards"].as_array().unwrap().len();
+    let listed = kinesis.ok(
+        "ListShards",
+        json!({"StreamName": "orders", "MaxResults": 10_000}),
+    );
+    assert_eq!(shards(&listed), 1_000);
+    let rest = kinesis.ok("ListShards", json!({"NextToken": listed["NextToken"]}));
+    assert_eq!(shards(&rest), 1);
+    let described = kinesis.ok("DescribeStream", json!({"StreamName": "orders", "Limit": 10_000}));
+    let described = &described["StreamDescription"];
+    assert_eq!(
+        (shards(described), &described["HasMoreShards"]),
+        (100, &json!(true))
+    );
+    for number in 0..100 {
+        kinesis.ok(
+            "CreateStream",
+            json!({"StreamName": format!("s{number}"), "ShardCount": 1}),
+        );
+    }
+    let streams = kinesis.ok("ListStreams", json!({"Limit": 10_000}));
+    assert_eq!(streams["StreamNames"].as_array().unwrap().len(), 100);
+    assert_eq!(streams["HasMoreStreams"], true);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_continues_a_listing_with_its_filter() {
     let kinesis = account_with_stream(4);
     let double = json!({"StreamName": "orders", "TargetShardCount": 8, "ScalingType": "UNIFORM_SCALING"});
@@ -193,19 +221,13 @@ async fn any_other_token_is_refused_and_harms_nothing() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let tested = runner.run(&".{0,60}", |token| {
         let request = json!({"NextToken": token, "ShardIterator": token});
-        prop_assert_eq!(
-            kinesis.refusal("ListShards", request.clone()),
-            "InvalidArgumentException"
-        );
-        prop_assert_eq!(
-            kinesis.refusal("ListStreams", request.clone()),
-            "InvalidArgumentException"
-        );
         let expected = if token.is_empty() {
             "ValidationException"
         } else {
             "InvalidArgumentException"
         };
+        prop_assert_eq!(kinesis.refusal("ListShards", request.clone()), expected);
+        prop_assert_eq!(kinesis.refusal("ListStreams", request.clone()), expected);
         prop_assert_eq!(kinesis.refusal("GetRecords", request), expected);
         Ok(())
     });

@@ -3,6 +3,7 @@
 mod consumers;
 mod formats;
 mod listings;
+mod messages;
 mod puts;
 mod reads;
 mod scalings;
@@ -70,6 +71,12 @@ impl Kinesis {
     /// The answer to a request that must succeed.
     fn ok(&self, operation: &str, request: Value) -> Value {
         self.ask(operation, request).unwrap()
+    }
+
+    /// What a request must fail with: the exception and its message.
+    fn told(&self, operation: &str, request: Value) -> (&'static str, String) {
+        let error = self.ask(operation, request).unwrap_err();
+        (error.code, error.message)
     }
 
     /// The exception that a request must fail with.

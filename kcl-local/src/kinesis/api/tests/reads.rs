@@ -186,6 +186,11 @@ async fn requests_for_iterators_that_make_no_sense_are_refused() {
         );
         assert_eq!(
             refused(at(kind, json!("LATEST"))),
+            "ValidationException",
+            "{kind}"
+        );
+        assert_eq!(
+            refused(at(kind, json!("5"))),
             "InvalidArgumentException",
             "{kind}"
         );

@@ -95,7 +95,7 @@ async fn changes_that_make_no_sense_are_refused() {
     );
     assert_eq!(
         split(json!("shardId-000000000000"), json!("five")),
-        "InvalidArgumentException"
+        "ValidationException"
     );
     assert_eq!(
         split(json!("shardId-000000000000"), json!("1")),

@@ -117,6 +117,10 @@ impl World {
     }
 }
 
+fn label() -> StreamLabel {
+    StreamLabel::new(STREAM, KinesisOptions::default().account_id.as_str().into())
+}
+
 fn contents(records: &[Record]) -> Vec<String> {
     let text = |record: &Record| String::from_utf8(record.payload.data.to_vec()).unwrap();
     records.iter().map(text).collect()

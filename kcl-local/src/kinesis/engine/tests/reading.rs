@@ -142,7 +142,7 @@ fn shards_keep_to_their_rates_if_asked_to() {
     let outcomes: Vec<_> = (0..1_001).map(|_| put(&mut world, HashKey::MIN)).collect();
     assert!(outcomes[..1_000].iter().all(Result::is_ok));
     let throttled = EngineError::Throttled {
-        stream: STREAM.to_owned(),
+        stream: label(),
         shard: ShardId::new(0),
     };
     assert_eq!(outcomes[1_000], Err(throttled.clone()));

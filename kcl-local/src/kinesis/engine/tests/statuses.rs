@@ -38,7 +38,7 @@ fn a_stream_being_created_has_no_shards_and_takes_no_records() {
     assert_eq!(world.stream().open_shard_count(), 2);
     assert_eq!(
         world.put_at(HashKey::MIN, "a"),
-        Err(EngineError::StreamNotFound(STREAM.to_owned()))
+        Err(EngineError::StreamNotFound(label()))
     );
     assert!(matches!(
         world.engine.delete(STREAM, world.now),
@@ -54,10 +54,7 @@ fn a_stream_being_created_has_no_shards_and_takes_no_records() {
 #[test]
 fn a_second_stream_of_the_same_name_is_refused() {
     let mut world = World::new(1);
-    assert_eq!(
-        world.create(STREAM, 1),
-        Err(EngineError::StreamExists(STREAM.to_owned()))
-    );
+    assert_eq!(world.create(STREAM, 1), Err(EngineError::StreamExists(label())));
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn while_updating_records_flow_and_other_changes_are_refused() {
     assert_eq!(
         world.merge(0, 1),
         Err(EngineError::NotActive {
-            stream: STREAM.to_owned(),
+            stream: label(),
             status: StreamStatus::Updating
         })
     );
