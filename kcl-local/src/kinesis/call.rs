@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::api::{Members, SubscribeToShardRequest};
-use super::{Kinesis, Subscription};
+use super::{Kinesis, Subscription, operations};
 
 /// A wire format: how a request body becomes a typed request and a typed response becomes a body.
 ///
@@ -63,12 +63,9 @@ impl ApiError {
         Self::client("InvalidArgumentException", message)
     }
 
-    /// No operation has this name.
-    pub fn unknown_operation(operation: &str) -> Self {
-        Self::client(
-            "UnknownOperationException",
-            format!("{operation} is not an operation of this backend"),
-        )
+    /// An operation that is not served, and why.
+    pub fn unknown_operation(message: impl Into<String>) -> Self {
+        Self::client("UnknownOperationException", message)
     }
 
     /// A fault of this backend, with status 500.
@@ -94,27 +91,45 @@ impl Kinesis {
             "AddTagsToStream" => call.done(|request| self.add_tags_to_stream(request)),
             "CreateStream" => call.done(|request| self.create_stream(request)),
             "DecreaseStreamRetentionPeriod" => call.done(|request| self.decrease_retention(request)),
+            "DeleteResourcePolicy" => call.done(|request| self.delete_resource_policy(request)),
             "DeleteStream" => call.done(|request| self.delete_stream(request)),
+            "DeregisterStreamConsumer" => call.done(|request| self.deregister_stream_consumer(request)),
+            "DescribeAccountSettings" => call.answer(|request| self.describe_account_settings(request)),
             "DescribeLimits" => call.answer(|request| self.describe_limits(request)),
             "DescribeStream" => call.answer(|request| self.describe_stream(request)),
-            "DeregisterStreamConsumer" => call.done(|request| self.deregister_stream_consumer(request)),
             "DescribeStreamConsumer" => call.answer(|request| self.describe_stream_consumer(request)),
             "DescribeStreamSummary" => call.answer(|request| self.describe_stream_summary(request)),
+            "DisableEnhancedMonitoring" => call.answer(|request| self.disable_monitoring(request)),
+            "EnableEnhancedMonitoring" => call.answer(|request| self.enable_monitoring(request)),
             "GetRecords" => call.answer(|request| self.get_records(request)),
+            "GetResourcePolicy" => call.answer(|request| self.get_resource_policy(request)),
             "GetShardIterator" => call.answer(|request| self.get_shard_iterator(request)),
             "IncreaseStreamRetentionPeriod" => call.done(|request| self.increase_retention(request)),
             "ListShards" => call.answer(|request| self.list_shards(request)),
             "ListStreamConsumers" => call.answer(|request| self.list_stream_consumers(request)),
             "ListStreams" => call.answer(|request| self.list_streams(request)),
+            "ListTagsForResource" => call.answer(|request| self.list_tags_for_resource(request)),
             "ListTagsForStream" => call.answer(|request| self.list_tags_for_stream(request)),
             "MergeShards" => call.done(|request| self.merge_shards(request)),
             "PutRecord" => call.answer(|request| self.put_record(request)),
             "PutRecords" => call.answer(|request| self.put_records(request)),
+            "PutResourcePolicy" => call.done(|request| self.put_resource_policy(request)),
             "RegisterStreamConsumer" => call.answer(|request| self.register_stream_consumer(request)),
             "RemoveTagsFromStream" => call.done(|request| self.remove_tags_from_stream(request)),
             "SplitShard" => call.done(|request| self.split_shard(request)),
+            "StartStreamEncryption" => call.done(|request| self.start_stream_encryption(request)),
+            "StopStreamEncryption" => call.done(|request| self.stop_stream_encryption(request)),
+            "TagResource" => call.done(|request| self.tag_resource(request)),
+            "UntagResource" => call.done(|request| self.untag_resource(request)),
+            "UpdateAccountSettings" => call.answer(|request| self.update_account_settings(request)),
+            "UpdateMaxRecordSize" => call.done(|request| self.update_max_record_size(request)),
             "UpdateShardCount" => call.answer(|request| self.update_shard_count(request)),
-            _ => Err(ApiError::unknown_operation(operation)),
+            "UpdateStreamMode" => call.done(|request| self.update_stream_mode(request)),
+            "UpdateStreamRecordDistributionStrategy" => {
+                call.done(|request| self.update_distribution(request))
+            }
+            "UpdateStreamWarmThroughput" => call.answer(|request| self.update_warm_throughput(request)),
+            _ => Err(operations::refusal(operation)),
         }
     }
 }

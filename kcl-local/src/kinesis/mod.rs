@@ -8,6 +8,7 @@
 mod api;
 mod call;
 mod engine;
+mod operations;
 mod options;
 mod subscription;
 

@@ -34,6 +34,8 @@ pub struct KinesisOptions {
     pub enforce_limits: bool,
     /// How many open shards the account may have in all its streams.
     pub shard_limit: u32,
+    /// How many on-demand streams the account may have.
+    pub on_demand_stream_limit: u32,
 }
 
 impl Default for KinesisOptions {
@@ -50,6 +52,7 @@ impl Default for KinesisOptions {
             heartbeat: Duration::from_secs(5),
             enforce_limits: false,
             shard_limit: 20_000,
+            on_demand_stream_limit: 50,
         }
     }
 }

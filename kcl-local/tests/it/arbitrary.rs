@@ -13,16 +13,24 @@ const TARGETS: [(&str, &str); 3] = [
     ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 ];
 
-const KINESIS: [&str; 9] = [
+const KINESIS: [&str; 17] = [
     "CreateStream",
+    "EnableEnhancedMonitoring",
     "GetRecords",
     "GetShardIterator",
     "ListShards",
     "PutRecord",
     "PutRecords",
+    "PutResourcePolicy",
     "SplitShard",
+    "StartStreamEncryption",
     "SubscribeToShard",
+    "TagResource",
+    "UntagResource",
+    "UpdateAccountSettings",
     "UpdateShardCount",
+    "UpdateStreamMode",
+    "UpdateStreamWarmThroughput",
 ];
 
 const DYNAMODB: [&str; 8] = [
@@ -73,6 +81,20 @@ fn member() -> impl Strategy<Value = String> {
         "Type",
         "SequenceNumber",
         "TargetShardCount",
+        "ResourceARN",
+        "Tags",
+        "TagKeys",
+        "Policy",
+        "KeyId",
+        "EncryptionType",
+        "ShardLevelMetrics",
+        "StreamModeDetails",
+        "StreamMode",
+        "WarmThroughputMiBps",
+        "MaxRecordSizeInKiB",
+        "MinimumThroughputBillingCommitment",
+        "Status",
+        "DryRun",
         "TableName",
         "Key",
         "Item",
@@ -102,6 +124,10 @@ fn json() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         "[a-zA-Z0-9_.:#=() -]{0,20}".prop_map(Value::from),
         Just(Value::from("orders")),
+        Just(Value::from(
+            "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
+        )),
+        Just(Value::from("ON_DEMAND")),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![

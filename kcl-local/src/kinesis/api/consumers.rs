@@ -126,6 +126,21 @@ pub(super) struct Named<'a> {
 }
 
 impl Named<'_> {
+    /// The consumer itself, to be changed.
+    pub(super) fn find_mut<'e>(
+        &self,
+        engine: &'e mut Engine,
+        now: EpochMillis,
+    ) -> Result<&'e mut Consumer, EngineError> {
+        self.find(engine, now)?;
+        let missing = EngineError::ConsumerNotFound {
+            stream: engine.label(self.stream),
+            consumer: self.name.to_owned(),
+        };
+        let stream = engine.stream(self.stream, now)?;
+        stream.consumers.get_mut(self.name).ok_or(missing)
+    }
+
     /// The consumer itself.
     pub(super) fn find(&self, engine: &mut Engine, now: EpochMillis) -> Result<Consumer, EngineError> {
         let label = engine.label(self.stream);
@@ -151,11 +166,17 @@ impl Kinesis {
         let arn = check::present(request.stream_arn, "streamARN")?;
         let stream = self.name_in_arn(&arn)?;
         let name = check::present(request.consumer_name, "consumerName")?;
+        let added = request.tags.unwrap_or_default();
         let delay = self.options().consumer_delay;
         self.with_engine(|engine, now| {
             let found = engine.stream(stream, now)?;
             found.require_active()?;
+            let mut tags = BTreeMap::new();
+            super::tags::add(&mut tags, added, &format!("consumer {name}"))?;
             let consumer = found.consumers.register(&self.label(stream), &name, delay, now)?;
+            if let Some(consumer) = found.consumers.get_mut(&name) {
+                consumer.tags = tags;
+            }
             Ok(RegisterResponse {
                 consumer: self.consumer(stream, &consumer, now),
             })

@@ -1,20 +1,23 @@
-//! DescribeStream, DescribeStreamSummary, DescribeLimits.
+//! DescribeStream, DescribeStreamSummary.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{WarmThroughput, strategy};
 use super::check::{Checks, Members, rules};
+use super::encryption::KMS;
 use super::shards::{ShardDescription, page};
 use super::stream_name::StreamRef;
 use super::streams::StreamModeDetails;
 use super::timestamp::Timestamp;
-use crate::kinesis::engine::{CapacityMode, Stream};
+use crate::kinesis::engine::Stream;
 use crate::kinesis::{ApiError, Kinesis};
 
 /// The greatest page, and what a request gets that names none.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStream.html>
 const MOST_SHARDS: usize = 100;
-/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
-const ON_DEMAND_STREAM_LIMIT: usize = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -47,6 +50,8 @@ struct StreamDescription {
     stream_creation_timestamp: Timestamp,
     enhanced_monitoring: [EnhancedMetrics; 1],
     encryption_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<Arc<str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,40 +81,35 @@ struct StreamDescriptionSummary {
     stream_creation_timestamp: Timestamp,
     enhanced_monitoring: [EnhancedMetrics; 1],
     encryption_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<Arc<str>>,
     open_shard_count: u32,
     consumer_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     warm_throughput: Option<WarmThroughput>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: u32,
-    record_distribution_strategy: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_distribution_strategy: Option<&'static str>,
 }
 
+/// The shard-level metrics that are on.
 #[derive(Debug, Serialize)]
-struct WarmThroughput {
-    #[serde(rename = "TargetMiBps")]
-    target_mibps: u32,
-    #[serde(rename = "CurrentMiBps")]
-    current_mibps: u32,
-}
-
-/// Shard-level metrics, of which none are ever enabled.
-#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct EnhancedMetrics {
-    shard_level_metrics: [&'static str; 0],
+    shard_level_metrics: BTreeSet<&'static str>,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct DescribeLimitsRequest {}
+impl EnhancedMetrics {
+    fn of(stream: &Stream) -> [Self; 1] {
+        [Self {
+            shard_level_metrics: stream.metrics.clone(),
+        }]
+    }
+}
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DescribeLimitsResponse {
-    shard_limit: u32,
-    open_shard_count: u32,
-    on_demand_stream_count: usize,
-    on_demand_stream_count_limit: usize,
+fn encryption_type(stream: &Stream) -> &'static str {
+    if stream.key_id.is_some() { KMS } else { "NONE" }
 }
 
 impl DescribeStreamRequest {
@@ -139,10 +139,6 @@ impl Members for DescribeStreamSummaryRequest {
     }
 }
 
-impl Members for DescribeLimitsRequest {
-    fn check(&self, _: &mut Checks) {}
-}
-
 impl Kinesis {
     /// Describes a stream and a page of its shards.
     pub(crate) fn describe_stream(
@@ -170,8 +166,9 @@ impl Kinesis {
                 has_more_shards,
                 retention_period_hours: stream.retention_hours,
                 stream_creation_timestamp: Timestamp(stream.created),
-                enhanced_monitoring: Default::default(),
-                encryption_type: "NONE",
+                enhanced_monitoring: EnhancedMetrics::of(stream),
+                encryption_type: encryption_type(stream),
+                key_id: stream.key_id.clone(),
             };
             Ok(DescribeStreamResponse { stream_description })
         })
@@ -184,10 +181,10 @@ impl Kinesis {
     ) -> Result<DescribeStreamSummaryResponse, ApiError> {
         let name = self.stream_name(request.stream())?;
         self.with_engine(|engine, now| {
+            let commitment = engine.commitment().status(now);
             let stream = engine.stream(name, now)?;
             let consumers = stream.consumers.at(now).len();
             let consumer_count = u32::try_from(consumers).unwrap_or(u32::MAX);
-            let warm_throughput = stream.spec.warm_throughput_mibps;
             let stream_description_summary = StreamDescriptionSummary {
                 stream_name: name.to_owned(),
                 stream_arn: self.stream_arn(name),
@@ -195,36 +192,17 @@ impl Kinesis {
                 stream_mode_details: StreamModeDetails::of(stream),
                 retention_period_hours: stream.retention_hours,
                 stream_creation_timestamp: Timestamp(stream.created),
-                enhanced_monitoring: Default::default(),
-                encryption_type: "NONE",
+                enhanced_monitoring: EnhancedMetrics::of(stream),
+                encryption_type: encryption_type(stream),
+                key_id: stream.key_id.clone(),
                 open_shard_count: stream.open_shard_count(),
                 consumer_count,
-                warm_throughput: warm_throughput.map(|mibps| WarmThroughput {
-                    target_mibps: mibps,
-                    current_mibps: mibps,
-                }),
+                warm_throughput: WarmThroughput::of(stream, commitment),
                 max_record_size_in_kib: stream.spec.max_record_kib,
-                // The service's default, and the only one here. The KPL asks before it aggregates.
-                record_distribution_strategy: "USER_PARTITION_KEY",
+                record_distribution_strategy: strategy(stream),
             };
             Ok(DescribeStreamSummaryResponse {
                 stream_description_summary,
-            })
-        })
-    }
-
-    /// Tells how much of the account's allowance is used.
-    pub(crate) fn describe_limits(
-        &self,
-        _: DescribeLimitsRequest,
-    ) -> Result<DescribeLimitsResponse, ApiError> {
-        self.with_engine(|engine, now| {
-            let on_demand = |stream: &&Stream| stream.spec.mode == CapacityMode::OnDemand;
-            Ok(DescribeLimitsResponse {
-                shard_limit: self.options().shard_limit,
-                open_shard_count: engine.open_shard_count(now),
-                on_demand_stream_count: engine.streams(now).values().filter(on_demand).count(),
-                on_demand_stream_count_limit: ON_DEMAND_STREAM_LIMIT,
             })
         })
     }

@@ -21,6 +21,7 @@ impl From<EngineError> for ApiError {
             EngineError::LimitExceeded(_) => "LimitExceededException",
             EngineError::ExpiredIterator { .. } => "ExpiredIteratorException",
             EngineError::ExpiredNextToken { .. } => "ExpiredNextTokenException",
+            EngineError::DryRun => "DryRunOperationException",
             EngineError::Throttled { .. } => THROTTLED,
         };
         Self::client(code, error.to_string())

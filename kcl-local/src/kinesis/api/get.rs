@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
 use super::check::{self, Checks, Members, Number, rules};
+use super::encryption::KMS;
 use super::position::Start;
 use super::shards::HashKeyRange;
 use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
-use crate::kinesis::engine::{ReadLimit, Record, SequenceNumber, Shard, ShardId, ShardIterator};
+use crate::kinesis::engine::{EngineError, ReadLimit, Record, SequenceNumber, Shard, ShardId, ShardIterator};
 use crate::kinesis::{ApiError, Kinesis};
 
 /// The service's greatest number of records in an answer, and what it returns if no limit is given.
@@ -30,6 +31,7 @@ pub(crate) struct GetShardIteratorRequest {
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
     timestamp: Option<Timestamp>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +45,7 @@ pub(crate) struct GetShardIteratorResponse {
 pub(crate) struct GetRecordsRequest {
     shard_iterator: Option<String>,
     limit: Option<i64>,
+    dry_run: Option<bool>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     stream_id: Option<String>,
@@ -65,7 +68,11 @@ pub(super) struct RecordDescription {
     sequence_number: SequenceNumber,
     approximate_arrival_timestamp: Timestamp,
     data: Blob,
+    /// Left out if the record was put without one.
+    #[serde(skip_serializing_if = "str::is_empty")]
     partition_key: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +90,7 @@ impl From<Record> for RecordDescription {
             approximate_arrival_timestamp: Timestamp(record.arrived),
             data: Blob(record.payload.data),
             partition_key: record.payload.partition_key,
+            encryption_type: record.encrypted.then_some(KMS),
         }
     }
 }
@@ -148,10 +156,13 @@ impl Kinesis {
         let shard = check::present(request.shard_id.as_deref(), "shardId")?;
         let shard = self.shard_id(shard, name)?;
         let start = request.start().position(&self.label(name), shard)?;
+        let dry_run = request.dry_run == Some(true);
         let shard_iterator = self.with_engine(|engine, now| {
-            engine
-                .iterator(name, shard, start, now)
-                .map(|iterator| iterator.encode(now))
+            let iterator = engine.iterator(name, shard, start, now)?;
+            if dry_run {
+                return Err(EngineError::DryRun);
+            }
+            Ok(iterator.encode(now))
         })?;
         Ok(GetShardIteratorResponse { shard_iterator })
     }
@@ -188,6 +199,10 @@ impl Kinesis {
                     "The iterator is of stream {}, and StreamARN is of another.",
                     iterator.stream
                 )));
+            }
+            if request.dry_run == Some(true) {
+                engine.find(&iterator, now)?;
+                return Err(EngineError::DryRun.into());
             }
             let read = engine.read(iterator, limit, now)?;
             let children: Vec<_> = read.children.into_iter().map(ChildShard::of).collect();

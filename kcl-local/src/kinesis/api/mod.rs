@@ -4,14 +4,19 @@
 //! `ValidationException` and not a failure to read the body. What members must satisfy is [checked](check) before an
 //! operation begins.
 
+mod account;
 mod blob;
+mod capacity;
 mod check;
 mod consumers;
 mod describe;
+mod encryption;
 mod errors;
 mod get;
+mod monitoring;
 mod position;
 mod put;
+mod resources;
 mod retention;
 mod scaling;
 mod shards;

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
 use super::check::{self, Checks, Members, rules};
+use super::encryption::KMS;
 use super::errors::THROTTLED;
 use super::stream_name::StreamRef;
-use crate::kinesis::engine::{EngineError, HashKey, Payload, SequenceNumber, ShardId};
+use crate::kinesis::engine::{Distribution, EngineError, HashKey, Payload, SequenceNumber, ShardId, Stream};
 use crate::kinesis::{ApiError, Kinesis};
 
 /// Content and partition keys of all records together.
@@ -27,6 +28,7 @@ pub(crate) struct PutRecordRequest {
     explicit_hash_key: Option<String>,
     /// Numbers grow with every record of a shard anyway, so any number will do.
     sequence_number_for_ordering: Option<String>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,6 +36,8 @@ pub(crate) struct PutRecordRequest {
 pub(crate) struct PutRecordResponse {
     shard_id: ShardId,
     sequence_number: SequenceNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +48,7 @@ pub(crate) struct PutRecordsRequest {
     stream_arn: Option<String>,
     stream_id: Option<String>,
     records: Option<Vec<RecordEntry>>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +64,8 @@ struct RecordEntry {
 pub(crate) struct PutRecordsResponse {
     failed_record_count: usize,
     records: Vec<RecordResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,27 +129,53 @@ impl Members for PutRecordsRequest {
 }
 
 fn check_record(checks: &mut Checks, key: Option<&Arc<str>>, hash_key: Option<&str>, data: Option<&Blob>) {
-    checks.required("partitionKey", key);
     checks.text("partitionKey", key.map(AsRef::as_ref), &rules::PARTITION_KEY);
     checks.text("explicitHashKey", hash_key, &rules::HASH_KEY);
     checks.required("data", data);
     checks.bytes("data", data.map(|data| data.0.len()), rules::DATA);
 }
 
+/// What a stream says of records that are to be put.
+struct Terms {
+    most_kib: u32,
+    needs_key: bool,
+    encryption_type: Option<&'static str>,
+}
+
+impl Terms {
+    fn of(stream: &Stream) -> Self {
+        Self {
+            most_kib: stream.spec.max_record_kib,
+            needs_key: stream.spec.distribution == Distribution::ByKey,
+            encryption_type: stream.key_id.is_some().then_some(KMS),
+        }
+    }
+
+    /// Checks a record, which is the request's only one if it has no number.
+    fn admit(&self, record: &Routed, index: Option<usize>) -> Result<(), ApiError> {
+        if self.needs_key && record.key.is_none() {
+            return Err(check::missing_item("records", index, "partitionKey"));
+        }
+        require_size(&record.payload, self.most_kib)
+    }
+}
+
 /// A record that follows the rules, and where it goes.
 struct Routed {
-    key: HashKey,
+    /// None if neither a partition key nor a hash key was given.
+    key: Option<HashKey>,
     payload: Payload,
 }
 
 impl RecordEntry {
     fn route(self) -> Result<Routed, ApiError> {
         let data = check::present(self.data, "data")?.0;
-        let partition_key = check::present(self.partition_key, "partitionKey")?;
-        let key = match self.explicit_hash_key {
-            Some(text) => hash_key(&text, "ExplicitHashKey")?,
-            None => HashKey::of(&partition_key),
+        let key = match (self.explicit_hash_key, &self.partition_key) {
+            (Some(text), Some(_)) => Some(hash_key(&text, "ExplicitHashKey")?),
+            (None, Some(partition_key)) => Some(HashKey::of(partition_key)),
+            (_, None) => None,
         };
+        let partition_key = self.partition_key.unwrap_or_default();
         Ok(Routed {
             key,
             payload: Payload { partition_key, data },
@@ -178,14 +211,21 @@ impl Kinesis {
             explicit_hash_key: request.explicit_hash_key.take(),
         };
         let name = self.stream_name(request.stream())?;
-        let Routed { key, payload } = entry.route()?;
-        let sequence_number = self.with_engine(|engine, now| {
-            require_size(&payload, engine.stream(name, now)?.spec.max_record_kib)?;
-            Ok::<_, ApiError>(engine.put(name, key, payload, now)?)
-        })?;
-        Ok(PutRecordResponse {
-            shard_id: sequence_number.origin().shard,
-            sequence_number,
+        let record = entry.route()?;
+        self.with_engine(|engine, now| {
+            let terms = Terms::of(engine.stream(name, now)?);
+            terms.admit(&record, None)?;
+            if request.dry_run == Some(true) {
+                engine.stream(name, now)?.require_flowing()?;
+                return Err(EngineError::DryRun.into());
+            }
+            let Routed { key, payload } = record;
+            let sequence_number = engine.put(name, key.unwrap_or(HashKey::MIN), payload, now)?;
+            Ok(PutRecordResponse {
+                shard_id: sequence_number.origin().shard,
+                sequence_number,
+                encryption_type: terms.encryption_type,
+            })
         })
     }
 
@@ -203,24 +243,29 @@ impl Kinesis {
                 "Records of {bytes} bytes together, partition keys included, exceed the limit of {MOST_BYTES} bytes."
             )));
         }
-        let outcomes = self.with_engine(|engine, now| {
-            let most_kib = engine.stream(name, now)?.spec.max_record_kib;
-            routed
-                .iter()
-                .try_for_each(|record| require_size(&record.payload, most_kib))?;
+        let (outcomes, encryption_type) = self.with_engine(|engine, now| {
+            let terms = Terms::of(engine.stream(name, now)?);
+            for (index, record) in routed.iter().enumerate() {
+                terms.admit(record, Some(index))?;
+            }
+            if request.dry_run == Some(true) {
+                engine.stream(name, now)?.require_flowing()?;
+                return Err(EngineError::DryRun.into());
+            }
             let mut outcomes = Vec::with_capacity(routed.len());
             for Routed { key, payload } in routed {
-                match engine.put(name, key, payload, now) {
+                match engine.put(name, key.unwrap_or(HashKey::MIN), payload, now) {
                     // Whatever else goes wrong concerns the stream and so strikes the first record already.
                     Err(error) if !matches!(error, EngineError::Throttled { .. }) => return Err(error.into()),
                     outcome => outcomes.push(outcome),
                 }
             }
-            Ok::<_, ApiError>(outcomes)
+            Ok::<_, ApiError>((outcomes, terms.encryption_type))
         })?;
         Ok(PutRecordsResponse {
             failed_record_count: outcomes.iter().filter(|outcome| outcome.is_err()).count(),
             records: outcomes.into_iter().map(RecordResult::of).collect(),
+            encryption_type,
         })
     }
 }

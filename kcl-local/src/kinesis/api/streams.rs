@@ -5,18 +5,17 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{check_strategy, distribution};
 use super::check::{self, Checks, Members, rules};
 use super::shards::page;
 use super::stream_name::StreamRef;
 use super::timestamp::Timestamp;
 use crate::kinesis::engine::{
-    CapacityMode, EngineError, Stream, StreamSpec, TokenKind, TokenReader, TokenWriter,
+    CapacityMode, Distribution, EngineError, Stream, StreamSpec, TokenKind, TokenReader, TokenWriter,
+    warm_shards,
 };
 use crate::kinesis::{ApiError, Kinesis};
 
-/// How many shards an on-demand stream begins with.
-/// <https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html>
-const ON_DEMAND_SHARDS: u32 = 4;
 /// The greatest page, and what a request gets that names none.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreams.html>
 const MOST_STREAMS: usize = 100;
@@ -33,6 +32,7 @@ pub(crate) struct CreateStreamRequest {
     max_record_size_in_kib: Option<i64>,
     #[serde(rename = "WarmThroughputMiBps")]
     warm_throughput_mibps: Option<i64>,
+    record_distribution_strategy: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,6 +125,7 @@ impl Members for CreateStreamRequest {
             rules::RECORD_KIB,
         );
         checks.number("warmThroughputMiBps", self.warm_throughput_mibps, rules::MIBPS);
+        check_strategy(checks, self.record_distribution_strategy.as_deref());
         checks.required("streamName", self.stream_name.as_ref());
         checks.text("streamName", self.stream_name.as_deref(), &rules::NAME);
     }
@@ -134,6 +135,24 @@ impl CreateStreamRequest {
     fn mode(&self) -> CapacityMode {
         let mode = self.stream_mode_details.as_ref();
         mode.map_or(CapacityMode::Provisioned, StreamModeDetailsRequest::mode)
+    }
+
+    /// Fails if there is something that does not go with the capacity mode.
+    fn require_mode(&self, distribution: Distribution) -> Result<(), ApiError> {
+        match self.mode() {
+            CapacityMode::OnDemand if self.shard_count.is_some() => Err(ApiError::validation(
+                "ShardCount does not go with the ON_DEMAND capacity mode.",
+            )),
+            CapacityMode::Provisioned if self.warm_throughput_mibps.is_some() => Err(ApiError::validation(
+                "WarmThroughputMiBps goes with the ON_DEMAND capacity mode alone.",
+            )),
+            CapacityMode::Provisioned if distribution == Distribution::Even => {
+                Err(ApiError::invalid_argument(
+                    "RecordDistributionStrategy AUTO goes with the ON_DEMAND capacity mode alone.",
+                ))
+            }
+            CapacityMode::OnDemand | CapacityMode::Provisioned => Ok(()),
+        }
     }
 }
 
@@ -162,17 +181,23 @@ impl Kinesis {
     /// Creates a stream; its shards open when it becomes `ACTIVE`.
     pub(crate) fn create_stream(&self, request: CreateStreamRequest) -> Result<(), ApiError> {
         let mode = request.mode();
+        let warm_mibps = request.warm_throughput_mibps.map(check::checked);
+        let distribution = distribution(request.record_distribution_strategy.as_deref());
         let shards = match mode {
             CapacityMode::Provisioned => check::checked(check::present(request.shard_count, "shardCount")?),
-            CapacityMode::OnDemand => ON_DEMAND_SHARDS,
+            CapacityMode::OnDemand => warm_shards(warm_mibps.unwrap_or(0))?,
         };
+        request.require_mode(distribution)?;
+        let mut tags = BTreeMap::new();
+        super::tags::add(&mut tags, request.tags.unwrap_or_default(), "the new stream")?;
         let spec = StreamSpec {
             name: check::present(request.stream_name, "streamName")?,
             mode,
             shards,
             max_record_kib: request.max_record_size_in_kib.map_or(1024, check::checked),
-            warm_throughput_mibps: request.warm_throughput_mibps.map(check::checked),
-            tags: request.tags.unwrap_or_default(),
+            warm_mibps,
+            distribution,
+            tags,
         };
         self.with_engine(|engine, now| engine.create(spec, now))?;
         Ok(())

@@ -6,7 +6,7 @@ use super::check::{self, Checks, Members, rules};
 use super::get::{ChildShard, RecordDescription};
 use super::position::Start;
 use super::timestamp::Timestamp;
-use crate::kinesis::engine::{Event, SequenceNumber};
+use crate::kinesis::engine::{EngineError, Event, SequenceNumber};
 use crate::kinesis::{ApiError, Kinesis, Subscription};
 
 #[derive(Debug, Deserialize)]
@@ -17,6 +17,7 @@ pub(crate) struct SubscribeToShardRequest {
     stream_id: Option<String>,
     shard_id: Option<String>,
     starting_position: Option<StartingPositionRequest>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +95,12 @@ impl Kinesis {
         let start = start.start().position(&self.label(named.stream), shard)?;
         let (place, news) = self.with_engine(|engine, now| {
             let consumer = named.find(engine, now)?;
+            if request.dry_run == Some(true) {
+                engine
+                    .stream(named.stream, now)?
+                    .admit_subscription(&consumer, shard, start, now)?;
+                return Err(EngineError::DryRun);
+            }
             engine.subscribe(named.stream, &consumer, shard, start, now)
         })?;
         Ok(Subscription::new(self.clone(), place, news))

@@ -54,9 +54,71 @@ pub(crate) struct ListTagsResponse {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Tag {
+pub(super) struct Tag {
     key: String,
     value: String,
+}
+
+impl Tag {
+    pub(super) fn of((key, value): (&String, &String)) -> Self {
+        Self {
+            key: key.clone(),
+            value: value.clone(),
+        }
+    }
+}
+
+/// Adds tags to those of a stream or a consumer; `whose` names it.
+///
+/// # Errors
+/// `InvalidArgumentException` for characters that tags do not have, and for too many tags.
+pub(super) fn add(
+    tags: &mut BTreeMap<String, String>,
+    added: BTreeMap<String, String>,
+    whose: &str,
+) -> Result<(), ApiError> {
+    require_known(
+        added.keys().chain(added.values()),
+        &format!("add tags to {whose}"),
+    )?;
+    let new = added.keys().filter(|key| !tags.contains_key(*key)).count();
+    if tags.len() + new > MOST_TAGS {
+        return Err(ApiError::invalid_argument(format!(
+            "Failed to add tags to {whose} because a given resource cannot have more than {MOST_TAGS} tags associated \
+             with it."
+        )));
+    }
+    tags.extend(added);
+    Ok(())
+}
+
+/// Checks the characters of keys and values. `what` is what fails.
+pub(super) fn require_known<'a>(
+    mut texts: impl Iterator<Item = &'a String>,
+    what: &str,
+) -> Result<(), ApiError> {
+    let is_known = |character: char| {
+        let is_space = character.is_whitespace() && !character.is_control();
+        character.is_alphanumeric() || is_space || "_./=+-%@:".contains(character)
+    };
+    let mut has_percent = false;
+    let unknown = texts.any(|text| {
+        has_percent |= text.contains('%');
+        !text.chars().all(is_known)
+    });
+    if unknown {
+        return Err(ApiError::invalid_argument(
+            "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . / = + - % @ \
+             :.",
+        ));
+    }
+    if has_percent {
+        return Err(ApiError::invalid_argument(format!(
+            "Failed to {what} because some tags contained illegal characters. The allowed characters are Unicode letters, \
+             white-spaces, '_',',','/','=','+','-','@',':'."
+        )));
+    }
+    Ok(())
 }
 
 impl AddTagsRequest {
@@ -108,14 +170,10 @@ impl Kinesis {
         let added = check::present(request.tags.take(), "tags")?;
         let name = self.stream_name(request.stream())?;
         self.with_engine(|engine, now| {
-            let tags = &mut engine.stream(name, now)?.spec.tags;
-            let new = added.keys().filter(|key| !tags.contains_key(*key)).count();
-            if tags.len() + new > MOST_TAGS {
-                let message = format!("Stream {name} cannot have more than {MOST_TAGS} tags.");
-                return Err(ApiError::invalid_argument(message));
-            }
-            tags.extend(added);
-            Ok(())
+            let stream = engine.stream(name, now)?;
+            stream.require_listable()?;
+            let whose = format!("stream {}", self.label(name));
+            add(&mut stream.spec.tags, added, &whose)
         })
     }
 
@@ -124,10 +182,11 @@ impl Kinesis {
         let name = self.stream_name(request.stream())?;
         let keys = check::present(request.tag_keys.as_deref(), "tagKeys")?;
         self.with_engine(|engine, now| {
-            let tags = &mut engine.stream(name, now)?.spec.tags;
-            for key in keys {
-                tags.remove(key);
-            }
+            let stream = engine.stream(name, now)?;
+            stream.require_listable()?;
+            let what = format!("remove tags from stream {}", self.label(name));
+            require_known(keys.iter(), &what)?;
+            stream.spec.tags.retain(|key, _| !keys.contains(key));
             Ok(())
         })
     }
@@ -149,11 +208,7 @@ impl Kinesis {
                 .spec
                 .tags
                 .range::<str, _>((start, Bound::Unbounded));
-            let tag = |(key, value): (&String, &String)| Tag {
-                key: key.clone(),
-                value: value.clone(),
-            };
-            let tags = rest.by_ref().take(limit).map(tag).collect();
+            let tags = rest.by_ref().take(limit).map(Tag::of).collect();
             Ok(ListTagsResponse {
                 tags,
                 has_more_tags: rest.next().is_some(),

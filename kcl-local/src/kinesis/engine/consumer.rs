@@ -38,6 +38,9 @@ pub(crate) struct Consumer {
     pub(crate) created: EpochMillis,
     active_from: EpochMillis,
     gone_from: Option<EpochMillis>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// The resource policy, which is kept, and permits and forbids nothing here.
+    pub(crate) policy: Option<String>,
 }
 
 impl Consumer {
@@ -60,6 +63,11 @@ impl Consumers {
         self.0
             .retain(|_, consumer| consumer.gone_from.is_none_or(|gone| gone > now));
         &self.0
+    }
+
+    /// One of them, to be changed.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Consumer> {
+        self.0.get_mut(name)
     }
 
     /// Registers one, which is active after `delay`.
@@ -93,6 +101,8 @@ impl Consumers {
             created: now,
             active_from: now.plus(delay),
             gone_from: None,
+            tags: BTreeMap::new(),
+            policy: None,
         };
         self.0.insert(name.to_owned(), consumer.clone());
         Ok(consumer)

@@ -70,6 +70,10 @@ pub(crate) enum EngineError {
     #[error("The token is {} ms old and expired at {} ms. Start the listing again.", age.as_millis(), limit.as_millis())]
     ExpiredNextToken { age: Duration, limit: Duration },
 
+    /// All would have gone well, and nothing was to be done.
+    #[error("The request would have succeeded, and DryRun was given: nothing was done.")]
+    DryRun,
+
     #[error("Rate exceeded for shard {shard} in stream {stream}.")]
     Throttled { stream: StreamLabel, shard: ShardId },
 }

@@ -15,6 +15,7 @@ mod limits;
 mod listing;
 mod reshard;
 mod sequence;
+mod settings;
 mod shard;
 mod shard_id;
 mod status;
@@ -38,10 +39,11 @@ pub(crate) use iterator::ShardIterator;
 pub(crate) use label::StreamLabel;
 pub(crate) use listing::ShardFilter;
 pub(crate) use sequence::SequenceNumber;
+pub(crate) use settings::{Commitment, CommitmentStatus, warm_shards};
 pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
 pub(crate) use shard_id::ShardId;
 pub(crate) use status::StreamStatus;
-pub(crate) use stream::{CapacityMode, Change, StartingPosition, Stream, StreamSpec};
+pub(crate) use stream::{CapacityMode, Change, Distribution, StartingPosition, Stream, StreamSpec, Update};
 pub(crate) use subscription::{Event, Push, Subscription};
 pub(crate) use time::EpochMillis;
 pub(crate) use token::{TokenKind, TokenReader, TokenWriter};
@@ -65,6 +67,8 @@ pub(crate) struct Engine {
     earliest_second: u64,
     /// The latest time that an operation was told.
     now: EpochMillis,
+    /// Whether a minimum of throughput is paid for, which is what lets streams be warm.
+    commitment: Commitment,
 }
 
 /// What a read through an iterator returns.
@@ -89,6 +93,7 @@ impl Engine {
             subscribed: 0,
             earliest_second: 0,
             now: EpochMillis::new(0),
+            commitment: Commitment::default(),
         }
     }
 
@@ -160,6 +165,12 @@ impl Engine {
         if self.stream(&spec.name, now).is_ok() {
             return Err(EngineError::StreamExists(self.label(&spec.name)));
         }
+        if spec.mode == CapacityMode::OnDemand {
+            self.admit_on_demand(now)?;
+        }
+        if spec.warm_mibps.is_some() {
+            self.require_commitment(now)?;
+        }
         self.admit_shards(spec.shards, now)?;
         self.created += 1;
         let opens = now.plus(self.options.create_delay);
@@ -201,7 +212,7 @@ impl Engine {
         let plan = self.stream(name, now)?.plan_split(shard, at)?;
         self.admit_shards(1, now)?;
         self.stream(name, now)?
-            .begin(Change::Update(Some(plan)), delay, now);
+            .begin(Change::Update(Update::Reshard(plan)), delay, now);
         Ok(())
     }
 
@@ -216,7 +227,7 @@ impl Engine {
         let delay = self.options.update_delay;
         let stream = self.stream(name, now)?;
         let plan = stream.plan_merge(lower, upper)?;
-        stream.begin(Change::Update(Some(plan)), delay, now);
+        stream.begin(Change::Update(Update::Reshard(plan)), delay, now);
         Ok(())
     }
 
@@ -228,7 +239,7 @@ impl Engine {
         let current = stream.open_shard_count();
         self.admit_shards(shards.saturating_sub(current), now)?;
         self.stream(name, now)?
-            .begin(Change::Update(Some(plan)), delay, now);
+            .begin(Change::Update(Update::Reshard(plan)), delay, now);
         Ok(current)
     }
 
@@ -240,7 +251,7 @@ impl Engine {
         // What the old period let go does not come back.
         stream.expire(now);
         stream.retention_hours = hours;
-        stream.begin(Change::Update(None), delay, now);
+        stream.begin(Change::Update(Update::Done), delay, now);
         Ok(())
     }
 
@@ -275,6 +286,23 @@ impl Engine {
         })
     }
 
+    /// The stream that an iterator is of.
+    pub(crate) fn find(
+        &mut self,
+        iterator: &ShardIterator,
+        now: EpochMillis,
+    ) -> Result<&mut Stream, EngineError> {
+        let stream = self.stream(&iterator.stream, now)?;
+        if stream.incarnation != iterator.incarnation {
+            return Err(EngineError::InvalidArgument(format!(
+                "The iterator belongs to an earlier stream that was called {}.",
+                iterator.stream
+            )));
+        }
+        stream.require_flowing()?;
+        Ok(stream)
+    }
+
     /// Reads through an iterator.
     pub(crate) fn read(
         &mut self,
@@ -283,13 +311,7 @@ impl Engine {
         now: EpochMillis,
     ) -> Result<ReadOutcome<'_>, EngineError> {
         let enforce = self.options.enforce_limits;
-        let stream = self.stream(&iterator.stream, now)?;
-        if stream.incarnation != iterator.incarnation {
-            return Err(EngineError::InvalidArgument(format!(
-                "The iterator belongs to an earlier stream that was called {}.",
-                iterator.stream
-            )));
-        }
+        let stream = self.find(&iterator, now)?;
         let read = stream.read(iterator.shard, iterator.position, limit, enforce, now)?;
         let next = ShardIterator {
             position: read.batch.next,

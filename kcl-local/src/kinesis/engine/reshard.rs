@@ -179,7 +179,8 @@ impl Stream {
                 });
             }
         }
-        for child in children {
+        for mut child in children {
+            child.encrypt(self.key_id.is_some());
             self.issue_shard_id();
             self.shards.insert(child.id(), child);
         }

@@ -1,6 +1,6 @@
 //! One stream: its status, its settings and its shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,17 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 pub(crate) enum CapacityMode {
     /// By its owner, in shards.
     Provisioned,
-    /// By the service, from the traffic. Here the number of shards stays at it was at creation.
+    /// By the service, from the traffic.
     OnDemand,
+}
+
+/// Which shard a record goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Distribution {
+    /// The one that owns its hash key.
+    ByKey,
+    /// Each open shard in turn, whatever the key.
+    Even,
 }
 
 /// What a stream is created with.
@@ -33,26 +42,44 @@ pub(crate) struct StreamSpec {
     pub(crate) shards: u32,
     /// The greatest [`Payload::size`] of a record in KiB.
     pub(crate) max_record_kib: u32,
-    /// The throughput to be prepared for in MiB per second. Stored, not acted upon.
-    pub(crate) warm_throughput_mibps: Option<u32>,
+    /// The throughput to be prepared for in MiB per second, which is a number of shards.
+    pub(crate) warm_mibps: Option<u32>,
+    pub(crate) distribution: Distribution,
     pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// A change that takes effect when its time has come.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transition {
     pub(crate) due: EpochMillis,
     pub(crate) change: Change,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// The first shards open.
     Create,
-    /// Back to `ACTIVE`, with new shards or without.
-    Update(Option<Reshard>),
+    /// Back to `ACTIVE`.
+    Update(Update),
     /// The stream disappears.
     Delete,
+}
+
+/// What is new when a stream is `ACTIVE` again.
+#[derive(Debug, Clone)]
+pub(crate) enum Update {
+    /// Nothing: it took effect at once.
+    Done,
+    Reshard(Reshard),
+    /// Records are encrypted with this key, or not any more.
+    Encryption(Option<Arc<str>>),
+    /// The greatest record, in KiB.
+    RecordSize(u32),
+    /// The capacity mode, and how many shards of equal size there are if that changes.
+    Mode {
+        mode: CapacityMode,
+        shards: Option<u32>,
+    },
 }
 
 /// A change of the open shards.
@@ -87,6 +114,14 @@ pub(crate) struct Stream {
     earliest_second: u64,
     pub(crate) created: EpochMillis,
     pub(crate) retention_hours: u32,
+    /// The key that new records are encrypted with. Nothing is encrypted here: it is only told.
+    pub(crate) key_id: Option<Arc<str>>,
+    /// The shard-level metrics that are on.
+    pub(crate) metrics: BTreeSet<&'static str>,
+    /// The resource policy. It is kept, and permits and forbids nothing here.
+    pub(crate) policy: Option<String>,
+    /// Whose turn it is where records are distributed evenly.
+    turn: usize,
     pub(super) status: StreamStatus,
     pub(super) transition: Option<Transition>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
@@ -115,6 +150,10 @@ impl Stream {
             earliest_second,
             created: now,
             retention_hours: 24,
+            key_id: None,
+            metrics: BTreeSet::new(),
+            policy: None,
+            turn: 0,
             status: StreamStatus::Creating,
             transition: Some(Transition {
                 due: opens,
@@ -148,20 +187,43 @@ impl Stream {
 
     /// Catches up with time: completes a change that is due.
     pub(crate) fn settle(&mut self, now: EpochMillis) {
-        let Some(Transition { due, change }) = self.transition else {
+        let is_due = |transition: &mut Transition| {
+            transition.due <= now && !matches!(transition.change, Change::Delete)
+        };
+        let Some(Transition { due, change }) = self.transition.take_if(is_due) else {
             return;
         };
-        if due > now {
-            return;
-        }
         match change {
             Change::Create => self.open_first_shards(due),
-            Change::Update(None) => {}
-            Change::Update(Some(reshard)) => self.reshard(reshard, due),
-            Change::Delete => return,
+            Change::Update(update) => self.update(update, due),
+            Change::Delete => {}
         }
-        self.transition = None;
         self.status = StreamStatus::Active;
+    }
+
+    fn update(&mut self, update: Update, at: EpochMillis) {
+        match update {
+            Update::Done => {}
+            Update::Reshard(reshard) => self.reshard(reshard, at),
+            Update::Encryption(key_id) => {
+                self.key_id = key_id;
+                let is_on = self.key_id.is_some();
+                for shard in self.shards.values_mut() {
+                    shard.encrypt(is_on);
+                }
+            }
+            Update::RecordSize(kib) => self.spec.max_record_kib = kib,
+            Update::Mode { mode, shards } => {
+                self.spec.mode = mode;
+                if mode == CapacityMode::Provisioned {
+                    self.spec.distribution = Distribution::ByKey;
+                    self.spec.warm_mibps = None;
+                }
+                if let Some(shards) = shards {
+                    self.reshard(Reshard::Uniform { shards }, at);
+                }
+            }
+        }
     }
 
     /// Starts a change that takes `delay`. The stream must be `ACTIVE`, unless it is to be deleted.
@@ -206,7 +268,7 @@ impl Stream {
     }
 
     /// Fails unless records flow: a stream without shards, or one about to disappear, counts as not found.
-    pub(super) fn require_flowing(&self) -> Result<(), EngineError> {
+    pub(crate) fn require_flowing(&self) -> Result<(), EngineError> {
         match self.status {
             StreamStatus::Active | StreamStatus::Updating => Ok(()),
             StreamStatus::Creating | StreamStatus::Deleting => {
@@ -274,10 +336,16 @@ impl Stream {
         now: EpochMillis,
     ) -> Result<SequenceNumber, EngineError> {
         self.require_flowing()?;
-        let owner = self
-            .open
-            .partition_point(|(start, _)| *start <= key)
-            .checked_sub(1);
+        let owner = match self.spec.distribution {
+            Distribution::ByKey => self
+                .open
+                .partition_point(|(start, _)| *start <= key)
+                .checked_sub(1),
+            Distribution::Even => {
+                self.turn = self.turn.wrapping_add(1);
+                self.turn.checked_rem(self.open.len())
+            }
+        };
         let id = owner.and_then(|index| self.open.get(index)).map(|(_, id)| *id);
         let horizon = self.horizon(now);
         let Some(shard) = id.and_then(|id| self.shards.get_mut(&id)) else {

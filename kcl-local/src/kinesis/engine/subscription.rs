@@ -98,14 +98,7 @@ impl Stream {
         interval: Duration,
         now: EpochMillis,
     ) -> Result<(Subscription, Arc<Notify>), EngineError> {
-        if consumer.status(now) != ConsumerStatus::Active {
-            return Err(EngineError::ConsumerNotActive {
-                stream: self.label.clone(),
-                consumer: consumer.name.clone(),
-                registered: consumer.created.seconds(),
-            });
-        }
-        let position = self.locate(id, start, now)?;
+        let position = self.admit_subscription(consumer, id, start, now)?;
         let horizon = self.horizon(now);
         let shard = find(&mut self.shards, &self.label, id, horizon)?;
         let admitted = shard.subscribers.subscribe(consumer, number, interval, now);
@@ -128,6 +121,24 @@ impl Stream {
             heard: now,
         };
         Ok((subscription, shard.news.clone()))
+    }
+
+    /// Checks all of a subscription but whether it is too soon for it, and tells where it would begin.
+    pub(crate) fn admit_subscription(
+        &mut self,
+        consumer: &Consumer,
+        id: ShardId,
+        start: StartingPosition,
+        now: EpochMillis,
+    ) -> Result<Position, EngineError> {
+        if consumer.status(now) != ConsumerStatus::Active {
+            return Err(EngineError::ConsumerNotActive {
+                stream: self.label.clone(),
+                consumer: consumer.name.clone(),
+                registered: consumer.created.seconds(),
+            });
+        }
+        self.locate(id, start, now)
     }
 
     /// What there is for a subscription now. It must belong to this very stream.
@@ -195,7 +206,7 @@ impl Stream {
         }
         let wait = wait.min(subscription.ends(periods));
         // A change that takes time takes effect when somebody looks at the stream.
-        let change = self.transition.map(|transition| transition.due);
+        let change = self.transition.as_ref().map(|transition| transition.due);
         Ok(Push::Wait(change.map_or(wait, |due| wait.min(due))))
     }
 }

@@ -128,6 +128,25 @@ impl Checks {
         self.fail(member, &Shown::Text(word), rule);
     }
 
+    /// Several of a few words, if they are there.
+    pub(crate) fn choices(
+        &mut self,
+        member: &'static str,
+        value: Option<&[String]>,
+        length: Length,
+        words: &[&str],
+    ) {
+        let Some(list) = value else { return };
+        self.length(member, &Shown::Texts(list), list.len(), length);
+        if list.iter().any(|word| !words.contains(&word.as_str())) {
+            let rule = format_args!(
+                "Member must satisfy constraint: [Member must satisfy enum value set: [{}]]",
+                Joined(words)
+            );
+            self.fail(member, &Shown::Texts(list), rule);
+        }
+    }
+
     /// Bytes, if they are there.
     pub(crate) fn bytes(&mut self, member: &'static str, value: Option<usize>, rule: Length) {
         if let Some(length) = value {
@@ -260,15 +279,21 @@ impl Checks {
 
 /// The value of a member that [`Checks::required`] saw.
 pub(crate) fn present<T>(value: Option<T>, member: &'static str) -> Result<T, ApiError> {
-    let missing = || {
-        let mut checks = Checks::default();
-        checks.required::<T>(member, None);
-        checks
-            .outcome()
-            .err()
-            .unwrap_or_else(|| ApiError::internal(member))
-    };
-    value.ok_or_else(missing)
+    value.ok_or_else(|| missing_item("", None, member))
+}
+
+/// The failure of a member that turns out to be needed when the stream is known. `index` counts the items of `list`
+/// from zero; without one the member is the request's own.
+pub(crate) fn missing_item(list: &'static str, index: Option<usize>, member: &'static str) -> ApiError {
+    let mut checks = Checks::default();
+    if let Some(index) = index {
+        checks.path = vec![Step::Into(list), Step::Item(index + 1)];
+    }
+    checks.required::<()>(member, None);
+    checks
+        .outcome()
+        .err()
+        .unwrap_or_else(|| ApiError::internal(member))
 }
 
 /// A number that was checked to be in its range.

@@ -13,6 +13,8 @@ pub(crate) enum Pattern {
     SequenceNumber,
     StreamArn,
     ConsumerArn,
+    /// An ARN of a stream or of one of its consumers, or of what else has tags and policies.
+    ResourceArn,
     StreamId,
 }
 
@@ -25,6 +27,11 @@ impl Pattern {
             Self::SequenceNumber => is_number(text, 129),
             Self::StreamArn => resource(text).is_some_and(|resource| is_after("stream/", resource)),
             Self::ConsumerArn => resource(text).is_some_and(is_consumer),
+            Self::ResourceArn => resource(text).is_some_and(|resource| {
+                ["stream/", "channel/", "queue/"]
+                    .iter()
+                    .any(|kind| is_after(kind, resource))
+            }),
             Self::StreamId => is_stream_id(text),
         }
     }
@@ -40,6 +47,7 @@ impl fmt::Display for Pattern {
             Self::ConsumerArn => {
                 r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
             }
+            Self::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
             Self::StreamId => "[a-z0-9]{20}-[a-z0-9]{3}",
         })
     }
@@ -160,6 +168,11 @@ mod tests {
             arn("orders/consumer/billing:x"),
         );
         check(Pattern::ConsumerArn, &[&good], &[&none, &word]);
+        check(
+            Pattern::ResourceArn,
+            &[&good, &none, "arn:aws:kinesis:us-east-1:000000000000:queue/q"],
+            &["arn:aws:kinesis:us-east-1:000000000000:table/t"],
+        );
     }
 
     #[test]

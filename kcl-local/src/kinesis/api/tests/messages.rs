@@ -47,7 +47,7 @@ async fn everything_that_is_missing_is_told() {
     let kinesis = account();
     for (operation, members) in [
         ("CreateStream", &["shardCount", "streamName"][..]),
-        ("PutRecord", &["partitionKey", "data", "streamName"]),
+        ("PutRecord", &["data", "streamName"]),
         ("PutRecords", &["records", "streamName"]),
         ("AddTagsToStream", &["tags", "streamName"]),
         ("RemoveTagsFromStream", &["tagKeys", "streamName"]),
@@ -137,9 +137,12 @@ async fn everything_that_is_wrong_is_told() {
     refused(
         &kinesis,
         "PutRecords",
-        json!({"StreamName": "orders", "Records": [{"PartitionKey": "k", "Data": ""}, {"Data": ""}]}),
+        json!({"StreamName": "orders", "Records": [{"PartitionKey": "k", "Data": ""}, {"PartitionKey": ""}]}),
         "Validation",
-        &failures(&[("null", "records.2.member.partitionKey", NULL)]),
+        &failures(&[
+            ("''", "records.2.member.partitionKey", NOT_EMPTY),
+            ("null", "records.2.member.data", NULL),
+        ]),
     );
     refused(
         &kinesis,

@@ -6,7 +6,9 @@ mod listings;
 mod messages;
 mod puts;
 mod reads;
+mod resources;
 mod scalings;
+mod settings;
 mod streams;
 
 use std::time::{Duration, UNIX_EPOCH};

@@ -5,7 +5,7 @@ async fn a_stream_is_described_as_it_was_created() {
     let kinesis = account();
     let request = json!({
         "StreamName": "orders", "ShardCount": 2, "Tags": {"team": "blue"}, "MaxRecordSizeInKiB": 2048,
-        "WarmThroughputMiBps": 5, "SomethingNew": [1, 2]
+        "SomethingNew": [1, 2]
     });
     assert_eq!(kinesis.ok("CreateStream", request), Value::Null);
 
@@ -17,8 +17,7 @@ async fn a_stream_is_described_as_it_was_created() {
             "StreamName": "orders", "StreamARN": arn, "StreamStatus": "ACTIVE",
             "StreamModeDetails": {"StreamMode": "PROVISIONED"}, "RetentionPeriodHours": 24,
             "StreamCreationTimestamp": 1_700_000_000.0, "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
-            "EncryptionType": "NONE", "OpenShardCount": 2, "ConsumerCount": 0, "MaxRecordSizeInKiB": 2048,
-            "WarmThroughput": {"TargetMiBps": 5, "CurrentMiBps": 5}, "RecordDistributionStrategy": "USER_PARTITION_KEY"
+            "EncryptionType": "NONE", "OpenShardCount": 2, "ConsumerCount": 0, "MaxRecordSizeInKiB": 2048
         })
     );
 

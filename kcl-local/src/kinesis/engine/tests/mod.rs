@@ -47,7 +47,8 @@ impl World {
             mode: CapacityMode::Provisioned,
             shards,
             max_record_kib: 1024,
-            warm_throughput_mibps: None,
+            warm_mibps: None,
+            distribution: Distribution::ByKey,
             tags: BTreeMap::new(),
         };
         self.engine.create(spec, self.now)

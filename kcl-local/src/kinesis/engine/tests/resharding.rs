@@ -135,7 +135,8 @@ fn the_service_decides_about_on_demand_streams() {
         mode: CapacityMode::OnDemand,
         shards: 4,
         max_record_kib: 1024,
-        warm_throughput_mibps: None,
+        warm_mibps: None,
+        distribution: Distribution::ByKey,
         tags: BTreeMap::new(),
     };
     world.engine.create(spec, world.now).unwrap();

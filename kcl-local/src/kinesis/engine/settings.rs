@@ -1,0 +1,280 @@
+//! What can be set at a stream and at the account, beside the number of shards.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::error::EngineError;
+use super::stream::{CapacityMode, Change, Distribution, Update};
+use super::time::EpochMillis;
+use super::{Engine, Stream};
+
+/// How many shards an on-demand stream begins with, and keeps at least.
+/// <https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html>
+pub(crate) const ON_DEMAND_SHARDS: u32 = 4;
+/// The greatest warm throughput of a stream: 10 GiB per second.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html>
+const MOST_WARM_MIBPS: u32 = 10 * 1024;
+/// How long a commitment lasts at least.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_MinimumThroughputBillingCommitmentInput.html>
+const COMMITMENT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An account's commitment to pay for a minimum of throughput.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Commitment {
+    pub(crate) started: Option<EpochMillis>,
+    /// When it ends, or has ended.
+    ends: Option<EpochMillis>,
+}
+
+/// How a commitment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitmentStatus {
+    Enabled,
+    /// Ends as soon as it may.
+    Ending,
+    Disabled,
+}
+
+impl Commitment {
+    pub(crate) fn status(self, now: EpochMillis) -> CommitmentStatus {
+        match (self.started, self.ends) {
+            (Some(_), None) => CommitmentStatus::Enabled,
+            (Some(_), Some(ends)) if ends > now => CommitmentStatus::Ending,
+            _ => CommitmentStatus::Disabled,
+        }
+    }
+
+    /// When it ended.
+    pub(crate) fn ended(self, now: EpochMillis) -> Option<EpochMillis> {
+        self.ends.filter(|ends| *ends <= now)
+    }
+
+    /// The earliest time at which it may end, if it has not.
+    pub(crate) fn earliest_end(self, now: EpochMillis) -> Option<EpochMillis> {
+        let is_on = self.status(now) != CommitmentStatus::Disabled;
+        self.started
+            .filter(|_| is_on)
+            .map(|started| started.plus(COMMITMENT))
+    }
+
+    /// Begins, or goes on although it was to end.
+    fn enable(&mut self, now: EpochMillis) {
+        if self.status(now) == CommitmentStatus::Disabled {
+            self.started = Some(now);
+        }
+        self.ends = None;
+    }
+
+    /// Ends now, or as soon as it may.
+    fn disable(&mut self, now: EpochMillis) {
+        if self.status(now) == CommitmentStatus::Enabled {
+            self.ends = self.earliest_end(now).map(|earliest| earliest.max(now));
+        }
+    }
+}
+
+impl Engine {
+    /// How the account's commitment stands.
+    pub(crate) fn commitment(&self) -> Commitment {
+        self.commitment
+    }
+
+    /// Begins a commitment, or lets it end.
+    pub(crate) fn commit(&mut self, is_on: bool, now: EpochMillis) -> Commitment {
+        if is_on {
+            self.commitment.enable(now);
+        } else {
+            self.commitment.disable(now);
+        }
+        self.commitment
+    }
+
+    pub(super) fn require_commitment(&self, now: EpochMillis) -> Result<(), EngineError> {
+        match self.commitment.status(now) {
+            CommitmentStatus::Enabled | CommitmentStatus::Ending => Ok(()),
+            CommitmentStatus::Disabled => Err(EngineError::WrongMode(
+                "Warm throughput is only for accounts that have MinimumThroughputBillingCommitment enabled."
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Checks that there may be one more on-demand stream.
+    pub(super) fn admit_on_demand(&mut self, now: EpochMillis) -> Result<(), EngineError> {
+        let limit = self.options.on_demand_stream_limit;
+        if self.on_demand_stream_count(now) < limit {
+            return Ok(());
+        }
+        Err(EngineError::LimitExceeded(format!(
+            "Account {} in {} has {limit} on-demand streams, and may have no more.",
+            self.account, self.options.region
+        )))
+    }
+
+    /// How many on-demand streams there are.
+    pub(crate) fn on_demand_stream_count(&mut self, now: EpochMillis) -> u32 {
+        let streams = self.streams(now).values();
+        let count = streams.filter(|stream| stream.spec.mode == CapacityMode::OnDemand);
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Begins a change that leaves the shards as they are.
+    pub(crate) fn update(&mut self, name: &str, update: Update, now: EpochMillis) -> Result<(), EngineError> {
+        let delay = self.options.update_delay;
+        let stream = self.stream(name, now)?;
+        stream.require_active()?;
+        stream.begin(Change::Update(update), delay, now);
+        Ok(())
+    }
+
+    /// Sets which shard-level metrics are on. Returns those that were.
+    pub(crate) fn monitor(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut BTreeSet<&'static str>),
+        now: EpochMillis,
+    ) -> Result<(BTreeSet<&'static str>, BTreeSet<&'static str>), EngineError> {
+        self.update(name, Update::Done, now)?;
+        let stream = self.stream(name, now)?;
+        let before = stream.metrics.clone();
+        change(&mut stream.metrics);
+        Ok((before, stream.metrics.clone()))
+    }
+
+    /// Lets the stream's owner decide about its capacity, or the service, which may be told what to be prepared for.
+    pub(crate) fn change_mode(
+        &mut self,
+        name: &str,
+        mode: CapacityMode,
+        warm_mibps: Option<u32>,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let delay = self.options.update_delay;
+        let stream = self.stream(name, now)?;
+        stream.require_active()?;
+        let is_new = stream.spec.mode != mode;
+        if mode == CapacityMode::OnDemand && is_new {
+            self.admit_on_demand(now)?;
+        }
+        let shards = match warm_mibps {
+            Some(_) if mode == CapacityMode::Provisioned => {
+                return Err(EngineError::WrongMode(
+                    "WarmThroughputMiBps goes with the ON_DEMAND capacity mode alone.".to_owned(),
+                ));
+            }
+            Some(mibps) => Some(self.plan_warm(name, mibps, now)?),
+            None => None,
+        };
+        let stream = self.stream(name, now)?;
+        stream.spec.warm_mibps = warm_mibps.or(stream.spec.warm_mibps);
+        stream.begin(Change::Update(Update::Mode { mode, shards }), delay, now);
+        Ok(())
+    }
+
+    /// Prepares an on-demand stream for a throughput.
+    pub(crate) fn warm(&mut self, name: &str, mibps: u32, now: EpochMillis) -> Result<(), EngineError> {
+        let stream = self.stream(name, now)?;
+        stream.require_on_demand()?;
+        stream.require_active()?;
+        self.change_mode(name, CapacityMode::OnDemand, Some(mibps), now)
+    }
+
+    /// How many shards a stream needs to be warm.
+    fn plan_warm(&mut self, name: &str, mibps: u32, now: EpochMillis) -> Result<u32, EngineError> {
+        self.require_commitment(now)?;
+        let shards = warm_shards(mibps)?;
+        let open = self.stream(name, now)?.open_shard_count();
+        self.admit_shards(shards.saturating_sub(open), now)?;
+        Ok(shards)
+    }
+
+    /// Sets which shard records go to, at once.
+    pub(crate) fn distribute(
+        &mut self,
+        name: &str,
+        distribution: Distribution,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let stream = self.stream(name, now)?;
+        stream.require_listable()?;
+        if distribution == Distribution::Even && stream.spec.mode == CapacityMode::Provisioned {
+            return Err(EngineError::InvalidArgument(format!(
+                "RecordDistributionStrategy AUTO is only for on-demand streams, and stream {} is not one.",
+                stream.label
+            )));
+        }
+        stream.spec.distribution = distribution;
+        Ok(())
+    }
+}
+
+/// How many shards make up a warm throughput: one for each MiB per second.
+pub(crate) fn warm_shards(mibps: u32) -> Result<u32, EngineError> {
+    if mibps > MOST_WARM_MIBPS {
+        return Err(EngineError::LimitExceeded(format!(
+            "The warm throughput of a stream is at most {MOST_WARM_MIBPS} MiB per second. Requested: {mibps}"
+        )));
+    }
+    Ok(mibps.max(ON_DEMAND_SHARDS))
+}
+
+impl Stream {
+    fn require_on_demand(&self) -> Result<(), EngineError> {
+        match self.spec.mode {
+            CapacityMode::OnDemand => Ok(()),
+            CapacityMode::Provisioned => Err(EngineError::WrongMode(format!(
+                "Stream {} is in the PROVISIONED capacity mode; this is only for streams in the ON_DEMAND capacity mode.",
+                self.label
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+    fn at(millis: u64) -> EpochMillis {
+        EpochMillis::new(1_700_000_000_000 + millis)
+    }
+
+    #[test]
+    fn a_commitment_lasts_a_day_at_least() {
+        let mut commitment = Commitment::default();
+        assert_eq!(commitment.status(at(0)), CommitmentStatus::Disabled);
+        commitment.enable(at(0));
+        assert_eq!(commitment.earliest_end(at(0)), Some(at(DAY)));
+        commitment.disable(at(10));
+        assert_eq!(commitment.status(at(DAY - 1)), CommitmentStatus::Ending);
+        assert_eq!(commitment.status(at(DAY)), CommitmentStatus::Disabled);
+        assert_eq!(commitment.ended(at(DAY)), Some(at(DAY)));
+        assert_eq!(commitment.earliest_end(at(DAY)), None);
+    }
+
+    #[test]
+    fn an_end_that_has_not_come_can_be_taken_back() {
+        let mut commitment = Commitment::default();
+        commitment.enable(at(0));
+        commitment.disable(at(10));
+        commitment.enable(at(20));
+        assert_eq!(commitment.status(at(2 * DAY)), CommitmentStatus::Enabled);
+        assert_eq!(commitment.started, Some(at(0)));
+        commitment.disable(at(2 * DAY));
+        assert_eq!(
+            commitment.ended(at(2 * DAY)),
+            Some(at(2 * DAY)),
+            "its day is over"
+        );
+        commitment.enable(at(3 * DAY));
+        assert_eq!(commitment.started, Some(at(3 * DAY)));
+    }
+
+    #[test]
+    fn a_warm_stream_has_a_shard_for_each_mebibyte_per_second() {
+        assert_eq!(warm_shards(0), Ok(4));
+        assert_eq!(warm_shards(10_240), Ok(10_240));
+        assert!(matches!(warm_shards(10_241), Err(EngineError::LimitExceeded(_))));
+    }
+}
