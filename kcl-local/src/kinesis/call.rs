@@ -86,6 +86,7 @@ impl Kinesis {
     /// The service's exceptions; `UnknownOperationException` for a name that this backend does not serve and
     /// `SerializationException` for a body that `codec` cannot read.
     pub fn call<C: Codec>(&self, operation: &str, body: &Bytes, codec: &C) -> Result<Bytes, ApiError> {
+        self.admit_call(operation)?;
         let call = Call { body, codec };
         match operation {
             "AddTagsToStream" => call.done(|request| self.add_tags_to_stream(request)),
@@ -143,6 +144,15 @@ impl Kinesis {
     pub fn subscribe<C: Codec>(&self, body: &Bytes, codec: &C) -> Result<Subscription, ApiError> {
         let request: SubscribeToShardRequest = Call { body, codec }.request()?;
         self.subscribe_to_shard(request)
+    }
+
+    /// Accounts for a call, if any calls are limited.
+    fn admit_call(&self, operation: &str) -> Result<(), ApiError> {
+        if self.options().quotas.calls.is_empty() {
+            return Ok(());
+        }
+        self.with_engine(|engine, now| engine.admit_call(operation, now))?;
+        Ok(())
     }
 
     /// Runs `GetRecords`, but leaves the records for later and tells this lag.

@@ -10,12 +10,14 @@ mod call;
 mod engine;
 mod operations;
 mod options;
+mod quotas;
 mod subscription;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use call::{ApiError, Codec};
 pub use options::KinesisOptions;
+pub use quotas::{Quotas, ShardRates};
 pub use subscription::Subscription;
 
 use crate::clock::Clock;

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use super::check::{self, Checks, Length, Members, Text};
 use super::stream_name::StreamRef;
-use crate::kinesis::engine::Update;
 use crate::kinesis::{ApiError, Kinesis};
 
 pub(super) const KMS: &str = "KMS";
@@ -71,8 +70,7 @@ impl Kinesis {
             ));
         }
         let name = self.stream_name(request.stream())?;
-        let update = Update::Encryption(Some(key_id.into()));
-        self.with_engine(|engine, now| engine.update(name, update, now))?;
+        self.with_engine(|engine, now| engine.encrypt(name, Some(key_id.into()), now))?;
         Ok(())
     }
 
@@ -80,7 +78,7 @@ impl Kinesis {
     pub(crate) fn stop_stream_encryption(&self, request: EncryptionRequest) -> Result<(), ApiError> {
         request.require_kms()?;
         let name = self.stream_name(request.stream())?;
-        self.with_engine(|engine, now| engine.update(name, Update::Encryption(None), now))?;
+        self.with_engine(|engine, now| engine.encrypt(name, None, now))?;
         Ok(())
     }
 }

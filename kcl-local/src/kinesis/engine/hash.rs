@@ -90,6 +90,14 @@ impl HashRange {
         })
     }
 
+    /// Where the second of two halves begins, if there are keys for both.
+    pub(crate) fn middle(self) -> Option<HashKey> {
+        let half = (self.end.0 - self.start.0) / 2;
+        let middle = self.start.0.checked_add(half)?.checked_add(1)?;
+        // The first half has two keys or more, as it has after any split.
+        (middle - self.start.0 >= 2 && middle < self.end.0).then_some(HashKey(middle))
+    }
+
     /// Whether `next` begins where this range ends.
     pub(crate) fn precedes(self, next: Self) -> bool {
         self.end.next() == Some(next.start)
@@ -138,6 +146,19 @@ mod tests {
             "x",
         ] {
             assert_eq!(text.parse::<HashKey>(), Err(NotAHashKey), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_a_middle_unless_it_is_too_small() {
+        let range = |start: u128, end: u128| HashRange {
+            start: HashKey(start),
+            end: HashKey(end),
+        };
+        assert_eq!(range(0, u128::MAX).middle(), Some(HashKey(1 << 127)));
+        assert_eq!(range(10, 13).middle(), Some(HashKey(12)));
+        for (start, end) in [(0, 0), (10, 11), (10, 12), (u128::MAX, u128::MAX)] {
+            assert_eq!(range(start, end).middle(), None, "{start} to {end}");
         }
     }
 

@@ -1,17 +1,11 @@
 //! The rates that one shard sustains.
 //!
-//! <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>: 1,000 records and 1 MiB per second
-//! in; five reads and 2 MiB per second out, where an answer of 10 MiB refuses the reads of the next five seconds. A registered
-//! consumer gets 2 MiB per second of its own.
+//! With the rates of the service an answer of 10 MiB refuses the reads of the next five seconds.
 
 use std::time::Duration;
 
 use super::time::EpochMillis;
-
-const RECORDS_IN: u32 = 1_000;
-const BYTES_IN: u32 = 1 << 20;
-const READS: u32 = 5;
-const BYTES_OUT: u32 = 2 << 20;
+use crate::kinesis::ShardRates;
 
 /// What one shard may still do in the current second.
 #[derive(Debug)]
@@ -20,16 +14,26 @@ pub(crate) struct ShardLimits {
     bytes_in: TokenBucket,
     reads: TokenBucket,
     bytes_out: TokenBucket,
+    iterators: Option<TokenBucket>,
 }
 
 impl ShardLimits {
-    pub(crate) fn new(now: EpochMillis) -> Self {
+    pub(crate) fn new(rates: ShardRates, now: EpochMillis) -> Self {
         Self {
-            records_in: TokenBucket::full(RECORDS_IN, now),
-            bytes_in: TokenBucket::full(BYTES_IN, now),
-            reads: TokenBucket::full(READS, now),
-            bytes_out: TokenBucket::full(BYTES_OUT, now),
+            records_in: TokenBucket::full(rates.records_in, now),
+            bytes_in: TokenBucket::full(rates.bytes_in, now),
+            reads: TokenBucket::full(rates.reads, now),
+            bytes_out: TokenBucket::full(rates.bytes_out, now),
+            iterators: None,
         }
+    }
+
+    /// Accounts for an iterator, of which there are so many in a second, or says that it must be refused.
+    pub(crate) fn admit_iterator(&mut self, per_second: u32, now: EpochMillis) -> bool {
+        let iterators = self
+            .iterators
+            .get_or_insert_with(|| TokenBucket::full(per_second, now));
+        iterators.admit(now)
     }
 
     /// Accounts for a record of `bytes`, or says that it must be refused.
@@ -62,8 +66,8 @@ impl ShardLimits {
 pub(crate) struct PushLimit(TokenBucket);
 
 impl PushLimit {
-    pub(crate) fn new(now: EpochMillis) -> Self {
-        Self(TokenBucket::full(BYTES_OUT, now))
+    pub(crate) fn new(bytes_per_second: u32, now: EpochMillis) -> Self {
+        Self(TokenBucket::full(bytes_per_second, now))
     }
 
     /// When something may be pushed: now, or later.
@@ -79,7 +83,7 @@ impl PushLimit {
 
 /// An allowance that refills steadily, holds one second's worth and may be overdrawn by a single large request.
 #[derive(Debug)]
-struct TokenBucket {
+pub(super) struct TokenBucket {
     per_second: i64,
     /// Thousandths of a token.
     level: i64,
@@ -87,13 +91,23 @@ struct TokenBucket {
 }
 
 impl TokenBucket {
-    fn full(per_second: u32, now: EpochMillis) -> Self {
-        let per_second = i64::from(per_second);
+    /// One that is full. At least one token comes in a second.
+    pub(super) fn full(per_second: u32, now: EpochMillis) -> Self {
+        let per_second = i64::from(per_second.max(1));
         Self {
             per_second,
             level: per_second * 1000,
             refilled: now,
         }
+    }
+
+    /// Takes one, if there is one.
+    pub(super) fn admit(&mut self, now: EpochMillis) -> bool {
+        let admitted = self.has(1, now);
+        if admitted {
+            self.take(1);
+        }
+        admitted
     }
 
     /// Whether `amount` may be taken now. An amount greater than the bucket may be taken from a full one.
@@ -139,7 +153,7 @@ mod tests {
     const START: u64 = 1_000_000;
 
     fn limits() -> ShardLimits {
-        ShardLimits::new(at(0))
+        ShardLimits::new(ShardRates::default(), at(0))
     }
 
     fn at(millis: u64) -> EpochMillis {
@@ -196,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_push_waits_until_what_was_pushed_before_is_paid() {
-        let mut limit = PushLimit::new(at(0));
+        let mut limit = PushLimit::new(2 << 20, at(0));
         assert_eq!(limit.ready(at(0)), at(0));
         limit.charge(1 << 20);
         assert_eq!(limit.ready(at(0)), at(0), "a second's worth may come at once");

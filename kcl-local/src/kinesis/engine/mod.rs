@@ -13,6 +13,7 @@ mod iterator;
 mod label;
 mod limits;
 mod listing;
+mod load;
 mod reshard;
 mod sequence;
 mod settings;
@@ -25,6 +26,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod time;
+mod today;
 mod token;
 
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ pub(crate) use time::EpochMillis;
 pub(crate) use token::{TokenKind, TokenReader, TokenWriter};
 
 use super::options::KinesisOptions;
+use limits::TokenBucket;
 use subscription::Periods;
 
 /// An account's streams in one region.
@@ -69,6 +72,8 @@ pub(crate) struct Engine {
     now: EpochMillis,
     /// Whether a minimum of throughput is paid for, which is what lets streams be warm.
     commitment: Commitment,
+    /// How many more calls of an operation there may be in the present second, as far as that is limited.
+    calls: BTreeMap<&'static str, TokenBucket>,
 }
 
 /// What a read through an iterator returns.
@@ -94,6 +99,7 @@ impl Engine {
             earliest_second: 0,
             now: EpochMillis::new(0),
             commitment: Commitment::default(),
+            calls: BTreeMap::new(),
         }
     }
 
@@ -160,11 +166,43 @@ impl Engine {
         )))
     }
 
+    /// Accounts for a call of an operation, or says that there are too many.
+    pub(crate) fn admit_call(&mut self, operation: &str, now: EpochMillis) -> Result<(), EngineError> {
+        let Some((operation, rate)) = self.options.quotas.calls.get_key_value(operation) else {
+            return Ok(());
+        };
+        let bucket = self.calls.entry(*operation);
+        if bucket.or_insert_with(|| TokenBucket::full(*rate, now)).admit(now) {
+            return Ok(());
+        }
+        Err(EngineError::LimitExceeded(format!(
+            "Rate exceeded for {operation} under account {}.",
+            self.account
+        )))
+    }
+
+    /// Checks that one more stream may be `CREATING`.
+    fn admit_creating(&mut self, now: EpochMillis) -> Result<(), EngineError> {
+        let Some(limit) = self.options.quotas.streams_creating else {
+            return Ok(());
+        };
+        let streams = self.streams(now).values();
+        let creating = streams.filter(|stream| stream.status() == StreamStatus::Creating);
+        if creating.count() < limit as usize {
+            return Ok(());
+        }
+        Err(EngineError::LimitExceeded(format!(
+            "Account {} has {limit} streams in the state CREATING, and may have no more.",
+            self.account
+        )))
+    }
+
     /// Creates a stream.
     pub(crate) fn create(&mut self, spec: StreamSpec, now: EpochMillis) -> Result<(), EngineError> {
         if self.stream(&spec.name, now).is_ok() {
             return Err(EngineError::StreamExists(self.label(&spec.name)));
         }
+        self.admit_creating(now)?;
         if spec.mode == CapacityMode::OnDemand {
             self.admit_on_demand(now)?;
         }
@@ -180,6 +218,7 @@ impl Engine {
             Stream::new(
                 spec,
                 self.account.clone(),
+                self.options.rates,
                 self.created,
                 self.earliest_second,
                 now,
@@ -233,13 +272,16 @@ impl Engine {
 
     /// Splits and merges shards until `shards` of equal size are open. Returns how many were open before.
     pub(crate) fn scale(&mut self, name: &str, shards: u32, now: EpochMillis) -> Result<u32, EngineError> {
-        let delay = self.options.update_delay;
+        let (delay, limit) = (self.options.update_delay, self.options.quotas.shard_count_updates);
         let stream = self.stream(name, now)?;
         let plan = stream.plan_uniform(shards)?;
+        let updates = &mut stream.today.shard_count_updates;
+        updates.admit(limit, "UpdateShardCount", &stream.label, now)?;
         let current = stream.open_shard_count();
         self.admit_shards(shards.saturating_sub(current), now)?;
-        self.stream(name, now)?
-            .begin(Change::Update(Update::Reshard(plan)), delay, now);
+        let stream = self.stream(name, now)?;
+        stream.today.shard_count_updates.note(limit, now);
+        stream.begin(Change::Update(Update::Reshard(plan)), delay, now);
         Ok(current)
     }
 
@@ -263,8 +305,18 @@ impl Engine {
         payload: Payload,
         now: EpochMillis,
     ) -> Result<SequenceNumber, EngineError> {
-        let enforce = self.options.enforce_limits;
-        self.stream(name, now)?.put(key, payload, enforce, now)
+        let (enforce, reaction) = (self.options.enforce_limits, self.options.on_demand_reaction);
+        let bytes = payload.size();
+        let stream = self.stream(name, now)?;
+        let number = stream.put(key, payload, enforce, now)?;
+        let shard = number.origin().shard;
+        if let Some(span) = reaction
+            && stream.note_load(shard, bytes, span, now)
+            && self.admit_shards(1, now).is_ok()
+        {
+            self.stream(name, now)?.relieve(shard, now);
+        }
+        Ok(number)
     }
 
     /// An iterator that begins at `start` in a shard.
@@ -275,8 +327,10 @@ impl Engine {
         start: StartingPosition,
         now: EpochMillis,
     ) -> Result<ShardIterator, EngineError> {
+        let limit = self.options.quotas.iterators;
         let stream = self.stream(name, now)?;
         let position = stream.locate(shard, start, now)?;
+        stream.admit_iterator(shard, limit, now)?;
         let incarnation = stream.incarnation;
         Ok(ShardIterator {
             stream: name.to_owned(),

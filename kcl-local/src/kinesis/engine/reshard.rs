@@ -141,8 +141,8 @@ impl Stream {
             ..parent.range
         };
         let children = [
-            Shard::child(lower, lower_range, &[parent], at),
-            Shard::child(upper, upper_range, &[parent], at),
+            Shard::child(lower, lower_range, &[parent], self.rates, at),
+            Shard::child(upper, upper_range, &[parent], self.rates, at),
         ];
         self.replace(index..index + 1, children, at);
     }
@@ -157,7 +157,7 @@ impl Stream {
             start: lower.range.start,
             end: upper.range.end,
         };
-        let child = Shard::child(self.next_shard, range, &[lower, upper], at);
+        let child = Shard::child(self.next_shard, range, &[lower, upper], self.rates, at);
         self.replace(index..index + 2, [child], at);
     }
 

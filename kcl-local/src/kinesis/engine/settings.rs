@@ -1,6 +1,7 @@
 //! What can be set at a stream and at the account, beside the number of shards.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::EngineError;
@@ -118,6 +119,26 @@ impl Engine {
         u32::try_from(count.count()).unwrap_or(u32::MAX)
     }
 
+    /// Starts or stops encryption, which may be done only so often.
+    pub(crate) fn encrypt(
+        &mut self,
+        name: &str,
+        key_id: Option<Arc<str>>,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let (delay, limit) = (self.options.update_delay, self.options.quotas.encryption_changes);
+        let stream = self.stream(name, now)?;
+        stream.require_active()?;
+        let (times, what) = match key_id {
+            Some(_) => (&mut stream.today.encryption_starts, "StartStreamEncryption"),
+            None => (&mut stream.today.encryption_stops, "StopStreamEncryption"),
+        };
+        times.admit(limit, what, &stream.label, now)?;
+        times.note(limit, now);
+        stream.begin(Change::Update(Update::Encryption(key_id)), delay, now);
+        Ok(())
+    }
+
     /// Begins a change that leaves the shards as they are.
     pub(crate) fn update(&mut self, name: &str, update: Update, now: EpochMillis) -> Result<(), EngineError> {
         let delay = self.options.update_delay;
@@ -153,6 +174,10 @@ impl Engine {
         let stream = self.stream(name, now)?;
         stream.require_active()?;
         let is_new = stream.spec.mode != mode;
+        let limit = self.options.quotas.mode_changes.filter(|_| is_new);
+        let stream = self.stream(name, now)?;
+        let changes = &mut stream.today.mode_changes;
+        changes.admit(limit, "UpdateStreamMode", &stream.label, now)?;
         if mode == CapacityMode::OnDemand && is_new {
             self.admit_on_demand(now)?;
         }
@@ -166,6 +191,7 @@ impl Engine {
             None => None,
         };
         let stream = self.stream(name, now)?;
+        stream.today.mode_changes.note(limit, now);
         stream.spec.warm_mibps = warm_mibps.or(stream.spec.warm_mibps);
         stream.begin(Change::Update(Update::Mode { mode, shards }), delay, now);
         Ok(())

@@ -8,10 +8,12 @@ use tokio::sync::Notify;
 
 use super::hash::HashRange;
 use super::limits::ShardLimits;
+use super::load::Load;
 use super::sequence::{SequenceNumber, SequenceOrigin};
 use super::shard_id::ShardId;
 use super::subscribers::Subscribers;
 use super::time::EpochMillis;
+use crate::kinesis::ShardRates;
 
 /// A place between two records of a shard, named by the counter of the record after it.
 ///
@@ -96,6 +98,7 @@ pub(crate) struct Shard {
     /// Set once, when the shard stops taking records.
     pub(crate) closure: Option<Closure>,
     pub(crate) limits: ShardLimits,
+    pub(crate) load: Load,
     pub(crate) subscribers: Subscribers,
     /// Wakes subscriptions that wait: there is a record, the shard has ended, or they have.
     pub(crate) news: Arc<Notify>,
@@ -109,18 +112,37 @@ pub(crate) struct Shard {
 impl Shard {
     /// A shard without parents and records. Its sequence numbers tell that it opened at `at`, but not before
     /// `earliest_second`.
-    pub(crate) fn first(id: ShardId, range: HashRange, earliest_second: u64, at: EpochMillis) -> Self {
-        Self::new(id, range, &[], earliest_second, at)
+    pub(crate) fn first(
+        id: ShardId,
+        range: HashRange,
+        rates: ShardRates,
+        earliest_second: u64,
+        at: EpochMillis,
+    ) -> Self {
+        Self::new(id, range, &[], rates, earliest_second, at)
     }
 
     /// A shard that takes over from others. Its sequence numbers tell that it opened at `at`, but at least a second
     /// after `parents`.
-    pub(crate) fn child(id: ShardId, range: HashRange, parents: &[&Shard], at: EpochMillis) -> Self {
+    pub(crate) fn child(
+        id: ShardId,
+        range: HashRange,
+        parents: &[&Shard],
+        rates: ShardRates,
+        at: EpochMillis,
+    ) -> Self {
         let after_parents = parents.iter().map(|parent| parent.origin.opened_second + 1).max();
-        Self::new(id, range, parents, after_parents.unwrap_or(0), at)
+        Self::new(id, range, parents, rates, after_parents.unwrap_or(0), at)
     }
 
-    fn new(id: ShardId, range: HashRange, parents: &[&Shard], earliest_second: u64, at: EpochMillis) -> Self {
+    fn new(
+        id: ShardId,
+        range: HashRange,
+        parents: &[&Shard],
+        rates: ShardRates,
+        earliest_second: u64,
+        at: EpochMillis,
+    ) -> Self {
         let opened_second = at.seconds().max(earliest_second);
         Self {
             origin: SequenceOrigin {
@@ -130,7 +152,8 @@ impl Shard {
             range,
             parents: parents.iter().map(|parent| parent.id()).collect(),
             closure: None,
-            limits: ShardLimits::new(at),
+            limits: ShardLimits::new(rates, at),
+            load: Load::new(at),
             subscribers: Subscribers::default(),
             news: Arc::default(),
             records: VecDeque::new(),
@@ -299,7 +322,7 @@ mod tests {
 
     fn shard() -> Shard {
         let range = HashRange::divide(1).next().unwrap();
-        Shard::first(ShardId::new(0), range, 0, at(0))
+        Shard::first(ShardId::new(0), range, ShardRates::default(), 0, at(0))
     }
 
     fn payload(content: &str) -> Payload {
@@ -486,7 +509,13 @@ mod tests {
             children: vec![ShardId::new(16)],
         });
         // Sixteen shards apart, the numbers differ only in the second of opening and in the counter at first.
-        let child = Shard::child(ShardId::new(16), parent.range, &[&parent], at(0));
+        let child = Shard::child(
+            ShardId::new(16),
+            parent.range,
+            &[&parent],
+            ShardRates::default(),
+            at(0),
+        );
         assert!(parent.ending_sequence_number().unwrap() < child.starting_sequence_number());
     }
 }

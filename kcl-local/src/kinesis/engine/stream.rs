@@ -13,6 +13,8 @@ use super::shard::{Batch, Payload, Position, ReadLimit, Shard};
 use super::shard_id::ShardId;
 use super::status::StreamStatus;
 use super::time::EpochMillis;
+use super::today::Today;
+use crate::kinesis::ShardRates;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -109,6 +111,8 @@ pub(crate) struct Stream {
     pub(crate) spec: StreamSpec,
     /// The stream as errors name it.
     pub(super) label: StreamLabel,
+    /// What its shards sustain.
+    pub(super) rates: ShardRates,
     /// Tells the stream from others that had its name before.
     pub(crate) incarnation: u64,
     earliest_second: u64,
@@ -120,6 +124,8 @@ pub(crate) struct Stream {
     pub(crate) metrics: BTreeSet<&'static str>,
     /// The resource policy. It is kept, and permits and forbids nothing here.
     pub(crate) policy: Option<String>,
+    /// What was done in the last day, as far as that is limited.
+    pub(super) today: Today,
     /// Whose turn it is where records are distributed evenly.
     turn: usize,
     pub(super) status: StreamStatus,
@@ -138,6 +144,7 @@ impl Stream {
     pub(crate) fn new(
         spec: StreamSpec,
         account: Arc<str>,
+        rates: ShardRates,
         incarnation: u64,
         earliest_second: u64,
         now: EpochMillis,
@@ -145,6 +152,7 @@ impl Stream {
     ) -> Self {
         Self {
             label: StreamLabel::new(spec.name.as_str(), account),
+            rates,
             spec,
             incarnation,
             earliest_second,
@@ -153,6 +161,7 @@ impl Stream {
             key_id: None,
             metrics: BTreeSet::new(),
             policy: None,
+            today: Today::default(),
             turn: 0,
             status: StreamStatus::Creating,
             transition: Some(Transition {
@@ -282,7 +291,7 @@ impl Stream {
             let id = self.issue_shard_id();
             self.open.push((range.start, id));
             self.shards
-                .insert(id, Shard::first(id, range, self.earliest_second, at));
+                .insert(id, Shard::first(id, range, self.rates, self.earliest_second, at));
         }
     }
 
@@ -362,6 +371,25 @@ impl Stream {
         Ok(shard.append(payload, now))
     }
 
+    /// Accounts for an iterator of a shard, if there is a limit to them.
+    pub(crate) fn admit_iterator(
+        &mut self,
+        id: ShardId,
+        per_second: Option<u32>,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let Some((limit, shard)) = per_second.zip(self.shards.get_mut(&id)) else {
+            return Ok(());
+        };
+        if shard.limits.admit_iterator(limit, now) {
+            return Ok(());
+        }
+        Err(EngineError::Throttled {
+            stream: self.label.clone(),
+            shard: id,
+        })
+    }
+
     /// Finds the place in a shard where a reader wants to begin.
     pub(crate) fn locate(
         &mut self,
@@ -426,6 +454,31 @@ impl Stream {
         }
         let children = self.children_at(id, batch.next);
         Ok(ShardRead { batch, children })
+    }
+
+    /// Accounts for a record that was put to an on-demand stream. True if the load of its shard is so high, and has been for
+    /// so long, that it should be [split](Self::relieve).
+    pub(crate) fn note_load(
+        &mut self,
+        shard: ShardId,
+        bytes: usize,
+        span: Duration,
+        now: EpochMillis,
+    ) -> bool {
+        let (rates, mode, is_settled) = (self.rates, self.spec.mode, self.transition.is_none());
+        let shard = self.shards.get_mut(&shard);
+        mode == CapacityMode::OnDemand
+            && shard.is_some_and(|shard| shard.load.note(bytes, rates, span, now))
+            && is_settled
+    }
+
+    /// Splits a shard in halves. The stream stays `ACTIVE`: its owner has nothing to do with it.
+    pub(crate) fn relieve(&mut self, shard: ShardId, now: EpochMillis) {
+        let middle = self.shards.get(&shard).and_then(|shard| shard.range.middle());
+        if let Some(at) = middle {
+            self.reshard(Reshard::Split { shard, at }, now);
+            self.wake_subscribers();
+        }
     }
 
     /// The shards that continue a closed shard, if `position` is its end.

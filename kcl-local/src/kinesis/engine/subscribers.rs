@@ -31,6 +31,7 @@ impl Subscribers {
         consumer: &Consumer,
         number: u64,
         interval: Duration,
+        bytes_per_second: u32,
         now: EpochMillis,
     ) -> Result<(), TooSoon> {
         let last = self.0.get_mut(&consumer.name);
@@ -45,7 +46,7 @@ impl Subscribers {
                     registered: consumer.created,
                     number,
                     since: now,
-                    limit: PushLimit::new(now),
+                    limit: PushLimit::new(bytes_per_second, now),
                 };
                 self.0.insert(consumer.name.clone(), subscriber);
                 Ok(())
@@ -72,6 +73,7 @@ mod tests {
     use crate::kinesis::engine::consumer::Consumers;
     use crate::kinesis::engine::label::StreamLabel;
 
+    const OUT: u32 = 2 << 20;
     const FIVE: Duration = Duration::from_secs(5);
 
     fn at(millis: u64) -> EpochMillis {
@@ -96,27 +98,31 @@ mod tests {
     #[test]
     fn a_subscription_is_safe_for_five_seconds_and_then_gives_way() {
         let (mut all, billing) = (Subscribers::default(), consumer("billing", 0));
-        assert_eq!(all.subscribe(&billing, 1, FIVE, at(0)), Ok(()));
-        assert_eq!(all.subscribe(&billing, 2, FIVE, at(4_999)), Err(TooSoon));
+        assert_eq!(all.subscribe(&billing, 1, FIVE, OUT, at(0)), Ok(()));
+        assert_eq!(all.subscribe(&billing, 2, FIVE, OUT, at(4_999)), Err(TooSoon));
         assert!(has(&mut all, &billing, 1));
         assert_eq!(
-            all.subscribe(&billing, 3, FIVE, at(5_000)),
+            all.subscribe(&billing, 3, FIVE, OUT, at(5_000)),
             Ok(()),
             "what was refused does not count"
         );
         assert!(!has(&mut all, &billing, 1));
         assert!(has(&mut all, &billing, 3));
-        assert_eq!(all.subscribe(&billing, 4, FIVE, at(9_999)), Err(TooSoon));
+        assert_eq!(all.subscribe(&billing, 4, FIVE, OUT, at(9_999)), Err(TooSoon));
     }
 
     #[test]
     fn consumers_do_not_meet_each_other() {
         let (mut all, billing) = (Subscribers::default(), consumer("billing", 0));
-        all.subscribe(&billing, 1, FIVE, at(0)).unwrap();
-        assert_eq!(all.subscribe(&consumer("audit", 0), 2, FIVE, at(1)), Ok(()));
+        all.subscribe(&billing, 1, FIVE, OUT, at(0)).unwrap();
+        assert_eq!(all.subscribe(&consumer("audit", 0), 2, FIVE, OUT, at(1)), Ok(()));
         assert!(has(&mut all, &billing, 1));
         let again = consumer("billing", 2);
-        assert_eq!(all.subscribe(&again, 3, FIVE, at(2)), Ok(()), "registered anew");
+        assert_eq!(
+            all.subscribe(&again, 3, FIVE, OUT, at(2)),
+            Ok(()),
+            "registered anew"
+        );
         assert!(!has(&mut all, &billing, 1));
     }
 }

@@ -101,7 +101,9 @@ impl Stream {
         let position = self.admit_subscription(consumer, id, start, now)?;
         let horizon = self.horizon(now);
         let shard = find(&mut self.shards, &self.label, id, horizon)?;
-        let admitted = shard.subscribers.subscribe(consumer, number, interval, now);
+        let admitted = shard
+            .subscribers
+            .subscribe(consumer, number, interval, self.rates.bytes_out, now);
         admitted.map_err(|TooSoon| EngineError::Subscribed {
             stream: self.label.clone(),
             shard: id,

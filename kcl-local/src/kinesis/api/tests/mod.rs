@@ -2,6 +2,7 @@
 
 mod consumers;
 mod formats;
+mod limits;
 mod listings;
 mod messages;
 mod puts;
