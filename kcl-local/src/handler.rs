@@ -128,7 +128,7 @@ impl Handler {
             body.len(),
         ) {
             Ok((target, encoding)) => self
-                .perform(target, encoding, &body, empty_page)
+                .perform(target, encoding, &parts.headers, &body, empty_page)
                 .unwrap_or_else(|refusal| refuse(encoding, refusal)),
             Err(refusal) => refuse(encoding.unwrap_or_else(|| usual(service)), refusal),
         };
@@ -168,11 +168,12 @@ impl Handler {
         &self,
         target: Target<'_>,
         encoding: Encoding,
+        headers: &HeaderMap,
         body: &Bytes,
         empty_page: Option<Duration>,
     ) -> Result<Answer, Refusal> {
         guarded(target, || match target.service {
-            Service::Kinesis => self.ask_kinesis(target.operation, encoding, body, empty_page),
+            Service::Kinesis => self.ask_kinesis(target.operation, encoding, headers, body, empty_page),
             Service::DynamoDb => match self.dynamodb.call(target.operation, body) {
                 Ok(body) => Answer {
                     status: 200,
@@ -192,19 +193,20 @@ impl Handler {
         &self,
         operation: &str,
         encoding: Encoding,
+        headers: &HeaderMap,
         body: &Bytes,
         empty_page: Option<Duration>,
     ) -> Answer {
         let empty_page = empty_page.filter(|_| operation == "GetRecords");
-        let answer = match (encoding, empty_page) {
-            _ if operation == "SubscribeToShard" => self.subscribe(encoding, body),
-            (Encoding::Cbor11, None) => self.kinesis.call(operation, body, &Cbor).map(Content::Whole),
-            (Encoding::Cbor11, Some(behind)) => {
-                self.kinesis.empty_page(body, &Cbor, behind).map(Content::Whole)
-            }
-            (_, None) => self.kinesis.call(operation, body, &Json).map(Content::Whole),
-            (_, Some(behind)) => self.kinesis.empty_page(body, &Json, behind).map(Content::Whole),
-        };
+        let signature = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let seen = self.kinesis.signed_for(signature.unwrap_or_default());
+        let answer = seen.and_then(|kinesis| match (encoding, empty_page) {
+            _ if operation == "SubscribeToShard" => subscribe(&kinesis, encoding, body),
+            (Encoding::Cbor11, None) => kinesis.call(operation, body, &Cbor).map(Content::Whole),
+            (Encoding::Cbor11, Some(behind)) => kinesis.empty_page(body, &Cbor, behind).map(Content::Whole),
+            (_, None) => kinesis.call(operation, body, &Json).map(Content::Whole),
+            (_, Some(behind)) => kinesis.empty_page(body, &Json, behind).map(Content::Whole),
+        });
         match answer {
             Ok(body) => Answer {
                 status: 200,
@@ -221,14 +223,6 @@ impl Handler {
                 body: Content::Whole(error_body(encoding, code, &message)),
             },
         }
-    }
-
-    fn subscribe(&self, encoding: Encoding, body: &Bytes) -> Result<Content, ApiError> {
-        let subscription = match encoding {
-            Encoding::Cbor11 => self.kinesis.subscribe(body, &Cbor),
-            Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => self.kinesis.subscribe(body, &Json),
-        };
-        subscription.map(Box::new).map(Content::Events)
     }
 
     fn respond(&self, service: Option<Service>, encoding: Encoding, answer: Answer) -> Response<Body> {
@@ -280,6 +274,14 @@ impl Handler {
         response.headers_mut().insert(REQUEST_ID, self.next_request_id());
         response
     }
+}
+
+fn subscribe(kinesis: &Kinesis, encoding: Encoding, body: &Bytes) -> Result<Content, ApiError> {
+    let subscription = match encoding {
+        Encoding::Cbor11 => kinesis.subscribe(body, &Cbor),
+        Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => kinesis.subscribe(body, &Json),
+    };
+    subscription.map(Box::new).map(Content::Events)
 }
 
 /// A panic in an operation is told as an internal error and ends only this request.

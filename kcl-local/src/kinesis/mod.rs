@@ -11,9 +11,10 @@ mod engine;
 mod operations;
 mod options;
 mod quotas;
+mod scopes;
 mod subscription;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub use call::{ApiError, Codec};
 pub use options::KinesisOptions;
@@ -22,31 +23,50 @@ pub use subscription::Subscription;
 
 use crate::clock::Clock;
 use engine::{Engine, EpochMillis};
+use scopes::{Scope, Scopes, Signer};
 
-/// An account's streams in one region. Clones share them.
+/// The streams of accounts and regions, seen from one account in one region. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Kinesis {
     shared: Arc<Shared>,
+    scope: Arc<Scope>,
 }
 
+/// What all accounts and regions have in common.
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    options: KinesisOptions,
-    engine: Mutex<Engine>,
+    scopes: Scopes,
 }
 
 impl Kinesis {
-    /// An account without streams.
+    /// Accounts without streams, seen from the account and the region of the options.
     pub fn new(clock: Clock, options: KinesisOptions) -> Self {
-        let engine = Mutex::new(Engine::new(options.clone()));
+        let scope = Arc::new(Scope::new(options));
+        let scopes = Scopes::new(scope.clone());
         Self {
-            shared: Arc::new(Shared {
-                clock,
-                options,
-                engine,
-            }),
+            shared: Arc::new(Shared { clock, scopes }),
+            scope,
         }
+    }
+
+    /// The same, seen from where a request is signed: from the region that its `Authorization` header names, and from the
+    /// account that its access key id is, if that has twelve digits. Whatever it does not name stays as it is here.
+    ///
+    /// # Errors
+    /// `LimitExceededException` if there are too many accounts and regions with streams.
+    pub fn signed_for(&self, authorization: &str) -> Result<Self, ApiError> {
+        let signer = Signer::of(authorization);
+        let scope = self.shared.scopes.get(signer).ok_or_else(|| {
+            ApiError::client(
+                "LimitExceededException",
+                "This backend has streams in too many accounts and regions.",
+            )
+        })?;
+        Ok(Self {
+            shared: self.shared.clone(),
+            scope,
+        })
     }
 
     /// The source of time.
@@ -54,9 +74,9 @@ impl Kinesis {
         &self.shared.clock
     }
 
-    /// The options given at construction.
+    /// The options given at construction, with the account and the region that this sees.
     pub fn options(&self) -> &KinesisOptions {
-        &self.shared.options
+        &self.scope.options
     }
 
     /// Drops every record of a shard, as if the retention period had passed since they were put. False if there is no
@@ -68,10 +88,7 @@ impl Kinesis {
 
     /// Runs `work` on the engine, alone, at the clock's current time.
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine, EpochMillis) -> R) -> R {
-        // A panic while the lock was held leaves at worst one record or shard half added, which no reader sees
-        // as a broken structure, so a poisoned lock is still good.
-        let mut engine: MutexGuard<'_, Engine> =
-            self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engine = self.scope.engine();
         let now = engine.advance(EpochMillis::new(self.shared.clock.now_millis()));
         work(&mut engine, now)
     }

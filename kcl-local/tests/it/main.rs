@@ -15,6 +15,7 @@ mod dynamodb_touched;
 mod faults;
 mod handler;
 mod kinesis;
+mod kinesis_scopes;
 mod kinesis_settings;
 mod malformed;
 #[cfg(feature = "tls")]

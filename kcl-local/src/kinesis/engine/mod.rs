@@ -103,6 +103,11 @@ impl Engine {
         }
     }
 
+    /// Whether nothing was ever made here that somebody could miss.
+    pub(crate) fn is_new(&self) -> bool {
+        self.created == 0 && self.commitment == Commitment::default()
+    }
+
     /// The time for the next operation: `now`, or the latest time seen if the caller's clock went back.
     pub(crate) fn advance(&mut self, now: EpochMillis) -> EpochMillis {
         self.now = self.now.max(now);
