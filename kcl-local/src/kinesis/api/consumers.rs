@@ -167,16 +167,10 @@ impl Kinesis {
         let stream = self.name_in_arn(&arn)?;
         let name = check::present(request.consumer_name, "consumerName")?;
         let added = request.tags.unwrap_or_default();
-        let delay = self.options().consumer_delay;
+        let mut tags = BTreeMap::new();
+        super::tags::add(&mut tags, added, &format!("consumer {name}"))?;
         self.with_engine(|engine, now| {
-            let found = engine.stream(stream, now)?;
-            found.require_active()?;
-            let mut tags = BTreeMap::new();
-            super::tags::add(&mut tags, added, &format!("consumer {name}"))?;
-            let consumer = found.consumers.register(&self.label(stream), &name, delay, now)?;
-            if let Some(consumer) = found.consumers.get_mut(&name) {
-                consumer.tags = tags;
-            }
+            let consumer = engine.register(stream, &name, tags, now)?;
             Ok(RegisterResponse {
                 consumer: self.consumer(stream, &consumer, now),
             })

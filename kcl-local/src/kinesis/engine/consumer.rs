@@ -9,7 +9,9 @@ use super::time::EpochMillis;
 
 /// How many consumers a stream may have, those that are being deleted included.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html>
-const MOST_CONSUMERS: usize = 20;
+pub(super) const MOST_CONSUMERS: usize = 20;
+/// How many an on-demand stream may have where the account's commitment is enabled. From the same page.
+pub(super) const MOST_CONSUMERS_COMMITTED: usize = 50;
 /// How many of them may be `CREATING` at a time. From the same page.
 const MOST_CREATING: usize = 5;
 
@@ -70,11 +72,12 @@ impl Consumers {
         self.0.get_mut(name)
     }
 
-    /// Registers one, which is active after `delay`.
+    /// Registers one, if there are fewer than `most`. It is active after `delay`.
     pub(crate) fn register(
         &mut self,
         stream: &StreamLabel,
         name: &str,
+        most: usize,
         delay: Duration,
         now: EpochMillis,
     ) -> Result<Consumer, EngineError> {
@@ -89,9 +92,9 @@ impl Consumers {
             .values()
             .filter(|consumer| consumer.status(now) == ConsumerStatus::Creating)
             .count();
-        if all.len() >= MOST_CONSUMERS || creating >= MOST_CREATING {
+        if all.len() >= most || creating >= MOST_CREATING {
             return Err(EngineError::LimitExceeded(format!(
-                "Stream {stream} has {} consumers, of which {creating} are being created; it may have {MOST_CONSUMERS}, and \
+                "Stream {stream} has {} consumers, of which {creating} are being created; it may have {most}, and \
                  {MOST_CREATING} being created.",
                 all.len()
             )));

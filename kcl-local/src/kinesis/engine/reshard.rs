@@ -12,6 +12,10 @@ use super::shard_id::ShardId;
 use super::stream::{CapacityMode, Reshard, Stream};
 use super::time::EpochMillis;
 
+/// How many shards a stream may be scaled to.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html>
+const MOST_SCALED: u32 = 10_000;
+
 impl Stream {
     /// Checks that a shard may be split so that its second half begins at `at`.
     pub(crate) fn plan_split(&self, shard: ShardId, at: HashKey) -> Result<Reshard, EngineError> {
@@ -49,6 +53,12 @@ impl Stream {
     pub(crate) fn plan_uniform(&self, shards: u32) -> Result<Reshard, EngineError> {
         self.require_reshardable()?;
         let current = self.open_shard_count();
+        if shards > MOST_SCALED {
+            return Err(EngineError::LimitExceeded(format!(
+                "Target shard count or number of open shards cannot be greater than {MOST_SCALED}. Current open shard \
+                 count: {current}, Target shard count: {shards}"
+            )));
+        }
         let beyond = if shards > current.saturating_mul(2) {
             "up over double"
         } else if current > shards.saturating_mul(2) {

@@ -1,9 +1,10 @@
 //! What can be set at a stream and at the account, beside the number of shards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::consumer::{Consumer, MOST_CONSUMERS, MOST_CONSUMERS_COMMITTED};
 use super::error::EngineError;
 use super::stream::{CapacityMode, Change, Distribution, Update};
 use super::time::EpochMillis;
@@ -117,6 +118,31 @@ impl Engine {
         let streams = self.streams(now).values();
         let count = streams.filter(|stream| stream.spec.mode == CapacityMode::OnDemand);
         u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Registers a consumer of a stream.
+    pub(crate) fn register(
+        &mut self,
+        name: &str,
+        consumer: &str,
+        tags: BTreeMap<String, String>,
+        now: EpochMillis,
+    ) -> Result<Consumer, EngineError> {
+        let delay = self.options.consumer_delay;
+        let is_committed = self.commitment.status(now) != CommitmentStatus::Disabled;
+        let stream = self.stream(name, now)?;
+        stream.require_active()?;
+        let most = match stream.spec.mode {
+            CapacityMode::OnDemand if is_committed => MOST_CONSUMERS_COMMITTED,
+            CapacityMode::OnDemand | CapacityMode::Provisioned => MOST_CONSUMERS,
+        };
+        let registered = stream
+            .consumers
+            .register(&stream.label, consumer, most, delay, now)?;
+        if let Some(consumer) = stream.consumers.get_mut(consumer) {
+            consumer.tags = tags;
+        }
+        Ok(registered)
     }
 
     /// Starts or stops encryption, which may be done only so often.

@@ -85,6 +85,7 @@ mod tests {
             .register(
                 &StreamLabel::new("orders", "000000000000".into()),
                 name,
+                20,
                 Duration::ZERO,
                 at(registered),
             )

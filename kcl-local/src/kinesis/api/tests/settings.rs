@@ -251,6 +251,18 @@ async fn an_account_that_commits_itself_has_warm_streams() {
         json!({"StreamName": "orders", "StreamARN": ARN, "WarmThroughput": warm(9, 9)})
     );
     assert_eq!(summary(&kinesis)["OpenShardCount"], 9);
+    for number in 0..50 {
+        let name = format!("c{number}");
+        kinesis.ok(
+            "RegisterStreamConsumer",
+            json!({"StreamARN": ARN, "ConsumerName": name}),
+        );
+    }
+    let one_more = json!({"StreamARN": ARN, "ConsumerName": "c50"});
+    assert_eq!(
+        kinesis.refusal("RegisterStreamConsumer", one_more),
+        "LimitExceededException"
+    );
     let too_much = json!({"StreamARN": ARN, "WarmThroughputMiBps": 20_000});
     assert_eq!(
         kinesis.refusal("UpdateStreamWarmThroughput", too_much),

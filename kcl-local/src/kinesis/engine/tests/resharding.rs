@@ -127,6 +127,16 @@ fn the_count_at_most_doubles_and_at_least_halves() {
 }
 
 #[test]
+fn a_stream_is_scaled_to_ten_thousand_shards_at_most() {
+    let mut world = World::new(6_000);
+    assert!(matches!(
+        scale(&mut world, 10_001),
+        Err(EngineError::LimitExceeded(_))
+    ));
+    scale(&mut world, 10_000).unwrap();
+}
+
+#[test]
 fn the_service_decides_about_on_demand_streams() {
     let mut world = World::new(1);
     world.engine.delete(STREAM, world.now).unwrap();

@@ -11,7 +11,7 @@ fn world_with(options: KinesisOptions) -> (World, Consumer) {
     let mut world = World::with(options, 1);
     let now = world.now;
     let consumers = &mut world.stream().consumers;
-    let consumer = consumers.register(&label(), "billing", Duration::ZERO, now);
+    let consumer = consumers.register(&label(), "billing", 20, Duration::ZERO, now);
     (world, consumer.unwrap())
 }
 
