@@ -36,6 +36,8 @@ pub struct Quotas {
     pub calls: BTreeMap<&'static str, u32>,
     /// How often in a second iterators of one shard may be got; five with the service.
     pub iterators: Option<u32>,
+    /// How often in a second the shards of one stream may be listed; 1,000 times with the service.
+    pub listings: Option<u32>,
     /// How many streams may be `CREATING` at a time; five with the service.
     pub streams_creating: Option<u32>,
     /// How often in 24 hours the shard count of a stream may be updated; ten times with the service.
@@ -90,14 +92,14 @@ const CALLS: &[(u32, &[&str])] = &[
 impl Quotas {
     /// The service's default limits.
     ///
-    /// Those of calls are the documented ones per account. `ListShards` is limited per stream by the service, to 1,000 calls in a
-    /// second, and is not limited here; nor are the operations that move records, which their shards limit.
+    /// Those of calls are the documented ones per account. The operations that move records have none: their shards limit them.
     pub fn of_the_service() -> Self {
         let calls = CALLS.iter();
         let calls = calls.flat_map(|(calls, operations)| operations.iter().map(|name| (*name, *calls)));
         Self {
             calls: calls.collect(),
             iterators: Some(5),
+            listings: Some(1_000),
             streams_creating: Some(5),
             shard_count_updates: Some(10),
             mode_changes: Some(2),

@@ -293,6 +293,7 @@ impl Kinesis {
                 return Err(EngineError::StreamNotFound(self.label(&listing.stream)).into());
             }
             stream.require_listable()?;
+            stream.admit_listing(self.options().quotas.listings, now)?;
             stream.expire(now);
             let mut rest = stream
                 .select(listing.filter)

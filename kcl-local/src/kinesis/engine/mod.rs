@@ -6,7 +6,9 @@
 //! - A record is stored once; whoever reads it shares its memory.
 //! - Nothing here is random, and every collection that can be observed is ordered.
 
+mod change;
 mod consumer;
+mod encryption;
 mod error;
 mod hash;
 mod iterator;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+pub(crate) use change::{Change, Update};
 pub(crate) use consumer::Consumer;
 pub(crate) use error::EngineError;
 pub(crate) use hash::HashKey;
@@ -45,7 +48,7 @@ pub(crate) use settings::{Commitment, CommitmentStatus, warm_shards};
 pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
 pub(crate) use shard_id::ShardId;
 pub(crate) use status::StreamStatus;
-pub(crate) use stream::{CapacityMode, Change, Distribution, StartingPosition, Stream, StreamSpec, Update};
+pub(crate) use stream::{CapacityMode, Distribution, StartingPosition, Stream, StreamSpec};
 pub(crate) use subscription::{Event, Push, Subscription};
 pub(crate) use time::EpochMillis;
 pub(crate) use token::{TokenKind, TokenReader, TokenWriter};

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use super::change::Reshard;
 use super::error::EngineError;
 use super::hash::{HashKey, HashRange};
 use super::shard::{Closure, Shard};
 use super::shard_id::ShardId;
-use super::stream::{CapacityMode, Reshard, Stream};
+use super::stream::{CapacityMode, Stream};
 use super::time::EpochMillis;
 
 /// How many shards a stream may be scaled to.

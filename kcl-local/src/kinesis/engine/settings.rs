@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::change::{Change, Update};
 use super::consumer::{Consumer, MOST_CONSUMERS, MOST_CONSUMERS_COMMITTED};
 use super::error::EngineError;
-use super::stream::{CapacityMode, Change, Distribution, Update};
+use super::stream::{CapacityMode, Distribution};
 use super::time::EpochMillis;
 use super::{Engine, Stream};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::encryption::Encryption;
 use super::hash::HashRange;
 use super::limits::ShardLimits;
 use super::load::Load;
@@ -105,8 +106,7 @@ pub(crate) struct Shard {
     records: VecDeque<Stored>,
     /// Where the next record will be.
     tip: Position,
-    /// From where on records are encrypted, and from where on they are not; in order. Empty if none ever was.
-    encryption: Vec<(Position, bool)>,
+    encryption: Encryption,
 }
 
 impl Shard {
@@ -158,7 +158,7 @@ impl Shard {
             news: Arc::default(),
             records: VecDeque::new(),
             tip: Position(1),
-            encryption: Vec::new(),
+            encryption: Encryption::default(),
         }
     }
 
@@ -201,21 +201,7 @@ impl Shard {
 
     /// Records count as encrypted from now on, or not any more.
     pub(crate) fn encrypt(&mut self, is_on: bool) {
-        let is_on_now = self.encryption.last().is_some_and(|(_, is_on)| *is_on);
-        if is_on == is_on_now {
-            return;
-        }
-        // Of what is trimmed only the last change still tells about records.
-        let horizon = self.trim_horizon();
-        let trimmed = self.encryption.partition_point(|(from, _)| *from <= horizon);
-        self.encryption.drain(..trimmed.saturating_sub(1));
-        self.encryption.push((self.tip, is_on));
-    }
-
-    fn is_encrypted(&self, position: Position) -> bool {
-        let changes = self.encryption.iter().rev();
-        let mut changes = changes.skip_while(|(from, _)| *from > position);
-        changes.next().is_some_and(|(_, is_on)| *is_on)
+        self.encryption.set(is_on, self.tip, self.trim_horizon());
     }
 
     /// The oldest record that is left, or the tip.
@@ -292,7 +278,7 @@ impl Shard {
                 sequence_number: self.origin.number(next.0, stored.arrived.seconds()),
                 arrived: stored.arrived,
                 payload: stored.payload.clone(),
-                encrypted: self.is_encrypted(next),
+                encrypted: self.encryption.is_on_at(next),
             });
             next.0 += 1;
         }
@@ -392,30 +378,6 @@ mod tests {
         assert_eq!(read(1), [100]);
         assert_eq!(read(7), [100]);
         assert_eq!(read(8), [100, 200]);
-    }
-
-    #[test]
-    fn a_record_counts_as_encrypted_as_the_shard_was_when_it_came() {
-        let mut shard = shard_with(&[0, 10]);
-        shard.encrypt(true);
-        shard.append(payload("20"), at(20));
-        shard.encrypt(true);
-        shard.append(payload("30"), at(30));
-        shard.encrypt(false);
-        shard.append(payload("40"), at(40));
-        let encrypted = |shard: &Shard| -> Vec<bool> {
-            let batch = shard.read(shard.trim_horizon(), ALL, at(50));
-            batch.records.iter().map(|record| record.encrypted).collect()
-        };
-        assert_eq!(encrypted(&shard), [false, false, true, true, false]);
-        shard.trim(at(35));
-        shard.encrypt(true);
-        assert_eq!(encrypted(&shard), [false]);
-        assert_eq!(
-            shard.encryption.len(),
-            2,
-            "what was before the oldest record is forgotten"
-        );
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::change::{Change, Reshard, Transition};
 use super::consumer::Consumers;
 use super::error::EngineError;
 use super::hash::{HashKey, HashRange};
 use super::label::StreamLabel;
+use super::limits::TokenBucket;
 use super::sequence::SequenceNumber;
 use super::shard::{Batch, Payload, Position, ReadLimit, Shard};
 use super::shard_id::ShardId;
@@ -50,51 +52,6 @@ pub(crate) struct StreamSpec {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// A change that takes effect when its time has come.
-#[derive(Debug, Clone)]
-pub(crate) struct Transition {
-    pub(crate) due: EpochMillis,
-    pub(crate) change: Change,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    /// The first shards open.
-    Create,
-    /// Back to `ACTIVE`.
-    Update(Update),
-    /// The stream disappears.
-    Delete,
-}
-
-/// What is new when a stream is `ACTIVE` again.
-#[derive(Debug, Clone)]
-pub(crate) enum Update {
-    /// Nothing: it took effect at once.
-    Done,
-    Reshard(Reshard),
-    /// Records are encrypted with this key, or not any more.
-    Encryption(Option<Arc<str>>),
-    /// The greatest record, in KiB.
-    RecordSize(u32),
-    /// The capacity mode, and how many shards of equal size there are if that changes.
-    Mode {
-        mode: CapacityMode,
-        shards: Option<u32>,
-    },
-}
-
-/// A change of the open shards.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reshard {
-    /// Into two, of which the second begins at `at`.
-    Split { shard: ShardId, at: HashKey },
-    /// `lower` and the shard that begins where it ends into one.
-    Merge { lower: ShardId },
-    /// Into so many of equal size, by splits and merges.
-    Uniform { shards: u32 },
-}
-
 /// Where in a shard a reader wants to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartingPosition {
@@ -126,6 +83,8 @@ pub(crate) struct Stream {
     pub(crate) policy: Option<String>,
     /// What was done in the last day, as far as that is limited.
     pub(super) today: Today,
+    /// How often its shards may still be listed in the present second, if that is limited.
+    listings: Option<TokenBucket>,
     /// Whose turn it is where records are distributed evenly.
     turn: usize,
     pub(super) status: StreamStatus,
@@ -162,6 +121,7 @@ impl Stream {
             metrics: BTreeSet::new(),
             policy: None,
             today: Today::default(),
+            listings: None,
             turn: 0,
             status: StreamStatus::Creating,
             transition: Some(Transition {
@@ -187,67 +147,6 @@ impl Stream {
     pub(crate) fn unused_second(&self) -> u64 {
         let last = self.shards.values().map(|shard| shard.origin.opened_second).max();
         last.map_or(self.earliest_second, |last| last + 1)
-    }
-
-    /// Whether the stream's deletion has come to its end.
-    pub(crate) fn is_gone(&self, now: EpochMillis) -> bool {
-        matches!(self.transition, Some(Transition { due, change: Change::Delete }) if due <= now)
-    }
-
-    /// Catches up with time: completes a change that is due.
-    pub(crate) fn settle(&mut self, now: EpochMillis) {
-        let is_due = |transition: &mut Transition| {
-            transition.due <= now && !matches!(transition.change, Change::Delete)
-        };
-        let Some(Transition { due, change }) = self.transition.take_if(is_due) else {
-            return;
-        };
-        match change {
-            Change::Create => self.open_first_shards(due),
-            Change::Update(update) => self.update(update, due),
-            Change::Delete => {}
-        }
-        self.status = StreamStatus::Active;
-    }
-
-    fn update(&mut self, update: Update, at: EpochMillis) {
-        match update {
-            Update::Done => {}
-            Update::Reshard(reshard) => self.reshard(reshard, at),
-            Update::Encryption(key_id) => {
-                self.key_id = key_id;
-                let is_on = self.key_id.is_some();
-                for shard in self.shards.values_mut() {
-                    shard.encrypt(is_on);
-                }
-            }
-            Update::RecordSize(kib) => self.spec.max_record_kib = kib,
-            Update::Mode { mode, shards } => {
-                self.spec.mode = mode;
-                if mode == CapacityMode::Provisioned {
-                    self.spec.distribution = Distribution::ByKey;
-                    self.spec.warm_mibps = None;
-                }
-                if let Some(shards) = shards {
-                    self.reshard(Reshard::Uniform { shards }, at);
-                }
-            }
-        }
-    }
-
-    /// Starts a change that takes `delay`. The stream must be `ACTIVE`, unless it is to be deleted.
-    pub(crate) fn begin(&mut self, change: Change, delay: Duration, now: EpochMillis) {
-        self.status = match change {
-            Change::Create => StreamStatus::Creating,
-            Change::Update(_) => StreamStatus::Updating,
-            Change::Delete => StreamStatus::Deleting,
-        };
-        self.transition = Some(Transition {
-            due: now.plus(delay),
-            change,
-        });
-        self.settle(now);
-        self.wake_subscribers();
     }
 
     /// Lets every subscription see how its stream, its shard and its consumer are.
@@ -286,7 +185,7 @@ impl Stream {
         }
     }
 
-    fn open_first_shards(&mut self, at: EpochMillis) {
+    pub(super) fn open_first_shards(&mut self, at: EpochMillis) {
         for range in HashRange::divide(self.spec.shards) {
             let id = self.issue_shard_id();
             self.open.push((range.start, id));
@@ -369,6 +268,23 @@ impl Stream {
             });
         }
         Ok(shard.append(payload, now))
+    }
+
+    /// Accounts for a listing of the shards, if there is a limit to them.
+    pub(crate) fn admit_listing(
+        &mut self,
+        per_second: Option<u32>,
+        now: EpochMillis,
+    ) -> Result<(), EngineError> {
+        let Some(limit) = per_second else { return Ok(()) };
+        let listings = self.listings.get_or_insert_with(|| TokenBucket::full(limit, now));
+        if listings.admit(now) {
+            return Ok(());
+        }
+        Err(EngineError::LimitExceeded(format!(
+            "Rate exceeded for stream {}.",
+            self.label
+        )))
     }
 
     /// Accounts for an iterator of a shard, if there is a limit to them.

@@ -201,6 +201,18 @@ async fn iterators_of_a_shard_have_a_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn listings_of_a_stream_have_a_rate() {
+    let kinesis = with_quotas(Quotas::of_the_service());
+    let list = json!({"StreamName": "orders"});
+    assert_eq!(
+        admitted(&kinesis, 1_010, "ListShards", &list, "LimitExceededException"),
+        1_000
+    );
+    kinesis.ok("CreateStream", json!({"StreamName": "payments", "ShardCount": 1}));
+    kinesis.ok("ListShards", json!({"StreamName": "payments"}));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_shard_sustains_can_be_set() {
     let kinesis = account_with(KinesisOptions {
         enforce_limits: true,
