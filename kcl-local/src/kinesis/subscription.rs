@@ -59,7 +59,11 @@ impl Subscription {
                 Ok(Look::Wait(wait)) => {
                     // What has no time left is looked at again, but others come first.
                     let wait = wait.max(Duration::from_millis(1));
-                    let _ = tokio::time::timeout(wait, news.as_mut()).await;
+                    tokio::select! {
+                        biased;
+                        () = news.as_mut() => {}
+                        () = self.kinesis.clock().sleep(wait) => {}
+                    }
                     continue;
                 }
                 Err(error) => Err(error.into()),
