@@ -1,7 +1,7 @@
 //! The backend as a test holds it: start it, hand out SDK configurations, look inside, listen on a port.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -12,13 +12,15 @@ use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::dynamodb::DynamoDb;
-use crate::faults::{FaultInjector, NoFaults};
+use crate::faults::{FaultInjector, FaultPlan, Layers, NoFaults, PlanError, PlanForm};
 use crate::handler::Handler;
-use crate::kinesis::{Kinesis, KinesisOptions};
+use crate::kinesis::{ApiError, Kinesis, KinesisOptions};
 use crate::transport::in_process::InProcessClient;
+use crate::wire::Json;
 
 /// Where in-process requests seem to go; nothing resolves or connects to it.
 const ENDPOINT: &str = "http://kcl-local.invalid";
@@ -42,6 +44,15 @@ pub struct Backend {
     clock: Clock,
     region: Region,
     faults: Arc<dyn FaultInjector>,
+    plan: FaultPlan,
+    beginning: Arc<Mutex<Beginning>>,
+}
+
+/// What is there again after a reset.
+#[derive(Debug, Default)]
+struct Beginning {
+    streams: Vec<(String, u32)>,
+    plan: PlanForm,
 }
 
 /// What a [`Backend`] starts with.
@@ -93,11 +104,18 @@ impl BackendBuilder {
         }
         let region = Region::new(kinesis.region.clone());
         let handler = Handler::new(Kinesis::new(clock.clone(), kinesis), DynamoDb::new(clock.clone()));
+        let plan = FaultPlan::default();
+        let faults = Layers {
+            plan: plan.script().clone(),
+            rest: self.faults,
+        };
         Backend {
             handler,
             clock,
             region,
-            faults: self.faults,
+            faults: Arc::new(faults),
+            plan,
+            beginning: Arc::default(),
         }
     }
 }
@@ -163,6 +181,59 @@ impl Backend {
     /// What goes wrong between clients and this backend.
     pub fn faults(&self) -> &Arc<dyn FaultInjector> {
         &self.faults
+    }
+
+    /// Trouble that others can add while this runs: over HTTP, under `/_kcl-local/faults`. It goes before what the
+    /// [builder](BackendBuilder::faults) was given.
+    pub fn plan(&self) -> &FaultPlan {
+        &self.plan
+    }
+
+    /// Begins with this plan, now and after each [reset](Self::reset).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn begin_with_plan(&self, plan: PlanForm) -> Result<(), PlanError> {
+        self.plan.replace(plan.clone())?;
+        self.beginning().plan = plan;
+        Ok(())
+    }
+
+    /// Creates a stream, now and after each [reset](Self::reset).
+    ///
+    /// # Errors
+    /// What the service would say: that the name is taken or is none, or that there are too many shards.
+    pub fn begin_with_stream(&self, name: &str, shards: u32) -> Result<(), ApiError> {
+        self.create_stream(name, shards)?;
+        self.beginning().streams.push((name.to_owned(), shards));
+        Ok(())
+    }
+
+    /// Empties both services, brings back what it began with, and lets the clock go at the machine's pace; what it shows
+    /// stays, since time does not go back.
+    ///
+    /// # Errors
+    /// As when it began.
+    pub fn reset(&self) -> Result<(), ApiError> {
+        self.handler.clear();
+        let pace = self.clock.set_pace(1.0);
+        let beginning = self.beginning();
+        let plan = self.plan.replace(beginning.plan.clone());
+        pace.map_err(|error| ApiError::internal(error.to_string()))?;
+        plan.map_err(|error| ApiError::internal(error.to_string()))?;
+        let mut streams = beginning.streams.iter();
+        streams.try_for_each(|(name, shards)| self.create_stream(name, *shards))
+    }
+
+    fn create_stream(&self, name: &str, shards: u32) -> Result<(), ApiError> {
+        let request = serde_json::json!({ "StreamName": name, "ShardCount": shards });
+        let request = Bytes::from(request.to_string());
+        self.kinesis().call("CreateStream", &request, &Json).map(drop)
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, Beginning> {
+        // Nothing panics while it is held.
+        self.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request handler, to put behind another transport.

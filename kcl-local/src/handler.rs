@@ -17,6 +17,7 @@ use crate::body::Body;
 use crate::dynamodb::DynamoDb;
 use crate::faults::Past;
 use crate::kinesis::{ApiError, Kinesis, Subscription};
+use crate::services::{Others, Spoken};
 use crate::wire::{Cbor, Encoding, Json, Service, Target, error_body, event_stream};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -34,13 +35,14 @@ pub const MAX_BODY: usize = if MAX_KINESIS_BODY > MAX_DYNAMODB_BODY {
     MAX_DYNAMODB_BODY
 };
 
-/// Answers requests to both services. Clones share the services.
+/// Answers requests to all services. Clones share the services.
 #[derive(Debug, Clone)]
 pub struct Handler {
     kinesis: Kinesis,
     dynamodb: DynamoDb,
     requests: Arc<AtomicU64>,
     past: Arc<Past>,
+    others: Others,
 }
 
 /// A refusal by the handler itself, before a service sees the request.
@@ -76,11 +78,13 @@ enum Content {
 impl Handler {
     /// A handler in front of two services.
     pub fn new(kinesis: Kinesis, dynamodb: DynamoDb) -> Self {
+        let others = Others::new(kinesis.clock().clone(), kinesis.options().account_id.clone());
         Self {
             kinesis,
             dynamodb,
             requests: Arc::default(),
             past: Arc::default(),
+            others,
         }
     }
 
@@ -92,6 +96,16 @@ impl Handler {
     /// The DynamoDB behind it.
     pub fn dynamodb(&self) -> &DynamoDb {
         &self.dynamodb
+    }
+
+    /// Empties the services.
+    pub(crate) fn clear(&self) {
+        self.kinesis.clear();
+        if let Err(error) = self.dynamodb.clear() {
+            tracing::error!(%error, "tables cannot be deleted; this is a defect of the local backend");
+        }
+        self.others.clear();
+        self.past.clear();
     }
 
     /// What reads were answered a moment ago.
@@ -112,10 +126,13 @@ impl Handler {
     }
 
     fn answer(&self, request: Request<Bytes>, empty_page: Option<Duration>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        if parts.method == Method::GET && parts.uri.path() == "/" {
+        if let Some(spoken) = Spoken::of(&request) {
+            return self.others.answer(&spoken, &request, self.next_request_id());
+        }
+        if request.method() == Method::GET && request.uri().path() == "/" {
             return self.healthy();
         }
+        let (parts, body) = request.into_parts();
         let encoding = Encoding::of(&parts.headers);
         let target = Target::of(&parts.headers);
         let service = target.map(|target| target.service);
@@ -141,14 +158,20 @@ impl Handler {
         response
     }
 
-    /// The response of a service that refuses a request with these headers.
+    /// The response of a service that refuses this request.
     pub(crate) fn refusal(
         &self,
-        headers: &HeaderMap,
+        request: &Request<Bytes>,
         status: u16,
         code: &str,
         message: &str,
     ) -> Response<Body> {
+        if let Some(spoken) = Spoken::of(request) {
+            return spoken
+                .protocol
+                .refusal(status, code, message, self.next_request_id());
+        }
+        let headers = request.headers();
         let service = Target::of(headers).map(|target| target.service);
         let encoding = Encoding::of(headers).unwrap_or_else(|| usual(service));
         let body = error_body(encoding, code, message);
@@ -173,7 +196,6 @@ impl Handler {
         empty_page: Option<Duration>,
     ) -> Result<Answer, Refusal> {
         guarded(target, || match target.service {
-            Service::Kinesis => self.ask_kinesis(target.operation, encoding, headers, body, empty_page),
             Service::DynamoDb => match self.dynamodb.call(target.operation, body) {
                 Ok(body) => Answer {
                     status: 200,
@@ -186,6 +208,8 @@ impl Handler {
                     body: Content::Whole(error.body),
                 },
             },
+            // What is asked of others was answered before.
+            _ => self.ask_kinesis(target.operation, encoding, headers, body, empty_page),
         })
     }
 
@@ -290,8 +314,8 @@ fn guarded(target: Target<'_>, perform: impl FnOnce() -> Answer) -> Result<Answe
         let Target { service, operation } = target;
         tracing::error!(%service, operation, "the operation panicked");
         let code = match service {
-            Service::Kinesis => "InternalFailure",
             Service::DynamoDb => "InternalServerError",
+            _ => "InternalFailure",
         };
         Refusal::new(
             500,
@@ -325,8 +349,8 @@ fn admit<'a>(
         ));
     };
     let served = match target.service {
-        Service::Kinesis => encoding,
         Service::DynamoDb => encoding.filter(|encoding| *encoding != Encoding::Cbor11),
+        _ => encoding,
     };
     let Some(encoding) = served else {
         return Err(Refusal::new(
@@ -343,8 +367,8 @@ fn admit<'a>(
         ));
     }
     let limit = match target.service {
-        Service::Kinesis => MAX_KINESIS_BODY,
         Service::DynamoDb => MAX_DYNAMODB_BODY,
+        _ => MAX_KINESIS_BODY,
     };
     if length > limit {
         return Err(too_large(limit));
@@ -377,7 +401,7 @@ fn too_large(limit: usize) -> Refusal {
 fn usual(service: Option<Service>) -> Encoding {
     match service {
         Some(Service::DynamoDb) => Encoding::Json10,
-        Some(Service::Kinesis) | None => Encoding::Json11,
+        _ => Encoding::Json11,
     }
 }
 

@@ -34,6 +34,7 @@ pub mod dynamodb;
 pub mod faults;
 pub mod handler;
 pub mod kinesis;
+mod services;
 pub mod transport;
 pub mod wire;
 

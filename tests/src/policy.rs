@@ -56,7 +56,7 @@ impl Policed {
         let service = match call.service {
             Some(Service::Kinesis) => "kinesis",
             Some(Service::DynamoDb) => "dynamodb",
-            None => return false,
+            _ => return false,
         };
         let action = format!("{service}:{}", call.operation);
         let resource = resource(call);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dynoxide::actions::delete_table::DeleteTableRequest;
 use dynoxide::{Database, DynoxideError};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 pub use self::touched::{Touched, TouchedRows};
 use crate::clock::Clock;
@@ -66,6 +68,12 @@ impl From<DynoxideError> for DynamoDbError {
     }
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    table_names: Vec<String>,
+}
+
 impl DynamoDb {
     /// An empty database that reads the time from `clock`.
     #[expect(
@@ -103,6 +111,35 @@ impl DynamoDb {
         }?;
         self.subscriptions.tell(operation, body);
         Ok(answer)
+    }
+
+    /// Deletes every table, protected or not.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn clear(&self) -> Result<(), DynamoDbError> {
+        loop {
+            let listed: Listed = self.ask("ListTables", serde_json::json!({}))?;
+            if listed.table_names.is_empty() {
+                return Ok(());
+            }
+            for table in &listed.table_names {
+                let open = serde_json::json!({ "TableName": table, "DeletionProtectionEnabled": false });
+                self.ask::<IgnoredAny>("UpdateTable", open)?;
+                self.ask::<IgnoredAny>("DeleteTable", serde_json::json!({ "TableName": table }))?;
+            }
+        }
+    }
+
+    /// Performs an operation on a value.
+    pub(crate) fn ask<A: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: serde_json::Value,
+    ) -> Result<A, DynamoDbError> {
+        let answer = self.call(operation, &Bytes::from(request.to_string()))?;
+        serde_json::from_slice(&answer)
+            .map_err(|error| DynamoDbError::new("InternalServerError", &error.to_string()))
     }
 
     /// Collects which rows of `table`, whose partition key is the string attribute `key`, are written by [`call`](Self::call)

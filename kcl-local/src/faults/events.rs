@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Freeze;
+
 /// How a subscription ends, or seems to, before its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Interruption {
@@ -39,6 +41,8 @@ pub struct Event<'a> {
     pub client: &'a str,
     /// The event itself, a `SubscribeToShardEvent` or an exception, in the encoding of the request.
     pub payload: &'a Bytes,
+    /// The stream that was subscribed to, if the request named one.
+    pub stream: Option<&'a str>,
 }
 
 /// What happens to one event.
@@ -48,6 +52,8 @@ pub struct EventFault {
     pub delay: Duration,
     /// What happens in its place; it is lost then.
     pub interruption: Option<Interruption>,
+    /// What holds it back first.
+    pub freeze: Option<Freeze>,
 }
 
 impl EventFault {
@@ -56,6 +62,7 @@ impl EventFault {
         Self {
             delay: Duration::ZERO,
             interruption: None,
+            freeze: None,
         }
     }
 
@@ -64,6 +71,7 @@ impl EventFault {
         Self {
             delay,
             interruption: None,
+            freeze: None,
         }
     }
 
@@ -72,6 +80,7 @@ impl EventFault {
         Self {
             delay: Duration::ZERO,
             interruption: Some(interruption),
+            freeze: None,
         }
     }
 }

@@ -1,10 +1,20 @@
 //! What goes wrong between a client and the backend, and when.
 //!
 //! A [`FaultInjector`] is asked once per request, before anything else happens, and answers with a [`Fault`].
-//! [`FaultScript`] is the one to use in a test; implement the trait for anything else, such as seeded chance.
+//! [`FaultScript`] is the one to use in a test; implement the trait for anything else.
+//!
+//! Each backend has a [`FaultPlan`] besides: rules as data, in JSON, that other processes read and change over HTTP while it
+//! runs. What the plan has nothing for is left to the injector.
 
+mod call;
 mod events;
+mod form;
+mod freeze;
+mod layers;
+mod operations;
 mod past;
+mod plan;
+mod rule;
 mod script;
 
 use std::fmt;
@@ -12,38 +22,19 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::Response;
 
+pub use call::Call;
 pub use events::{Event, EventFault, Interruption};
+pub use form::{
+    ErrorForm, FaultForm, HowForm, InterruptForm, LossForm, Operations, PlanForm, RuleForm, ServiceForm, Span,
+};
+pub use freeze::Freeze;
+pub(crate) use layers::Layers;
 pub(crate) use past::{Past, eventually_consistent};
-pub use script::{FaultScript, Rule, RuleId};
-
-use crate::wire::{Service, Target};
-
-/// A request on its way to the backend.
-#[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
-    /// The client's name, see [`Backend::sdk_config_named`](crate::Backend::sdk_config_named); empty if it has none.
-    pub client: &'a str,
-    /// The service asked, unless the request names none.
-    pub service: Option<Service>,
-    /// The operation asked for, such as `UpdateItem`; empty if the request names none.
-    pub operation: &'a str,
-    /// The body as sent.
-    pub body: &'a Bytes,
-}
-
-impl<'a> Call<'a> {
-    pub(crate) fn new(client: &'a str, headers: &'a HeaderMap, body: &'a Bytes) -> Self {
-        let target = Target::of(headers);
-        Self {
-            client,
-            service: target.map(|t| t.service),
-            operation: target.map_or("", |t| t.operation),
-            body,
-        }
-    }
-}
+pub use plan::{FaultPlan, PlanError, PlannedRule};
+pub use rule::Rule;
+pub use script::{FaultScript, RuleId, RuleStatus};
 
 /// Decides what happens to each request.
 pub trait FaultInjector: fmt::Debug + Send + Sync {
@@ -128,6 +119,8 @@ pub enum Outcome {
         /// What happens then.
         how: Interruption,
     },
+    /// It waits until it is let go on, and passes then. So do the events of a subscription.
+    Freeze(Freeze),
     /// It never arrives.
     DropRequest(Loss),
     /// It is handled and takes effect, but the answer never arrives.

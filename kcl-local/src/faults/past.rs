@@ -45,6 +45,14 @@ impl Past {
         of_this_read.push_back((Instant::now(), answer));
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&self) {
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// The newest answer to the read that is at least so old, if it is known.
     pub(crate) fn answer(&self, read: &Read, age: Duration) -> Option<Response<Bytes>> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

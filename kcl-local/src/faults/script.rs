@@ -1,10 +1,11 @@
 //! Faults by the script: rules that a test adds and removes while its world runs.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Call, Event, EventFault, Fault, FaultInjector, Interruption, Outcome};
+use tokio::time::Instant;
+
+use super::{Call, Event, EventFault, Fault, FaultInjector, Freeze, Interruption, Outcome, Rule};
 
 /// A list of [`Rule`]s and of clients that are cut off. Clones share both.
 ///
@@ -44,103 +45,37 @@ struct Active {
     rule: Rule,
     matched: u64,
     hits: u64,
+    until: Option<Instant>,
+    /// What holds back the requests of a rule that freezes them.
+    freeze: Option<Freeze>,
+}
+
+/// What a rule has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleStatus {
+    /// How many requests it was for, those included that it let pass.
+    pub matched: u64,
+    /// How many requests have met its fault.
+    pub hits: u64,
+    /// Whether it strikes no more: it has met as many as it was to, or its time is over.
+    pub is_over: bool,
+}
+
+impl Active {
+    fn is_over(&self) -> bool {
+        self.hits >= self.rule.times || self.until.is_some_and(|until| until <= Instant::now())
+    }
+
+    fn thaw(&self) {
+        if let Some(freeze) = &self.freeze {
+            freeze.thaw();
+        }
+    }
 }
 
 /// Names a rule of a script, to ask about it or to remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(u64);
-
-/// Which requests meet which fault. A new rule matches every request of every client, for ever.
-pub struct Rule {
-    operation: Option<String>,
-    client: Option<String>,
-    predicate: Option<Box<Predicate>>,
-    skip: u64,
-    times: u64,
-    fault: Fault,
-}
-
-type Predicate = dyn Fn(&Call<'_>) -> bool + Send + Sync;
-
-impl Rule {
-    /// A rule for every operation.
-    pub fn any() -> Self {
-        Self {
-            operation: None,
-            client: None,
-            predicate: None,
-            skip: 0,
-            times: u64::MAX,
-            fault: Fault::none(),
-        }
-    }
-
-    /// A rule for one operation, such as `GetRecords`.
-    pub fn on(operation: impl Into<String>) -> Self {
-        Self {
-            operation: Some(operation.into()),
-            ..Self::any()
-        }
-    }
-
-    /// Only requests of this client.
-    pub fn by(self, client: impl Into<String>) -> Self {
-        Self {
-            client: Some(client.into()),
-            ..self
-        }
-    }
-
-    /// Only requests for which `predicate` holds.
-    pub fn matching(self, predicate: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            predicate: Some(Box::new(predicate)),
-            ..self
-        }
-    }
-
-    /// Lets the first `requests` pass.
-    pub fn skip(self, requests: u64) -> Self {
-        Self {
-            skip: requests,
-            ..self
-        }
-    }
-
-    /// Ends after `requests` have met the fault.
-    pub fn times(self, requests: u64) -> Self {
-        Self {
-            times: requests,
-            ..self
-        }
-    }
-
-    /// What the requests meet.
-    pub fn fault(self, fault: Fault) -> Self {
-        Self { fault, ..self }
-    }
-
-    fn matches(&self, call: &Call<'_>) -> bool {
-        self.operation
-            .as_deref()
-            .is_none_or(|operation| operation == call.operation)
-            && self.client.as_deref().is_none_or(|client| client == call.client)
-            && self.predicate.as_deref().is_none_or(|predicate| predicate(call))
-    }
-}
-
-impl fmt::Debug for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rule")
-            .field("operation", &self.operation)
-            .field("client", &self.client)
-            .field("predicate", &self.predicate.is_some())
-            .field("skip", &self.skip)
-            .field("times", &self.times)
-            .field("fault", &self.fault)
-            .finish()
-    }
-}
 
 impl FaultScript {
     /// A script under which nothing goes wrong yet.
@@ -149,8 +84,16 @@ impl FaultScript {
     }
 
     /// Adds a rule, behind those that are there.
-    pub fn add(&self, rule: Rule) -> RuleId {
+    pub fn add(&self, mut rule: Rule) -> RuleId {
         let mut state = self.state();
+        let until = rule
+            .lasting
+            .and_then(|lasting| Instant::now().checked_add(lasting));
+        let freeze = rule.freezes.then(|| Freeze::until(until));
+        if let Some(freeze) = &freeze {
+            rule.fault.outcome = Outcome::Freeze(freeze.clone());
+            rule.event.freeze = Some(freeze.clone());
+        }
         let id = RuleId(state.next);
         state.next += 1;
         state.rules.insert(
@@ -159,6 +102,8 @@ impl FaultScript {
                 rule,
                 matched: 0,
                 hits: 0,
+                until,
+                freeze,
             },
         );
         id
@@ -166,12 +111,14 @@ impl FaultScript {
 
     /// Removes a rule; says whether it was there.
     pub fn remove(&self, rule: RuleId) -> bool {
-        self.state().rules.remove(&rule).is_some()
+        let removed = self.state().rules.remove(&rule);
+        removed.inspect(Active::thaw).is_some()
     }
 
     /// Removes every rule and heals every client.
     pub fn clear(&self) {
         let mut state = self.state();
+        state.rules.values().for_each(Active::thaw);
         state.rules.clear();
         state.cut.clear();
     }
@@ -179,6 +126,34 @@ impl FaultScript {
     /// How many requests have met this rule's fault; 0 for a removed rule.
     pub fn hits(&self, rule: RuleId) -> u64 {
         self.state().rules.get(&rule).map_or(0, |active| active.hits)
+    }
+
+    /// What a rule has done so far; nothing for a removed rule.
+    pub fn status(&self, rule: RuleId) -> Option<RuleStatus> {
+        self.state().rules.get(&rule).map(|active| RuleStatus {
+            matched: active.matched,
+            hits: active.hits,
+            is_over: active.is_over(),
+        })
+    }
+
+    /// The fate of `call`, if a cut or a rule decides it.
+    pub(super) fn strike(&self, call: &Call<'_>) -> Option<Fault> {
+        let mut state = self.state();
+        if let Some(fault) = state.cut.get(call.client) {
+            return Some(fault.clone());
+        }
+        for active in state.rules.values_mut() {
+            if active.is_over() || !active.rule.matches(call) {
+                continue;
+            }
+            active.matched += 1;
+            if active.matched > active.rule.skip && active.rule.picks() {
+                active.hits += 1;
+                return Some(active.rule.fault.clone());
+            }
+        }
+        None
     }
 
     /// Cuts a client off: from now on its requests end as [`Fault::unreachable`]. Answers under way still arrive, but no
@@ -205,28 +180,17 @@ impl FaultScript {
 
 impl FaultInjector for FaultScript {
     fn decide(&self, call: &Call<'_>) -> Fault {
-        let mut state = self.state();
-        if let Some(fault) = state.cut.get(call.client) {
-            return fault.clone();
-        }
-        for active in state.rules.values_mut() {
-            if active.hits == active.rule.times || !active.rule.matches(call) {
-                continue;
-            }
-            active.matched += 1;
-            if active.matched > active.rule.skip {
-                active.hits += 1;
-                return active.rule.fault.clone();
-            }
-        }
-        Fault::none()
+        self.strike(call).unwrap_or_default()
     }
 
     fn event(&self, event: &Event<'_>) -> EventFault {
-        if self.state().cut.contains_key(event.client) {
+        let state = self.state();
+        if state.cut.contains_key(event.client) {
             return EventFault::interrupted(Interruption::Stall);
         }
-        EventFault::none()
+        let mut rules = state.rules.values();
+        let met = rules.find(|active| !active.is_over() && active.rule.matches_event(event));
+        met.map_or_else(EventFault::none, |active| active.rule.event.clone())
     }
 
     fn needs_past(&self) -> bool {
@@ -238,10 +202,14 @@ impl FaultInjector for FaultScript {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::faults::Loss;
+    use crate::wire::Service;
 
     fn fate(script: &FaultScript, client: &str, operation: &str) -> Fault {
         script.decide(&Call {
@@ -280,6 +248,87 @@ mod tests {
         assert_eq!(fate(&script, "", "Scan"), Fault::throttled());
         assert!(script.remove(second));
         assert_eq!(fate(&script, "", "Scan"), Fault::none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_ends_with_its_time() {
+        let script = FaultScript::new();
+        let rule = script.add(
+            Rule::any()
+                .lasting(Duration::from_secs(30))
+                .fault(Fault::throttled()),
+        );
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert_eq!(fate(&script, "", "Scan"), Fault::throttled());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(fate(&script, "", "Scan"), Fault::none());
+        assert!(script.status(rule).unwrap().is_over);
+    }
+
+    #[test]
+    fn dice_pick_their_share_and_the_same_seed_picks_the_same() {
+        let picked = |seed| {
+            let script = FaultScript::new();
+            script.add(Rule::any().chance(0.25, seed).fault(Fault::throttled()));
+            (0..1_000)
+                .map(|_| fate(&script, "", "Scan") == Fault::throttled())
+                .collect::<Vec<_>>()
+        };
+        let first = picked(7);
+        let share = first.iter().filter(|picked| **picked).count();
+        assert!((200..300).contains(&share), "{share}");
+        assert_eq!(first, picked(7));
+        assert_ne!(first, picked(8));
+    }
+
+    #[test]
+    fn a_rule_is_for_requests_about_what_it_names() {
+        let script = FaultScript::new();
+        let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/leases";
+        script.add(
+            Rule::on("Query")
+                .or_on("Scan")
+                .about(arn)
+                .reading("ByOwner")
+                .fault(Fault::throttled()),
+        );
+        let asked = |operation, body: &'static str| {
+            let body = Bytes::from_static(body.as_bytes());
+            let call = Call {
+                client: "",
+                service: Some(Service::DynamoDb),
+                operation,
+                body: &body,
+            };
+            script.decide(&call) == Fault::throttled()
+        };
+        let of_the_index = r#"{"TableName":"leases","IndexName":"ByOwner"}"#;
+        assert!(asked("Query", of_the_index) && asked("Scan", of_the_index));
+        assert!(!asked("GetItem", of_the_index));
+        assert!(!asked("Query", r#"{"TableName":"leases"}"#));
+        assert!(!asked("Query", r#"{"TableName":"other","IndexName":"ByOwner"}"#));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_frozen_goes_on_when_its_rule_is_removed_or_ends() {
+        let script = FaultScript::new();
+        let rule = script.add(Rule::any().by("a").freeze());
+        script.add(Rule::any().by("b").freeze().lasting(Duration::from_secs(60)));
+        let held = |client| match fate(&script, client, "Scan").outcome {
+            Outcome::Freeze(freeze) => freeze,
+            other => panic!("{other:?}"),
+        };
+        let (first, second) = (held("a"), held("b"));
+        let wait = Duration::from_secs(59);
+        assert!(timeout(wait, first.thawed()).await.is_err());
+        script.remove(rule);
+        first.thawed().await;
+        assert!(
+            timeout(Duration::from_millis(500), second.thawed())
+                .await
+                .is_err()
+        );
+        second.thawed().await;
     }
 
     #[test]

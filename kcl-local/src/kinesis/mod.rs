@@ -22,7 +22,7 @@ pub use quotas::{Quotas, ShardRates};
 pub use subscription::Subscription;
 
 use crate::clock::Clock;
-use engine::{Engine, EpochMillis};
+use engine::{Engine, EpochMillis, ShardIterator};
 use scopes::{Scope, Scopes, Signer};
 
 /// The streams of accounts and regions, seen from one account in one region. Clones share them.
@@ -86,10 +86,22 @@ impl Kinesis {
         self.with_engine(|engine, now| engine.stream(stream, now).is_ok_and(|stream| stream.trim_all(id)))
     }
 
+    /// Deletes every stream of all accounts and regions at once, with all that it holds. Subscriptions end, and iterators lead nowhere.
+    pub fn clear(&self) {
+        for scope in self.shared.scopes.all() {
+            scope.engine().clear();
+        }
+    }
+
     /// Runs `work` on the engine, alone, at the clock's current time.
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine, EpochMillis) -> R) -> R {
         let mut engine = self.scope.engine();
         let now = engine.advance(EpochMillis::new(self.shared.clock.now_millis()));
         work(&mut engine, now)
     }
+}
+
+/// The name of the stream that a shard iterator was issued for.
+pub(crate) fn stream_of_iterator(iterator: &str) -> Option<String> {
+    ShardIterator::stream_of(iterator)
 }

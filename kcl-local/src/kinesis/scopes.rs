@@ -73,6 +73,13 @@ impl Scopes {
         }
     }
 
+    /// All that there are.
+    pub(super) fn all(&self) -> Vec<Arc<Scope>> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = others.values().cloned();
+        others.chain([self.default.clone()]).collect()
+    }
+
     /// Where a request goes; none if there are too many places already.
     pub(super) fn get(&self, signer: Signer<'_>) -> Option<Arc<Scope>> {
         let options = &self.default.options;

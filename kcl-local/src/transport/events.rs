@@ -19,6 +19,8 @@ use crate::wire::{Encoding, event_stream};
 pub(super) struct Carrier {
     pub(super) faults: Arc<dyn FaultInjector>,
     pub(super) client: String,
+    /// The stream that was subscribed to.
+    pub(super) stream: Option<String>,
     pub(super) encoding: Encoding,
     /// How many bytes arrive in a second, if that is limited.
     pub(super) bytes_per_second: Option<NonZeroU64>,
@@ -88,6 +90,9 @@ impl Way {
         let fault = payload.as_ref().map_or_else(EventFault::none, |payload| {
             self.carrier.faults.event(&self.carrier.event(payload))
         });
+        if let Some(freeze) = &fault.freeze {
+            freeze.thawed().await;
+        }
         let carried = self.carrier.bytes_per_second.map_or(Duration::ZERO, |rate| {
             Duration::from_micros((message.len() as u64).saturating_mul(1_000_000) / rate.get())
         });
@@ -124,6 +129,7 @@ impl Carrier {
         Event {
             client: &self.client,
             payload,
+            stream: self.stream.as_deref(),
         }
     }
 }

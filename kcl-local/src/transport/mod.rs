@@ -26,7 +26,7 @@ async fn deliver(
     client: &str,
     request: Request<Bytes>,
 ) -> Result<Response<Body>, Loss> {
-    let call = Call::new(client, request.headers(), request.body());
+    let call = Call::new(client, &request);
     let Fault {
         delay_before,
         outcome,
@@ -36,7 +36,11 @@ async fn deliver(
     let operation = call.operation.to_owned();
     let read = eventually_consistent(&call).filter(|_| faults.needs_past());
     let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json11);
+    let stream = (operation == "SubscribeToShard").then(|| call.resources().into_iter().next());
     pause(delay_before).await;
+    if let Outcome::Freeze(freeze) = &outcome {
+        freeze.thawed().await;
+    }
     let stale = match (&read, &outcome) {
         (Some(read), Outcome::Stale(age)) => handler.past().answer(read, *age),
         _ => None,
@@ -46,25 +50,27 @@ async fn deliver(
         _ => None,
     };
     let answer = match outcome {
-        Outcome::Pass | Outcome::Stale(_) | Outcome::Interrupt { .. } => Ok(match stale {
-            Some(answer) => answer.map(Body::from),
-            None => {
-                let answer = handler.handle(request).await;
-                if let Some(read) = read.filter(|_| answer.status().is_success()) {
-                    let (head, body) = (answer.headers(), answer.body().whole());
-                    let mut kept = Response::new(body.cloned().unwrap_or_default());
-                    kept.headers_mut().clone_from(head);
-                    handler.past().remember(read, kept);
+        Outcome::Pass | Outcome::Stale(_) | Outcome::Freeze(_) | Outcome::Interrupt { .. } => {
+            Ok(match stale {
+                Some(answer) => answer.map(Body::from),
+                None => {
+                    let answer = handler.handle(request).await;
+                    if let Some(read) = read.filter(|_| answer.status().is_success()) {
+                        let (head, body) = (answer.headers(), answer.body().whole());
+                        let mut kept = Response::new(body.cloned().unwrap_or_default());
+                        kept.headers_mut().clone_from(head);
+                        handler.past().remember(read, kept);
+                    }
+                    answer
                 }
-                answer
-            }
-        }),
+            })
+        }
         Outcome::EmptyPage { behind } => Ok(handler.empty_page(request, behind).await),
         Outcome::Respond {
             code,
             message,
             status,
-        } => Ok(handler.refusal(request.headers(), status, &code, &message)),
+        } => Ok(handler.refusal(&request, status, &code, &message)),
         Outcome::DropRequest(loss) => Err(loss),
         Outcome::DropAnswer(loss) => {
             handler.handle(request).await;
@@ -95,6 +101,7 @@ async fn deliver(
             let carrier = Carrier {
                 faults: faults.clone(),
                 client: client.to_owned(),
+                stream: stream.flatten(),
                 encoding,
                 bytes_per_second,
                 interruption: interruption.map(|(after, how)| (Instant::now() + after, how)),

@@ -15,6 +15,7 @@ pub use cbor::Cbor;
 pub(crate) use error::error_body;
 pub use json::Json;
 pub(crate) use json::is_object;
+pub(crate) use target::is_form;
 pub use target::{Service, Target};
 
 /// How deep arrays and maps of a request may nest; no Kinesis request needs more than five levels.

@@ -12,6 +12,7 @@ mod dynamodb_backups;
 mod dynamodb_items;
 mod dynamodb_tables;
 mod dynamodb_touched;
+mod elsewhere;
 mod faults;
 mod handler;
 mod kinesis;

@@ -38,6 +38,12 @@ impl ShardIterator {
         Self::parse(reader).ok_or_else(invalid)
     }
 
+    /// The name of the stream that a text was issued for, however old it is.
+    pub(crate) fn stream_of(token: &str) -> Option<String> {
+        let (reader, _) = TokenReader::new(TokenKind::ShardIterator, token, EpochMillis::new(u64::MAX))?;
+        Some(Self::parse(reader)?.stream)
+    }
+
     fn parse(mut reader: TokenReader) -> Option<Self> {
         Some(Self {
             incarnation: reader.number()?,

@@ -157,6 +157,16 @@ impl Engine {
         }
     }
 
+    /// Deletes every stream with all that it holds, without delay.
+    pub(crate) fn clear(&mut self) {
+        for name in self.streams.keys().cloned().collect::<Vec<_>>() {
+            if let Some(stream) = self.streams.get(&name) {
+                stream.shards().for_each(|shard| shard.news.notify_waiters());
+            }
+            self.remove(&name);
+        }
+    }
+
     /// How many shards the account's streams have open.
     pub(crate) fn open_shard_count(&mut self, now: EpochMillis) -> u32 {
         self.streams(now).values().map(Stream::open_shard_count).sum()

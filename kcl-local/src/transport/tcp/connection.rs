@@ -144,9 +144,9 @@ impl Connection {
             Ok(body) => body,
             Err(unread) => {
                 let (status, code) = unread;
-                let mut refusal =
-                    self.handler
-                        .refusal(&parts.headers, status, code, "The request body cannot be read.");
+                let request = Request::from_parts(parts, Bytes::new());
+                let said = "The request body cannot be read.";
+                let mut refusal = self.handler.refusal(&request, status, code, said);
                 refusal
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
