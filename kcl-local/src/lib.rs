@@ -27,6 +27,7 @@
 //!
 //! [`faults`] makes things go wrong on purpose: delays, throttling, lost requests, lost answers, clients cut off.
 
+mod admin;
 mod backend;
 mod body;
 pub mod clock;

@@ -72,6 +72,7 @@ impl From<DynoxideError> for DynamoDbError {
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     table_names: Vec<String>,
+    last_evaluated_table_name: Option<String>,
 }
 
 impl DynamoDb {
@@ -127,6 +128,25 @@ impl DynamoDb {
                 let open = serde_json::json!({ "TableName": table, "DeletionProtectionEnabled": false });
                 self.ask::<IgnoredAny>("UpdateTable", open)?;
                 self.ask::<IgnoredAny>("DeleteTable", serde_json::json!({ "TableName": table }))?;
+            }
+        }
+    }
+
+    /// The names of the tables, in order.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) fn tables(&self) -> Result<Vec<String>, DynamoDbError> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let request = match names.last() {
+                Some(last) => serde_json::json!({ "ExclusiveStartTableName": last }),
+                None => serde_json::json!({}),
+            };
+            let listed: Listed = self.ask("ListTables", request)?;
+            names.extend(listed.table_names);
+            if listed.last_evaluated_table_name.is_none() {
+                return Ok(names);
             }
         }
     }

@@ -13,6 +13,7 @@ mod options;
 mod quotas;
 mod scopes;
 mod subscription;
+mod view;
 
 use std::sync::Arc;
 

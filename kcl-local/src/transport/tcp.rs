@@ -4,6 +4,7 @@
 //! by the access key id that it signs with.
 
 mod connection;
+mod cors;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,13 @@ pub struct ListenOptions {
     /// What HTTPS is spoken with; none by default, and then it is HTTP.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
+    /// Names by which the server is reached, besides `localhost`, its addresses and, where other machines can reach it, names
+    /// without a dot. The addresses below `/_kcl-local` answer to no other, so that no page of a browser gets there by a
+    /// name that was made to mean this machine.
+    pub hosts: Vec<String>,
+    /// Origins of pages whose scripts may ask the services, such as `https://app.example`, besides those on this machine; `*` is
+    /// every one. AWS lets every page ask, but there a page needs credentials.
+    pub origins: Vec<String>,
     /// How long [`Server::shutdown`] waits for requests under way before it breaks their connections. 5 s by default.
     pub drain_timeout: Duration,
 }
@@ -47,6 +55,8 @@ impl Default for ListenOptions {
             body_timeout: Duration::from_secs(60),
             #[cfg(feature = "tls")]
             tls: None,
+            hosts: Vec::new(),
+            origins: Vec::new(),
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -124,9 +134,9 @@ impl Backend {
             .map_err(|source| unknown(address, Some(source)))?;
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let connection = Connection::new(
-            self.handler().clone(),
-            self.faults().clone(),
+            self,
             options.clone(),
+            local_addr.ip().is_loopback(),
             stop.clone(),
             kill.clone(),
         );

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod admin;
 mod arbitrary;
 mod binary;
 mod cbor;

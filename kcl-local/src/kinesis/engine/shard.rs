@@ -261,6 +261,18 @@ impl Shard {
         }
     }
 
+    /// How many records there are.
+    pub(crate) fn record_count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The newest records, oldest of them first.
+    pub(crate) fn newest(&self, records: usize, now: EpochMillis) -> Vec<Record> {
+        let from = Position(self.tip.0.saturating_sub(records as u64));
+        let bytes = usize::MAX;
+        self.read(from, ReadLimit { records, bytes }, now).records
+    }
+
     /// Copies records out, sharing their payloads. A position before the trim horizon reads from the horizon.
     pub(crate) fn read(&self, position: Position, limit: ReadLimit, now: EpochMillis) -> Batch {
         let from = position.clamp(self.trim_horizon(), self.tip);

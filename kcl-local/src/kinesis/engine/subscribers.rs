@@ -54,6 +54,11 @@ impl Subscribers {
         }
     }
 
+    /// The consumers that have subscribed, by name. Their subscriptions may have ended since then.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// What limits a subscription of a consumer that was `registered` then, unless another one has taken its place.
     pub(super) fn limit_of(
         &mut self,

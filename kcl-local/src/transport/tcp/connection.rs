@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION};
+use http::header::{AUTHORIZATION, CONNECTION, ORIGIN};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -18,6 +18,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ListenOptions;
+use super::cors::Cors;
+use crate::Backend;
+use crate::admin::{Admin, Site};
 use crate::body::Body;
 use crate::faults::{FaultInjector, Loss};
 use crate::handler::{Handler, MAX_BODY};
@@ -37,6 +40,8 @@ const STREAMS: u32 = 10_000;
 pub(super) struct Connection {
     handler: Handler,
     faults: Arc<dyn FaultInjector>,
+    admin: Admin,
+    cors: Cors,
     options: ListenOptions,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -44,15 +49,22 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        handler: Handler,
-        faults: Arc<dyn FaultInjector>,
+        backend: &Backend,
         options: ListenOptions,
+        is_loopback: bool,
         stop: CancellationToken,
         kill: CancellationToken,
     ) -> Arc<Self> {
+        let site = Site {
+            scheme: options.scheme(),
+            names: options.hosts.clone(),
+            is_remote: !is_loopback,
+        };
         Arc::new(Self {
-            handler,
-            faults,
+            handler: backend.handler().clone(),
+            faults: backend.faults().clone(),
+            admin: Admin::new(backend.clone(), site),
+            cors: Cors::new(&options.origins),
             options,
             stop,
             kill,
@@ -155,7 +167,15 @@ impl Connection {
         };
         let client = signer(&parts.headers).to_owned();
         let request = Request::from_parts(parts, body);
-        let answer = deliver(&self.handler, &self.faults, &client, request).await?;
+        if self.admin.is_asked(&request) {
+            return Ok(self.admin.answer(&request));
+        }
+        if let Some(leave) = self.cors.preflight(&request) {
+            return Ok(leave);
+        }
+        let origin = request.headers().get(ORIGIN).cloned();
+        let mut answer = deliver(&self.handler, &self.faults, &client, request).await?;
+        self.cors.show(origin.as_ref(), &mut answer);
         let stop = self.stop.clone();
         Ok(answer.map(|body| body.map_messages(|messages| until(messages, stop))))
     }
