@@ -9,9 +9,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Nothing here takes longer than this unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn program(arguments: &[&str]) -> Child {
+pub(crate) fn program(arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_kcl-local"))
         .args(arguments)
         .stdout(Stdio::piped())
@@ -22,7 +22,7 @@ fn program(arguments: &[&str]) -> Child {
 }
 
 /// The address that the program's first line tells.
-async fn address(program: &mut Child) -> String {
+pub(crate) async fn address(program: &mut Child) -> String {
     let mut line = String::new();
     let mut output = BufReader::new(program.stdout.as_mut().unwrap());
     timeout(PATIENCE, output.read_line(&mut line))

@@ -20,8 +20,10 @@ mod kinesis;
 mod kinesis_scopes;
 mod kinesis_settings;
 mod malformed;
+mod program;
 #[cfg(feature = "tls")]
 mod pushed;
+mod recipes;
 mod subscriptions;
 mod tcp;
 mod worlds;

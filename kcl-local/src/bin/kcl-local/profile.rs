@@ -1,0 +1,93 @@
+//! The options of Kinesis that a profile and single flags make together.
+
+use std::time::Duration;
+
+use kcl_local::kinesis::KinesisOptions;
+
+use crate::arguments::{Limits, Profile, Serve};
+
+/// What was asked for.
+pub(crate) fn options(serve: &Serve) -> KinesisOptions {
+    let limits: &Limits = &serve.limits;
+    let mut options = match limits.profile {
+        Profile::Fast => KinesisOptions::default(),
+        Profile::Faithful => faithful(),
+    };
+    options.region.clone_from(&serve.region);
+    options.account_id.clone_from(&serve.account_id);
+    set(&mut options.enforce_limits, limits.enforce_limits);
+    set(&mut options.shard_limit, limits.shard_limit);
+    set(&mut options.create_delay, limits.create_delay);
+    set(&mut options.delete_delay, limits.delete_delay);
+    set(&mut options.update_delay, limits.update_delay);
+    set(&mut options.consumer_delay, limits.consumer_delay);
+    set(&mut options.subscription_lifetime, limits.subscription_lifetime);
+    set(&mut options.resubscribe_interval, limits.resubscribe_interval);
+    set(&mut options.heartbeat, limits.heartbeat);
+    options
+}
+
+fn set<T>(option: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *option = said;
+    }
+}
+
+/// Rates as the service has them, and changes that take about as long as there.
+fn faithful() -> KinesisOptions {
+    KinesisOptions {
+        create_delay: Duration::from_secs(10),
+        delete_delay: Duration::from_secs(10),
+        update_delay: Duration::from_secs(20),
+        consumer_delay: Duration::from_secs(5),
+        enforce_limits: true,
+        ..KinesisOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::arguments::Arguments;
+
+    fn said(arguments: &[&str]) -> KinesisOptions {
+        options(
+            &Arguments::try_parse_from([&["kcl-local"], arguments].concat())
+                .unwrap()
+                .serve,
+        )
+    }
+
+    #[test]
+    fn a_flag_says_more_than_the_profile() {
+        assert_eq!(said(&[]), KinesisOptions::default());
+        let faithful = said(&["--profile", "faithful"]);
+        assert!(faithful.enforce_limits && faithful.create_delay > Duration::ZERO);
+        let mixed = said(&[
+            "--profile",
+            "faithful",
+            "--create-delay",
+            "0s",
+            "--enforce-limits",
+            "false",
+        ]);
+        assert_eq!(mixed.create_delay, Duration::ZERO);
+        assert_eq!(mixed.update_delay, faithful.update_delay);
+        assert!(!mixed.enforce_limits);
+        let single = said(&[
+            "--heartbeat",
+            "500ms",
+            "--region",
+            "eu-west-1",
+            "--account-id",
+            "123456789012",
+        ]);
+        assert_eq!(single.heartbeat, Duration::from_millis(500));
+        assert_eq!(
+            (single.region.as_str(), single.account_id.as_str()),
+            ("eu-west-1", "123456789012")
+        );
+    }
+}
