@@ -102,7 +102,7 @@ impl Kinesis {
                 status: stream.status().to_string(),
                 created_millis: stream.created.get(),
                 retention_hours: stream.retention_hours,
-                shards: shards.map(|shard| ShardView::of(shard, now)).collect(),
+                shards: shards.map(|shard| ShardView::of(stream, shard, now)).collect(),
                 consumers,
             })
         })
@@ -110,13 +110,19 @@ impl Kinesis {
 }
 
 impl ShardView {
-    fn of(shard: &Shard, now: EpochMillis) -> Self {
+    fn of(stream: &Stream, shard: &Shard, now: EpochMillis) -> Self {
+        // A shard knows the second in which it opened, and its parents the very millisecond in which they closed.
+        let parents = stream
+            .shards()
+            .filter(|other| shard.parents.contains(&other.id()));
+        let closed = parents.filter_map(|parent| parent.closure.as_ref().map(|closure| closure.at.get()));
+        let opened_millis = closed.max().unwrap_or(shard.origin.opened_second * 1_000);
         Self {
             id: shard.id().to_string(),
             parents: shard.parents.iter().map(ToString::to_string).collect(),
             starting_hash_key: shard.range.start.to_string(),
             ending_hash_key: shard.range.end.to_string(),
-            opened_millis: shard.origin.opened_second * 1_000,
+            opened_millis,
             closed_millis: shard.closure.as_ref().map(|closure| closure.at.get()),
             records: shard.record_count(),
             put: shard.tip().0 - 1,

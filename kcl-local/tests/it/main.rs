@@ -20,6 +20,7 @@ mod kinesis;
 mod kinesis_scopes;
 mod kinesis_settings;
 mod malformed;
+mod page;
 mod program;
 #[cfg(feature = "tls")]
 mod pushed;
