@@ -44,11 +44,11 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded; 
 #[tokio::test]
 async fn numbers_that_are_put_in_one_protocol_are_read_in_the_others() {
     let backend = backend();
-    let form = format!(
+    let form = String::from(
         "Action=PutMetricData&Version=2010-08-01&Namespace=App&MetricData.member.1.MetricName=Lag\
          &MetricData.member.1.Value=2.5&MetricData.member.1.Unit=Milliseconds\
          &MetricData.member.1.Timestamp=2025-11-29T12%3A00%3A30Z\
-         &MetricData.member.1.Dimensions.member.1.Name=Stream&MetricData.member.1.Dimensions.member.1.Value=a%26b"
+         &MetricData.member.1.Dimensions.member.1.Name=Stream&MetricData.member.1.Dimensions.member.1.Value=a%26b",
     );
     let put = ask(&backend, "monitoring", "/", &[FORM], form.into_bytes()).await;
     assert_eq!(put.status(), 200, "{}", text(&put));
