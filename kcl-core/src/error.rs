@@ -56,8 +56,12 @@ pub enum Error {
     },
     /// A processor kept failing, and the failure policy says that the worker is to stop then. It has left in good order; what failed is
     /// behind the shard's checkpoint.
-    #[error("{call} of shard {shard} keeps failing, and the failure policy stops the worker for it: {error}")]
+    #[error(
+        "{call} of shard {shard} of {stream} keeps failing, and the failure policy stops the worker for it: {error}"
+    )]
     Processor {
+        /// The name of the stream.
+        stream: String,
         /// The shard.
         shard: String,
         /// The method.

@@ -83,6 +83,12 @@ impl<'a> Labels<'a> {
         }
     }
 
+    /// The stream that the shard is of, where one worker reads several: `ACCOUNT:NAME:CREATED`, as in the keys of their leases.
+    pub fn stream(&self) -> Option<&'a str> {
+        let (stream, _) = self.shard?.rsplit_once(':')?;
+        Some(stream)
+    }
+
     /// The same, with a code.
     #[must_use]
     pub fn with_code(self, code: &'static str) -> Self {

@@ -55,12 +55,15 @@ impl Facade {
     }
 
     fn key(&self, number: &str, labels: Labels<'_>) -> Key {
+        let stream = labels
+            .stream()
+            .map(|stream| Label::new("stream", stream.to_owned()));
         let shard = labels.shard.map(|shard| Label::new("shard", shard.to_owned()));
         let operation = labels
             .operation
             .map(|it| Label::from_static_parts("operation", it));
         let code = labels.code.map(|it| Label::from_static_parts("code", it));
-        let own = [shard, operation, code].into_iter().flatten();
+        let own = [stream, shard, operation, code].into_iter().flatten();
         Key::from_parts(
             name(number),
             self.labels.iter().cloned().chain(own).collect::<Vec<_>>(),
@@ -131,6 +134,8 @@ mod tests {
             facade.add(Counter::KinesisCalls, labels, 2);
             facade.add(Counter::KinesisCalls, labels, 3);
             facade.set(Gauge::MillisBehindLatest, Labels::of_shard("shard-7"), 40.0);
+            let of_several = Labels::of_shard("123456789012:clicks:1:shard-7");
+            facade.set(Gauge::MillisBehindLatest, of_several, 50.0);
             facade.observe(Histogram::RenewalDelay, Labels::NONE, 0.5);
         });
         let value = |name: &str| {
@@ -144,6 +149,12 @@ mod tests {
         assert_eq!(
             *value("kcl_millis_behind_latest[application=orders,shard=shard-7]"),
             DebugValue::Gauge(40.0.into())
+        );
+        assert_eq!(
+            *value(
+                "kcl_millis_behind_latest[application=orders,stream=123456789012:clicks:1,shard=123456789012:clicks:1:shard-7]"
+            ),
+            DebugValue::Gauge(50.0.into())
         );
         assert_eq!(
             *value("kcl_renewal_delay[application=orders]"),

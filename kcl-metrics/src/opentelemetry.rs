@@ -61,10 +61,13 @@ impl OpenTelemetry {
     }
 
     fn attributes(&self, labels: Labels<'_>) -> Vec<KeyValue> {
+        let stream = labels
+            .stream()
+            .map(|stream| KeyValue::new("stream", stream.to_owned()));
         let shard = labels.shard.map(|shard| KeyValue::new("shard", shard.to_owned()));
         let operation = labels.operation.map(|it| KeyValue::new("operation", it));
         let code = labels.code.map(|it| KeyValue::new("code", it));
-        let own = [shard, operation, code].into_iter().flatten();
+        let own = [stream, shard, operation, code].into_iter().flatten();
         self.attributes.iter().cloned().chain(own).collect()
     }
 }

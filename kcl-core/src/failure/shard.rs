@@ -79,6 +79,7 @@ impl RecordFailures for ShardFailures {
     fn stop(&self, call: &'static str, error: &ProcessorError) {
         // Where nobody listens, the worker stops already.
         let _ = self.all.fatal.send(Error::Processor {
+            stream: self.stream.name().to_owned(),
             shard: self.shard.to_string(),
             call,
             error: error.chain(),

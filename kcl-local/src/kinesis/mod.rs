@@ -18,6 +18,7 @@ mod view;
 use std::sync::Arc;
 
 pub use call::{ApiError, Codec};
+pub use operations::operation_names;
 pub use options::KinesisOptions;
 pub use quotas::{Quotas, ShardRates};
 pub use subscription::Subscription;

@@ -11,6 +11,11 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     lines.filter_map(|line| line.split_once(' '))
 }
 
+/// The names of the service's operations.
+pub fn operation_names() -> impl Iterator<Item = &'static str> {
+    all().map(|(name, _)| name)
+}
+
 /// The error for an operation that is not served.
 pub(super) fn refusal(operation: &str) -> ApiError {
     let kind = all()

@@ -9,6 +9,7 @@ mod older;
 mod pending;
 mod reshards;
 mod several_streams;
+mod tool;
 mod transitions;
 
 use kcl_tests::runner::Scenario;
@@ -63,6 +64,7 @@ pub(crate) const ALL: &[Scenario] = &[
         short,
         &[CURRENT]
     ),
+    scenario!(tool::kcl_sees_and_steers_java_workers_that_run, short, &[CURRENT]),
     scenario!(
         older::workers_of_2x_are_not_joined_but_can_be_followed,
         short,

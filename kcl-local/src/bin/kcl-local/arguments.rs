@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kcl_local::kinesis::operation_names;
 
 /// Kinesis Data Streams and DynamoDB on one local port, in memory, for development and tests.
 ///
@@ -79,6 +80,38 @@ pub(crate) struct Limits {
     /// Whether shards refuse what exceeds their rates
     #[arg(long, value_name = "BOOL")]
     pub(crate) enforce_limits: Option<bool>,
+
+    /// How many records a second a shard takes, if limits are enforced
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) shard_records_in: Option<u32>,
+
+    /// How many bytes a second a shard takes, if limits are enforced
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shard_bytes_in: Option<u32>,
+
+    /// How many GetRecords a second a shard answers, if limits are enforced
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) shard_reads: Option<u32>,
+
+    /// How many bytes a second are read from a shard, if limits are enforced
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shard_bytes_out: Option<u32>,
+
+    /// How often a second an operation may be called; may be repeated
+    #[arg(long, value_name = "OPERATION=NUMBER", value_parser = calls)]
+    pub(crate) calls: Vec<(&'static str, u32)>,
+
+    /// How often in 24 hours the shard count of a stream may be updated
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) shard_count_updates: Option<u32>,
+
+    /// How many streams may be CREATING at a time
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) streams_creating: Option<u32>,
+
+    /// For how long a shard of an on-demand stream has to be busy before it is split in two
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) on_demand_reaction: Option<Duration>,
 
     /// How many open shards all streams may have
     #[arg(long, value_name = "NUMBER")]
@@ -223,6 +256,13 @@ pub(crate) struct Whom {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}: write 500ms, 10s or 5m"))
+}
+
+fn calls(text: &str) -> Result<(&'static str, u32), String> {
+    let wrong = || "write an operation of Kinesis and a number, such as ListShards=5".to_owned();
+    let (wanted, number) = text.split_once('=').ok_or_else(wrong)?;
+    let name = operation_names().find(|name| *name == wanted).ok_or_else(wrong)?;
+    Ok((name, number.parse().map_err(|_| wrong())?))
 }
 
 fn account(text: &str) -> Result<String, String> {

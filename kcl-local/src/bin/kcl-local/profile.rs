@@ -1,7 +1,5 @@
 //! The options of Kinesis that a profile and single flags make together.
 
-use std::time::Duration;
-
 use kcl_local::kinesis::KinesisOptions;
 
 use crate::arguments::{Limits, Profile, Serve};
@@ -11,11 +9,28 @@ pub(crate) fn options(serve: &Serve) -> KinesisOptions {
     let limits: &Limits = &serve.limits;
     let mut options = match limits.profile {
         Profile::Fast => KinesisOptions::default(),
-        Profile::Faithful => faithful(),
+        Profile::Faithful => KinesisOptions::faithful(),
     };
     options.region.clone_from(&serve.region);
     options.account_id.clone_from(&serve.account_id);
     set(&mut options.enforce_limits, limits.enforce_limits);
+    set(&mut options.rates.records_in, limits.shard_records_in);
+    set(&mut options.rates.bytes_in, limits.shard_bytes_in);
+    set(&mut options.rates.reads, limits.shard_reads);
+    set(&mut options.rates.bytes_out, limits.shard_bytes_out);
+    options.quotas.calls.extend(limits.calls.iter().copied());
+    set(
+        &mut options.quotas.shard_count_updates,
+        limits.shard_count_updates.map(Some),
+    );
+    set(
+        &mut options.quotas.streams_creating,
+        limits.streams_creating.map(Some),
+    );
+    set(
+        &mut options.on_demand_reaction,
+        limits.on_demand_reaction.map(Some),
+    );
     set(&mut options.shard_limit, limits.shard_limit);
     set(&mut options.create_delay, limits.create_delay);
     set(&mut options.delete_delay, limits.delete_delay);
@@ -33,20 +48,10 @@ fn set<T>(option: &mut T, said: Option<T>) {
     }
 }
 
-/// Rates as the service has them, and changes that take about as long as there.
-fn faithful() -> KinesisOptions {
-    KinesisOptions {
-        create_delay: Duration::from_secs(10),
-        delete_delay: Duration::from_secs(10),
-        update_delay: Duration::from_secs(20),
-        consumer_delay: Duration::from_secs(5),
-        enforce_limits: true,
-        ..KinesisOptions::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser as _;
 
     use super::*;
@@ -76,6 +81,20 @@ mod tests {
         assert_eq!(mixed.create_delay, Duration::ZERO);
         assert_eq!(mixed.update_delay, faithful.update_delay);
         assert!(!mixed.enforce_limits);
+        let limits = said(&[
+            "--shard-records-in",
+            "7",
+            "--calls",
+            "ListShards=3",
+            "--calls",
+            "DescribeStream=2",
+            "--shard-count-updates",
+            "1",
+        ]);
+        assert_eq!(limits.rates.records_in, 7);
+        let expected = [("DescribeStream", 2), ("ListShards", 3)];
+        assert_eq!(limits.quotas.calls, expected.into());
+        assert_eq!(limits.quotas.shard_count_updates, Some(1));
         let single = said(&[
             "--heartbeat",
             "500ms",
