@@ -17,6 +17,7 @@ mod elsewhere;
 mod faults;
 mod handler;
 mod kinesis;
+mod kinesis_limits;
 mod kinesis_scopes;
 mod kinesis_settings;
 mod malformed;
