@@ -152,6 +152,32 @@ mod tests {
     }
 
     #[test]
+    fn each_account_and_each_region_is_a_place_of_its_own() {
+        let default = Arc::new(Scope::new(KinesisOptions::default()));
+        let scopes = Scopes::new(default.clone());
+        let get = |account, region| scopes.get(Signer { account, region }).unwrap();
+        let (account, region) = (Some("123456789012"), Some("eu-west-1"));
+        assert!(Arc::ptr_eq(&get(None, None), &default));
+        assert!(Arc::ptr_eq(
+            &get(Some("000000000000"), Some("us-east-1")),
+            &default
+        ));
+        let places = [get(account, None), get(None, region), get(account, region)];
+        let told = places
+            .each_ref()
+            .map(|place| (place.options.account_id.as_str(), place.options.region.as_str()));
+        assert_eq!(
+            told,
+            [
+                ("123456789012", "us-east-1"),
+                ("000000000000", "eu-west-1"),
+                ("123456789012", "eu-west-1")
+            ]
+        );
+        assert!(Arc::ptr_eq(&get(account, region), &places[2]));
+    }
+
+    #[test]
     fn places_without_streams_are_forgotten_when_there_are_too_many() {
         let scopes = Scopes::new(Arc::new(Scope::new(KinesisOptions::default())));
         for number in 0..3 * MOST_SCOPES {

@@ -191,6 +191,17 @@ async fn what_does_not_go_with_a_capacity_mode_is_refused() {
         kinesis.refusal("UpdateStreamWarmThroughput", warm),
         "ValidationException"
     );
+    let uncommitted = json!({
+        "StreamARN": ARN, "StreamModeDetails": {"StreamMode": "ON_DEMAND"}, "WarmThroughputMiBps": 8
+    });
+    assert_eq!(
+        kinesis.refusal("UpdateStreamMode", uncommitted),
+        "ValidationException"
+    );
+    assert_eq!(
+        summary(&kinesis)["StreamModeDetails"]["StreamMode"],
+        "PROVISIONED"
+    );
     let even = json!({"StreamARN": ARN, "RecordDistributionStrategy": "AUTO"});
     assert_eq!(
         kinesis.refusal("UpdateStreamRecordDistributionStrategy", even),
