@@ -2,7 +2,7 @@
 //!
 //! Nothing is encrypted here. What is told of a stream and of its records is what the service would tell.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::{self, Checks, Length, Members, Text};
 use super::stream_name::StreamRef;
@@ -11,6 +11,13 @@ use crate::kinesis::{ApiError, Kinesis};
 pub(super) const KMS: &str = "KMS";
 const ENCRYPTION_TYPES: &[&str] = &["NONE", KMS];
 const KEY_ID: Length = Length(1, 2_048);
+
+/// What is told of records that count as encrypted, and of puts of such. Of others nothing is told.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) enum EncryptionType {
+    #[serde(rename = "KMS")]
+    Kms,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

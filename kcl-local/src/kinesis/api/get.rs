@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
 use super::check::{self, Checks, Members, Number, rules};
-use super::encryption::KMS;
+use super::encryption::EncryptionType;
 use super::position::Start;
 use super::shards::HashKeyRange;
 use super::stream_name::StreamRef;
@@ -72,7 +72,7 @@ pub(super) struct RecordDescription {
     #[serde(skip_serializing_if = "str::is_empty")]
     partition_key: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_type: Option<&'static str>,
+    encryption_type: Option<EncryptionType>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,7 +90,7 @@ impl From<Record> for RecordDescription {
             approximate_arrival_timestamp: Timestamp(record.arrived),
             data: Blob(record.payload.data),
             partition_key: record.payload.partition_key,
-            encryption_type: record.encrypted.then_some(KMS),
+            encryption_type: record.encrypted.then_some(EncryptionType::Kms),
         }
     }
 }

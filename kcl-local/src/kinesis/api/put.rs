@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Blob;
 use super::check::{self, Checks, Members, rules};
-use super::encryption::KMS;
+use super::encryption::EncryptionType;
 use super::errors::THROTTLED;
 use super::stream_name::StreamRef;
 use crate::kinesis::engine::{Distribution, EngineError, HashKey, Payload, SequenceNumber, ShardId, Stream};
@@ -37,7 +37,7 @@ pub(crate) struct PutRecordResponse {
     shard_id: ShardId,
     sequence_number: SequenceNumber,
     #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_type: Option<&'static str>,
+    encryption_type: Option<EncryptionType>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +65,7 @@ pub(crate) struct PutRecordsResponse {
     failed_record_count: usize,
     records: Vec<RecordResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_type: Option<&'static str>,
+    encryption_type: Option<EncryptionType>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,7 +139,7 @@ fn check_record(checks: &mut Checks, key: Option<&Arc<str>>, hash_key: Option<&s
 struct Terms {
     most_kib: u32,
     needs_key: bool,
-    encryption_type: Option<&'static str>,
+    encryption_type: Option<EncryptionType>,
 }
 
 impl Terms {
@@ -147,7 +147,7 @@ impl Terms {
         Self {
             most_kib: stream.spec.max_record_kib,
             needs_key: stream.spec.distribution == Distribution::ByKey,
-            encryption_type: stream.key_id.is_some().then_some(KMS),
+            encryption_type: stream.key_id.is_some().then_some(EncryptionType::Kms),
         }
     }
 
