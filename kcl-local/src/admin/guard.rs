@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderName, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 
 use super::Refusal;
 
@@ -40,17 +40,16 @@ impl Site {
             return Err(Refusal(403, said));
         }
         let headers = request.headers();
-        let ours = format!("{}://{authority}", self.scheme);
         if headers
             .get(ORIGIN)
-            .is_some_and(|origin| !origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes()))
+            .is_some_and(|origin| !self.is_origin(&authority, origin))
         {
             return Err(Refusal(
                 403,
                 "a page of another origin may not ask this".to_owned(),
             ));
         }
-        let site = headers.get(FETCH_SITE).map(http::HeaderValue::as_bytes);
+        let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
         // Whoever follows a link sees the page, and the page that has the link does not.
         let is_visit = request.method() == Method::GET && super::page::is_asked(request);
         if !matches!(site, None | Some(b"same-origin" | b"none")) && !is_visit {
@@ -74,6 +73,19 @@ impl Site {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a page sent this that came from here.
+    pub(crate) fn is_page_from_here(&self, request: &Request<Bytes>, origin: &HeaderValue) -> bool {
+        authority(request).is_some_and(|authority| {
+            let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+            self.is_ours(&host) && self.is_origin(&authority, origin)
+        })
+    }
+
+    fn is_origin(&self, authority: &Authority, origin: &HeaderValue) -> bool {
+        let ours = format!("{}://{authority}", self.scheme);
+        origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes())
     }
 
     fn is_ours(&self, host: &str) -> bool {

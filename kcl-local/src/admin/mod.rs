@@ -75,6 +75,11 @@ impl Admin {
         below.is_some_and(|below| below.is_empty() || below.starts_with('/')) || page::is_asked(request)
     }
 
+    /// Whether a page sent this that came from here.
+    pub(crate) fn is_page_from_here(&self, request: &Request<Bytes>, origin: &HeaderValue) -> bool {
+        self.site.is_page_from_here(request, origin)
+    }
+
     /// Answers one request.
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Body> {
         let mut response = match self.site.check(request).and_then(|()| self.perform(request)) {

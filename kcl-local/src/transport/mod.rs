@@ -33,7 +33,7 @@ async fn deliver(
         delay_after,
         bytes_per_second,
     } = faults.decide(&call);
-    let operation = call.operation.to_owned();
+    let (service, operation) = (call.service, call.operation.to_owned());
     let read = eventually_consistent(&call).filter(|_| faults.needs_past());
     let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json11);
     let stream = (operation == "SubscribeToShard").then(|| call.resources().into_iter().next());
@@ -88,6 +88,19 @@ async fn deliver(
         _ => Duration::ZERO,
     };
     pause(delay_after + carried).await;
+    match &answer {
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            tracing::debug!(
+                client,
+                service = service.map(tracing::field::display),
+                operation,
+                status,
+                "answered"
+            );
+        }
+        Err(loss) => tracing::debug!(client, operation, %loss, "lost"),
+    }
     let (head, body) = answer?.into_parts();
     let (body, events) = match body.into_whole() {
         Ok(body) => (body, None),

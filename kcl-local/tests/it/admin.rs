@@ -279,6 +279,24 @@ async fn a_page_of_another_site_gets_nowhere() {
 }
 
 #[tokio::test]
+async fn a_name_that_was_made_to_mean_this_machine_opens_no_way_to_the_services() {
+    let world = World::new().await;
+    for (host, status) in [
+        ("evil.example:80", 403),
+        (&world.server.local_addr().to_string(), 200),
+    ] {
+        let request = Request::post("/")
+            .header("host", host)
+            .header("origin", format!("http://{host}"))
+            .header("x-amz-target", "Kinesis_20131202.ListStreams")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=page/x, Signature=y")
+            .body(Bytes::from_static(b"{}"));
+        assert_eq!(world.send(request.unwrap()).await.status(), status, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn a_script_in_a_browser_may_ask_the_services_if_its_page_is_on_this_machine_or_was_named() {
     let options = ListenOptions {
         origins: vec!["https://app.example".to_owned()],
@@ -306,6 +324,7 @@ async fn a_script_in_a_browser_may_ask_the_services_if_its_page_is_on_this_machi
         let before = world.send(ask(Method::OPTIONS, origin)).await;
         assert_eq!(before.status(), 200);
         let answer = world.send(ask(Method::POST, origin)).await;
+        assert_eq!(answer.status(), if may_ask { 200 } else { 403 }, "{origin}");
         for headers in [before.headers(), answer.headers()] {
             assert_eq!(
                 headers.contains_key("access-control-allow-origin"),

@@ -302,3 +302,63 @@ async fn a_slow_link_takes_its_time_for_every_byte() {
         asked.elapsed()
     );
 }
+
+/// A subscription of `worker-1` to the one shard of the stream `orders`, from now on.
+async fn subscribed(
+    backend: &Backend,
+) -> aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput {
+    use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
+    backend.begin_with_stream("orders", 1).unwrap();
+    let client = aws_sdk_kinesis::Client::new(&backend.sdk_config_named("worker-1"));
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    let register = client
+        .register_stream_consumer()
+        .stream_arn(arn)
+        .consumer_name("app");
+    let consumer = register.send().await.unwrap().consumer.unwrap().consumer_arn;
+    let start = StartingPosition::builder().r#type(ShardIteratorType::Latest);
+    let subscribe = client
+        .subscribe_to_shard()
+        .consumer_arn(consumer)
+        .shard_id("shardId-000000000000");
+    subscribe
+        .starting_position(start.build().unwrap())
+        .send()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_subscription_goes_on_where_it_stood() {
+    let backend = Backend::start();
+    let mut events = subscribed(&backend).await.event_stream;
+    let rule =
+        |resource: &str| format!(r#"{{"name": "{resource}", "resource": "{resource}", "fault": "freeze"}}"#);
+    backend.plan().add_from_json(rule("clicks").as_bytes()).unwrap();
+    assert!(events.recv().await.unwrap().is_some(), "another stream is frozen");
+
+    backend.plan().add_from_json(rule("orders").as_bytes()).unwrap();
+    let put = br#"{"StreamName":"orders","PartitionKey":"k","Data":"aGk="}"#;
+    let put = bytes::Bytes::from_static(put);
+    let codec = kcl_local::wire::Json;
+    backend.kinesis().call("PutRecord", &put, &codec).unwrap();
+    let silence = tokio::time::timeout(Duration::from_secs(60), events.recv());
+    assert!(silence.await.is_err());
+    backend.plan().remove("orders").unwrap();
+    let event = tokio::time::timeout(Duration::from_secs(600), events.recv());
+    let event = event.await.unwrap().unwrap().unwrap();
+    assert_eq!(event.as_subscribe_to_shard_event().unwrap().records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_cut_off_by_the_plan_hears_nothing_of_its_subscriptions() {
+    let backend = Backend::start();
+    let mut events = subscribed(&backend).await.event_stream;
+    let rule = br#"{"name": "cut", "client": "worker-1", "fault": "cut"}"#;
+    backend.plan().add_from_json(rule).unwrap();
+    let silence = tokio::time::timeout(Duration::from_secs(600), events.recv());
+    assert!(silence.await.is_err());
+    backend.plan().remove("cut").unwrap();
+    let silence = tokio::time::timeout(Duration::from_secs(600), events.recv());
+    assert!(silence.await.is_err(), "what was cut stays so");
+}

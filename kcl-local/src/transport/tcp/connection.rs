@@ -174,6 +174,14 @@ impl Connection {
             return Ok(leave);
         }
         let origin = request.headers().get(ORIGIN).cloned();
+        if let Some(origin) = &origin
+            && !self.cors.may_ask(origin)
+            && !self.admin.is_page_from_here(&request, origin)
+        {
+            // Not shown to the page, it would still have taken effect.
+            let said = "A page of this origin may not ask: name the origin where the server is started.";
+            return Ok(self.handler.refusal(&request, 403, "AccessDeniedException", said));
+        }
         let mut answer = deliver(&self.handler, &self.faults, &client, request).await?;
         self.cors.show(origin.as_ref(), &mut answer);
         let stop = self.stop.clone();

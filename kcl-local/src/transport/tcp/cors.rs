@@ -69,7 +69,8 @@ impl Cors {
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
 
-    fn may_ask(&self, origin: &HeaderValue) -> bool {
+    /// Whether the scripts of a page may ask.
+    pub(super) fn may_ask(&self, origin: &HeaderValue) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         self.all || self.origins.iter().any(|one| one == origin) || is_on_this_machine(origin)
     }
