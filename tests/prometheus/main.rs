@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 const DASHBOARD: &str = include_str!("../../docs/dashboards/grafana.json");
+const CONSOLE: &str = include_str!("../../docs/dashboards/consoles/kcl.html");
 /// For so long anything may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -65,7 +66,8 @@ fn workers(port: u16) -> Running {
 fn prometheus(port: u16, workers: u16) -> std::io::Result<Running> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prometheus-{}", std::process::id()));
     std::fs::create_dir_all(&home)?;
-    let alerts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboards/prometheus-alerts.yml");
+    let dashboards = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboards");
+    let alerts = dashboards.join("prometheus-alerts.yml");
     let config = format!(
         "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files:\n  - {}\nscrape_configs:\n  - job_name: kcl\n    \
          static_configs:\n      - targets: ['127.0.0.1:{workers}']\n",
@@ -77,6 +79,10 @@ fn prometheus(port: u16, workers: u16) -> std::io::Result<Running> {
         .arg(format!("--config.file={}", file.display()))
         .arg(format!("--storage.tsdb.path={}", home.join("data").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg(format!(
+            "--web.console.templates={}",
+            dashboards.join("consoles").display()
+        ))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
@@ -147,6 +153,25 @@ fn every_panel_of_the_dashboard_shows_something_and_every_alert_can_be_judged() 
             None => Ok(()),
         }
     });
+    let console = until(|| http::get(port, "/consoles/kcl.html"));
+    assert!(console.contains("kcl_millis_behind_latest"), "{console}");
     let firing = ask(port, "ALERTS{alertstate=\"firing\"}").expect("answered");
     assert!(firing.is_empty(), "nothing is wrong with this fleet: {firing:?}");
+}
+
+#[test]
+fn the_console_asks_for_what_the_dashboard_asks_for() {
+    let panels = CONSOLE.split_once("const PANELS = ").expect("panels").1;
+    let panels = panels.split_once(";\n").expect("an end").0;
+    let panels: Vec<[String; 3]> = serde_json::from_str(panels).expect("titles, units and queries");
+    assert!(panels.len() > 5);
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let all = dashboard["panels"].as_array().expect("a list");
+    let targets = all
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries: Vec<_> = targets.filter_map(|target| target["expr"].as_str()).collect();
+    for [title, _, query] in &panels {
+        assert!(queries.contains(&query.as_str()), "{title}: {query}");
+    }
 }
