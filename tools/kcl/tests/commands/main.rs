@@ -8,5 +8,6 @@ mod process;
 mod reading;
 mod redriving;
 mod resetting;
+mod several_streams;
 mod tailing;
 mod world;

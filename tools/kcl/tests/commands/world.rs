@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_cli::{Arguments, Screen, run};
-use kcl_core::{Environment, ProcessorError, Worker, WorkerHandle, each_batch};
+use kcl_core::{Environment, ProcessorError, Streams, Worker, WorkerHandle, each_batch};
 use kcl_lease::{DynamoDbLeaseStore, Lease, LeaseStore as _, TableOptions, TableSnapshot};
 use kcl_local::Backend;
 use kcl_local::clock::Clock;
@@ -94,10 +94,14 @@ impl World {
 
     pub(crate) async fn with_shards(shards: i32) -> Self {
         let world = Self::without_stream();
-        let creation = world.kinesis.create_stream().stream_name(STREAM);
+        world.create_stream(STREAM, shards).await;
+        world
+    }
+
+    pub(crate) async fn create_stream(&self, name: &str, shards: i32) {
+        let creation = self.kinesis.create_stream().stream_name(name);
         creation.shard_count(shards).send().await.expect("created");
         sleep(Duration::from_secs(60)).await;
-        world
     }
 
     /// A stream and workers, each with its part of the shards.
@@ -122,6 +126,11 @@ impl World {
 
     /// A worker that notes and checkpoints what it gets.
     pub(crate) fn worker(&self, name: &str) -> Running {
+        self.worker_on(name, STREAM)
+    }
+
+    /// The same, on other streams.
+    pub(crate) fn worker_on(&self, name: &str, streams: impl Into<Streams>) -> Running {
         let processed = Arc::clone(&self.processed);
         let processor = each_batch(async move |batch, checkpointer| {
             let texts = batch
@@ -131,7 +140,7 @@ impl World {
             checkpointer.checkpoint().await?;
             Ok::<(), ProcessorError>(())
         });
-        let worker = Worker::builder(APPLICATION, STREAM, processor)
+        let worker = Worker::builder(APPLICATION, streams, processor)
             .worker_id(name)
             .aws_config(&self.backend.sdk_config())
             .environment(self.environment())
@@ -145,7 +154,11 @@ impl World {
     }
 
     pub(crate) async fn put(&self, text: &str, key: &str) {
-        let record = self.kinesis.put_record().stream_name(STREAM);
+        self.put_to(STREAM, text, key).await;
+    }
+
+    pub(crate) async fn put_to(&self, stream: &str, text: &str, key: &str) {
+        let record = self.kinesis.put_record().stream_name(stream);
         let record = record.partition_key(key).data(Blob::new(text));
         record.send().await.expect("put");
     }
