@@ -35,10 +35,12 @@ pub(super) struct Paused {
     paused: BTreeMap<Name, BTreeMap<Option<Name>, Duration>>,
     /// By life and shard.
     calls: BTreeMap<(Name, Name), Call>,
-    /// Shards that are paused whoever has them, and those who had them then.
-    for_all: BTreeMap<Name, Option<Ownership>>,
+    /// Shards that are paused whoever has them, and those who had begun with them by then.
+    for_all: BTreeMap<Name, BTreeSet<(Name, Ownership)>>,
     /// By shard, the last one to begin with it, and its life.
     begun: BTreeMap<Name, (Name, Ownership)>,
+    /// Everybody who began with a shard.
+    known: BTreeMap<Name, BTreeSet<(Name, Ownership)>>,
     /// The ids of lives in which nothing has gone wrong.
     well: BTreeMap<Name, String>,
     /// Lives that leave by themselves for what fails, which shows only later.
@@ -59,10 +61,10 @@ impl Paused {
         of_both.into_iter().flatten().min().copied()
     }
 
-    /// Whether its shard was paused for all when another owner had it.
-    fn is_paused_for_all(&self, of: &Ownership) -> bool {
+    /// Whether its shard was paused for all when others had begun with it, and it had not.
+    fn is_paused_for_all(&self, who: &Name, of: &Ownership) -> bool {
         let before = self.for_all.get(&of.shard);
-        before.is_some_and(|before| before.as_ref().is_some_and(|before| before.token < of.token))
+        before.is_some_and(|before| !before.is_empty() && !before.contains(&(who.clone(), of.clone())))
     }
 
     /// The worker that was well, and gave the lease of a shard that it had paused to nobody.
@@ -111,7 +113,7 @@ impl Rule for Paused {
             }
             What::StreamDeleted { shards } => self.of_the_past.extend(shards.iter().cloned()),
             What::PausedForAll { shard } => {
-                let begun = self.begun.get(shard).map(|(_, of)| of.clone());
+                let begun = self.known.get(shard).cloned().unwrap_or_default();
                 self.for_all.insert(shard.clone(), begun);
             }
             What::ResumedForAll { shard } => {
@@ -150,7 +152,7 @@ impl Rule for Paused {
                     since: at,
                 };
                 self.calls.insert((who.clone(), of.shard.clone()), call);
-                if self.is_paused_for_all(of) {
+                if self.is_paused_for_all(who, of) {
                     return Some((FOR_ALL, format!("{who} on {}", of.shard)));
                 }
                 let since = self.since(who, &of.shard)?;
@@ -167,7 +169,9 @@ impl Rule for Paused {
                 self.calls.remove(&(who.clone(), of.shard.clone()));
             }
             What::Initialized { of } => {
-                self.begun.insert(of.shard.clone(), (who.clone(), of.clone()));
+                let me = (who.clone(), of.clone());
+                self.begun.insert(of.shard.clone(), me.clone());
+                self.known.entry(of.shard.clone()).or_default().insert(me);
                 self.handed_over.remove(&of.shard);
                 let call = Call {
                     of: of.clone(),

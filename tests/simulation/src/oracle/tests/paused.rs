@@ -98,6 +98,12 @@ fn what_is_paused_for_all_delivers_nothing_at_the_next_owners() {
     };
     assert_eq!(sorted(events(4)), [""; 0]);
     assert_eq!(sorted(events(6)), [paused::FOR_ALL]);
+    let mut of_a_row_before = events(6);
+    of_a_row_before.push((0, "c", initialized(0, 9)));
+    of_a_row_before.push((4, "c", began(0, 9, 2)));
+    let found = sorted(of_a_row_before).into_iter();
+    let found = found.filter(|rule| *rule == paused::FOR_ALL);
+    assert_eq!(found.count(), 1, "c began before, whatever its token is");
     let mut without_row = events(6);
     without_row.push((4, "world", What::RowDeletedByHand { shard: shard(0) }));
     assert_eq!(sorted(without_row), [""; 0], "with its row the pause is gone");
