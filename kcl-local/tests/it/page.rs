@@ -2,6 +2,7 @@
 //!
 //! Skipped where `chromedriver` or Chromium is missing (Debian's packages chromium and chromium-driver).
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::Blob;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -155,14 +157,27 @@ fn drawn(shards: usize) -> String {
     format!("document.querySelectorAll('rect[data-shard]').length === {shards}")
 }
 
-#[tokio::test]
-async fn a_person_creates_puts_splits_merges_and_disturbs() {
+/// Plays a scenario, and ends the browser whatever comes of it: it does not end with its driver.
+async fn in_a_browser(scenario: impl AsyncFnOnce(&Browser)) {
     let Some(browser) = Browser::start().await else {
         println!(
             "there is no chromedriver or no Chromium here: the page is not tried (chromium, chromium-driver)"
         );
         return;
     };
+    let played = AssertUnwindSafe(scenario(&browser)).catch_unwind().await;
+    browser.stop().await;
+    if let Err(panic) = played {
+        resume_unwind(panic);
+    }
+}
+
+#[tokio::test]
+async fn a_person_creates_puts_splits_merges_and_disturbs() {
+    in_a_browser(disturbed_by_a_person).await;
+}
+
+async fn disturbed_by_a_person(browser: &Browser) {
     let backend = Backend::start();
     let kinesis = Client::new(&backend.sdk_config_named("worker-1"));
     let server = backend.listen("127.0.0.1:0").await.unwrap();
@@ -238,17 +253,14 @@ async fn a_person_creates_puts_splits_merges_and_disturbs() {
         .run("return document.querySelector('#said').className")
         .await;
     assert_eq!(said, "good");
-    browser.stop().await;
 }
 
 #[tokio::test]
 async fn it_fits_on_a_phone_and_says_what_was_refused() {
-    let Some(browser) = Browser::start().await else {
-        println!(
-            "there is no chromedriver or no Chromium here: the page is not tried (chromium, chromium-driver)"
-        );
-        return;
-    };
+    in_a_browser(looked_at_on_a_phone).await;
+}
+
+async fn looked_at_on_a_phone(browser: &Browser) {
     let backend = Backend::start();
     backend.begin_with_stream("orders", 3).unwrap();
     let server = backend.listen("127.0.0.1:0").await.unwrap();
@@ -270,5 +282,4 @@ async fn it_fits_on_a_phone_and_says_what_was_refused() {
         said.as_str().unwrap().starts_with("ResourceInUseException"),
         "{said}"
     );
-    browser.stop().await;
 }
