@@ -7,6 +7,7 @@
 //! - Nothing here is random, and every collection that can be observed is ordered.
 
 mod change;
+mod commitment;
 mod consumer;
 mod encryption;
 mod error;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub(crate) use change::{Change, Update};
+pub(crate) use commitment::{Commitment, CommitmentStatus};
 pub(crate) use consumer::Consumer;
 pub(crate) use error::EngineError;
 pub(crate) use hash::HashKey;
@@ -44,7 +46,7 @@ pub(crate) use iterator::ShardIterator;
 pub(crate) use label::StreamLabel;
 pub(crate) use listing::ShardFilter;
 pub(crate) use sequence::SequenceNumber;
-pub(crate) use settings::{Commitment, CommitmentStatus, warm_shards};
+pub(crate) use settings::warm_shards;
 pub(crate) use shard::{Payload, ReadLimit, Record, Shard};
 pub(crate) use shard_id::ShardId;
 pub(crate) use status::StreamStatus;
