@@ -131,10 +131,16 @@ impl Asked {
         names_the_owner.iter().any(|name| self.value(name).is_some())
     }
 
+    /// Whether a worker reports in it.
+    #[must_use]
+    pub fn reports(&self) -> bool {
+        self.changes(":to_reportNumber")
+    }
+
     /// Whether a worker says in it that it cannot do its work.
     #[must_use]
     pub fn says_unfit(&self) -> bool {
-        self.is("PutItem") && self.body["Item"]["condition"]["S"] == "UNFIT"
+        self.reports() && self.value(":to_condition") == Some("UNFIT")
     }
 
     /// Whether it names the shards that follow one, as is done before its end is recorded.
@@ -319,13 +325,16 @@ mod tests {
 
     #[test]
     fn a_report_of_a_worker_that_cannot_work_is_told_from_others() {
-        let report = |body: &str| Asked {
-            operation: "PutItem".to_owned(),
-            ..asked(body)
+        let report = |said: &str| {
+            let values = format!(r#"{{":to_reportNumber":{{"N":"7"}}{said}}}"#);
+            asked(&format!(
+                r#"{{"Key":{{"leaseKey":{{"S":"a"}}}},"ExpressionAttributeValues":{values}}}"#
+            ))
         };
-        let unfit = report(r#"{"Item":{"leaseKey":{"S":"a"},"condition":{"S":"UNFIT"}}}"#);
-        let well = report(r#"{"Item":{"leaseKey":{"S":"a"}}}"#);
-        assert!(unfit.says_unfit() && unfit.is_of("a") && !well.says_unfit());
+        let unfit = report(r#",":to_condition":{"S":"UNFIT"}"#);
+        let well = report("");
+        assert!(unfit.says_unfit() && unfit.is_of("a"));
+        assert!(well.reports() && !well.says_unfit() && !asked(RELEASE).reports());
     }
 
     #[test]

@@ -96,7 +96,7 @@ async fn late_report(it: &Director) -> Played {
     .await?;
     it.pause(it.failover() * 5).await;
     let its = it.leases_of("a");
-    let later = it.await_request(Cue::next_of("a", |asked| asked.is("PutItem") && asked.is_of("a")));
+    let later = it.await_request(Cue::next_of("a", |asked| asked.reports() && asked.is_of("a")));
     it.met("a report of a", &later).await?;
     it.pause(seconds(1)).await;
     it.deliver(&report).await;
