@@ -30,10 +30,10 @@ impl Rows {
     }
 
     fn delete(&mut self, seen: &Lease) -> bool {
-        let moved_on = self
-            .leases
-            .get(&seen.key)
-            .is_some_and(|row| row.counter != seen.counter);
+        let moved_on = self.leases.get(&seen.key).is_some_and(|row| {
+            let is_ordered = row.rewind_to.is_some() && seen.rewind_to.is_none();
+            row.counter != seen.counter || is_ordered
+        });
         if !moved_on {
             self.leases.remove(&seen.key);
         }
