@@ -282,7 +282,7 @@ pub(crate) struct DrainArguments {
     #[arg(long)]
     pub(crate) no_wait: bool,
 
-    /// Only hand over what it has now: the leader will give it shards again
+    /// Hand over what it has now, without a note: the leader will give it shards again
     #[arg(long)]
     pub(crate) once: bool,
 

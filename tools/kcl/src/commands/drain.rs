@@ -1,12 +1,16 @@
-//! `kcl drain`: hands all shards of a worker over to others, and lets it have none until `kcl undrain`.
+//! `kcl drain`: a worker is to have no shards until `kcl undrain`. Leaders of this library do that by a note in the worker's row; where one of
+//! the two is in Java, all that the worker has is handed over once, as a leader would do it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
 use kcl_lease::{JudgedLease, Lease, LeaseChange, LeaseKey, Standing, TableSnapshot, WorkerId};
 
-use super::changing::{Intent, Note, Outcome, carry_out_with, refuse_strange_rows, refuse_strangers};
-use super::moving::{await_hand_offs, leader_afterwards, said};
+use super::changing::{
+    Intent, Note, Outcome, carry_out, carry_out_with, refuse_strange_rows, refuse_strangers,
+};
+use super::moving::{leader_afterwards, said};
+use super::waiting::{until_handed_over, until_left};
 use crate::arguments::{DrainArguments, UndrainArguments};
 use crate::failure::{Failure, Status};
 use crate::screen::{Screen, count};
@@ -42,22 +46,11 @@ pub(super) async fn run(
         .into_iter()
         .filter_map(|planned| Some((planned.lease.key, planned.to?)))
         .collect();
-    let mut moves = Vec::new();
-    let mut intents = Vec::new();
-    for lease in &theirs {
-        let Some(to) = planned.get(&lease.key) else {
-            return Err(Failure::Refused(format!(
-                "no other worker may be given {}: none gave a sign of life while the table was watched, or all have as many as they may have",
-                lease.key
-            )));
-        };
-        let change = change(judged.get(&lease.key), to);
-        intents.push(Intent {
-            what: said(lease, &change, to),
-            seen: (*lease).clone(),
-            change,
-        });
-        moves.push((lease.key.clone(), to.clone()));
+    if let Some(lease) = theirs.iter().find(|lease| !planned.contains_key(&lease.key)) {
+        return Err(Failure::Refused(format!(
+            "no other worker may be given {}: none gave a sign of life while the table was watched, or all have as many as they may have",
+            lease.key
+        )));
     }
     let mut remarks = Vec::new();
     if in_hand_off > 0 {
@@ -66,13 +59,45 @@ pub(super) async fn run(
             count(in_hand_off, "hand-off")
         ));
     }
-    let note = note(&look, leaver, !arguments.once);
-    let mut after = look.clone();
-    if note.is_some() && look.leader().is_none_or(|leader| look.kind(leader) == Kind::Rust) {
-        let row = after.snapshot.workers.iter_mut().find(|row| row.id == *leaver);
-        row.into_iter().for_each(|row| row.drained_since = Some(1));
+    let options = options_of(&look, &arguments.watching);
+    let limit = options.hand_off_timeout + options.failover_time * 2;
+    if !arguments.once && keeps_notes(&look, leaver) {
+        remarks.push(format!(
+            "The leader hands {} over. {leaver} is given nothing until it is stopped or `kcl undrain {leaver}`, as long as others can.",
+            count(theirs.len(), "shard")
+        ));
+        let outcome = carry_out_with(
+            table,
+            note(&look, leaver),
+            Vec::new(),
+            &remarks,
+            &arguments.changing,
+            screen,
+        );
+        return match outcome.await? {
+            Outcome::Declined => Ok(Status::Declined),
+            Outcome::Written(_) if !arguments.no_wait => {
+                let rows = theirs.into_iter().cloned().collect();
+                until_left(table, leaver, rows, limit, screen).await
+            }
+            _ => Ok(Status::Fine),
+        };
     }
-    let back: BTreeSet<LeaseKey> = leader_afterwards(&mut watched.forecast, &after, &moves)
+    let mut moves = Vec::new();
+    let mut intents = Vec::new();
+    for (lease, to) in theirs
+        .iter()
+        .filter_map(|lease| Some((*lease, planned.get(&lease.key)?)))
+    {
+        let change = change(judged.get(&lease.key), to);
+        intents.push(Intent {
+            what: said(lease, &change, to),
+            seen: lease.clone(),
+            change,
+        });
+        moves.push((lease.key.clone(), to.clone()));
+    }
+    let back: BTreeSet<LeaseKey> = leader_afterwards(&mut watched.forecast, &look, &moves)
         .into_iter()
         .filter(|planned| planned.to.as_ref() == Some(leaver))
         .map(|planned| planned.lease.key)
@@ -83,18 +108,9 @@ pub(super) async fn run(
             count(back.len(), "shard")
         ));
     }
-    if note.is_some() {
-        remarks.push(format!(
-            "{leaver} is given nothing until it is stopped or `kcl undrain {leaver}`, as long as others can. Leaders in Java do not heed that."
-        ));
-    }
-    match carry_out_with(table, note, intents, &remarks, &arguments.changing, screen).await? {
+    match carry_out(table, intents, &remarks, &arguments.changing, screen).await? {
         Outcome::Declined => Ok(Status::Declined),
-        Outcome::Written(rows) if !arguments.no_wait => {
-            let options = options_of(&look, &arguments.watching);
-            let limit = options.hand_off_timeout + options.failover_time * 2;
-            await_hand_offs(table, rows, limit, screen).await
-        }
+        Outcome::Written(rows) if !arguments.no_wait => until_handed_over(table, rows, limit, screen).await,
         _ => Ok(Status::Fine),
     }
 }
@@ -129,16 +145,20 @@ fn nobody(worker: &WorkerId) -> Failure {
     ))
 }
 
-/// What is noted in a worker's row, if that is wanted and it is one that keeps notes.
-fn note(look: &Look, worker: &WorkerId, is_wanted: bool) -> Option<Note> {
-    let row = look
-        .worker(worker)
-        .filter(|_| is_wanted && look.kind(worker) == Kind::Rust)?;
+/// Whether a worker keeps the note that it is drained, and the leader heeds it.
+fn keeps_notes(look: &Look, worker: &WorkerId) -> bool {
+    let is_ours = |id: &WorkerId| look.kind(id) == Kind::Rust;
+    look.worker(worker).is_some() && is_ours(worker) && look.leader().is_none_or(is_ours)
+}
+
+/// The note, if it is not there.
+fn note(look: &Look, worker: &WorkerId) -> Option<Note> {
+    let row = look.worker(worker)?;
     let now = look.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     row.drained_since.is_none().then(|| Note {
         worker: worker.clone(),
         drained_since: Some(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)),
-        what: "leaders in Rust give it nothing more".to_owned(),
+        what: "it is drained".to_owned(),
     })
 }
 

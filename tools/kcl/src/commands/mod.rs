@@ -14,6 +14,7 @@ mod plan;
 mod redrive;
 mod reset;
 mod tail;
+mod waiting;
 mod watch;
 
 use aws_types::SdkConfig;

@@ -1,18 +1,16 @@
 //! `kcl move`: hands a shard over to a worker, as the leader would.
 
-use std::time::Duration;
-
 use kcl_lease::{
-    Forecast, JudgedLease, JudgedWorker, Lease, LeaseChange, LeaseKey, LeaseStore as _, PlannedMove,
-    Standing, TableSnapshot, WorkerId,
+    Forecast, JudgedLease, JudgedWorker, Lease, LeaseChange, LeaseKey, PlannedMove, Standing, TableSnapshot,
+    WorkerId,
 };
-use tokio::time::{Instant, sleep};
 
 use super::changing::{Intent, Outcome, carry_out, refuse_strange_rows, refuse_strangers};
 use super::plan::Step;
+use super::waiting::until_handed_over;
 use crate::arguments::MoveArguments;
 use crate::failure::{Failure, Status};
-use crate::screen::{Screen, span};
+use crate::screen::Screen;
 use crate::table::{Kind, Look, Table, options_of, watch};
 
 pub(super) async fn run(
@@ -53,7 +51,7 @@ pub(super) async fn run(
         Outcome::Written(rows) if !arguments.no_wait => {
             let options = options_of(&look, &arguments.watching);
             let limit = options.hand_off_timeout + options.failover_time * 2;
-            await_hand_offs(table, rows, limit, screen).await
+            until_handed_over(table, rows, limit, screen).await
         }
         _ => Ok(Status::Fine),
     }
@@ -193,56 +191,13 @@ fn remark_on_owner(look: &Look, lease: &Lease, change: &LeaseChange) -> Option<S
     })
 }
 
-/// Waits until hand-offs are over, and says where the leases are.
-pub(super) async fn await_hand_offs(
-    table: &Table,
-    mut rows: Vec<Lease>,
-    limit: Duration,
-    screen: &mut Screen<'_>,
-) -> Result<Status, Failure> {
-    const LOOK: Duration = Duration::from_millis(500);
-    let started = Instant::now();
-    let mut is_well = true;
-    while !rows.is_empty() {
-        let mut waiting = Vec::new();
-        for seen in rows {
-            let row = table.store.get(&seen.key).await?;
-            match row {
-                Some(row) if row.is_in_hand_off() => waiting.push(row),
-                Some(row) if row.owner == seen.owner && row.counter == seen.counter => waiting.push(row),
-                Some(row) => {
-                    is_well &= row.owner == seen.owner;
-                    screen.remark(format!(
-                        "{} has {} after {}",
-                        shown(row.owner.as_ref()),
-                        row.key,
-                        span(started.elapsed())
-                    ))?;
-                }
-                None => screen.remark(format!("the lease {} was deleted", seen.key))?,
-            }
-        }
-        rows = waiting;
-        if started.elapsed() >= limit && !rows.is_empty() {
-            let keys: Vec<_> = rows.iter().map(|row| row.key.to_string()).collect();
-            screen.complain(format!(
-                "{} not over after {}; `kcl explain` says what is waited for",
-                keys.join(", "),
-                span(limit)
-            ))?;
-            return Ok(Status::NeedsAttention);
-        }
-        if !rows.is_empty() {
-            sleep(LOOK).await;
-        }
-    }
-    Ok(Status::attention_if(!is_well))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use kcl_core::FleetOptions;
     use kcl_lease::{Checkpoint, WorkerRow};
+    use tokio::time::sleep;
 
     use super::*;
 

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use kcl_core::reading::{ListedShard, StreamReader};
-use kcl_lease::{Checkpoint, Lease, LeaseChange, LeaseKey, LeaseStore as _};
-use tokio::time::{Instant, sleep};
+use kcl_lease::{Checkpoint, Lease, LeaseChange, LeaseKey};
 
 use self::seek::{Place, before};
 use super::changing::{Intent, Outcome, carry_out, refuse_strange_rows, refuse_strangers};
 use super::lag::{kinesis, shard_of};
 use super::moving::find;
+use super::waiting::{Progress, until_done};
 use crate::arguments::{ResetArguments, Target};
 use crate::failure::{Failure, Status};
-use crate::screen::{Screen, count, date, span};
+use crate::screen::{Screen, count, date};
 use crate::table::tree::{name, parents_first};
 use crate::table::{Kind, Look, Table, Watched, options_of, watch};
 
@@ -269,44 +269,21 @@ fn order(lease: &Lease, to: &Checkpoint) -> Option<Intent> {
 /// Waits until workers have begun anew, and says which.
 async fn await_orders(
     table: &Table,
-    mut rows: Vec<Lease>,
+    rows: Vec<Lease>,
     limit: Duration,
     screen: &mut Screen<'_>,
 ) -> Result<Status, Failure> {
-    const LOOK: Duration = Duration::from_millis(500);
-    let started = Instant::now();
-    loop {
-        let mut waiting = Vec::new();
-        for seen in rows {
-            let Some(row) = table.store.get(&seen.key).await? else {
-                screen.remark(format!("the lease {} was deleted", seen.key))?;
-                continue;
-            };
-            if row.rewind_to.is_some() {
-                waiting.push(row);
-                continue;
-            }
-            let time = span(started.elapsed());
-            screen.remark(match &row.owner {
-                Some(owner) => format!("{owner} has begun anew with {} after {time}", row.key),
-                None => format!("{} was begun anew, and is nobody's after {time}", row.key),
-            })?;
-        }
-        rows = waiting;
-        if rows.is_empty() {
-            return Ok(Status::Fine);
-        }
-        if started.elapsed() >= limit {
-            let keys: Vec<_> = rows.iter().map(|row| row.key.to_string()).collect();
-            screen.complain(format!(
-                "nobody has begun anew with {} after {}; `kcl explain` says what is waited for. The notes stand",
-                keys.join(", "),
-                span(limit)
-            ))?;
-            return Ok(Status::NeedsAttention);
-        }
-        sleep(LOOK).await;
-    }
+    let progress = |_: &Lease, row: &Lease| match (&row.rewind_to, &row.owner) {
+        (Some(_), _) => Progress::Waiting,
+        (None, Some(owner)) => Progress::Done(format!("{owner} has begun anew with {}", row.key), true),
+        (None, None) => Progress::Done(format!("{} was begun anew, and is nobody's", row.key), true),
+    };
+    let is_late = |keys: &str, limit: &str| {
+        format!(
+            "nobody has begun anew with {keys} after {limit}; `kcl explain` says what is waited for. The notes stand"
+        )
+    };
+    until_done(table, rows, limit, screen, progress, is_late).await
 }
 
 fn intent(lease: &Lease, to: &Checkpoint) -> Option<Intent> {

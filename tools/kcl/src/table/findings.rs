@@ -105,7 +105,7 @@ pub(crate) fn findings(look: &Look) -> Vec<Finding> {
         if let Some(since) = row.drained_since {
             let at = at_millis(since);
             let text = format!(
-                "worker {} is drained since {}; `kcl undrain {}` ends that",
+                "worker {} was drained {} and is given nothing; `kcl undrain {}` ends that",
                 row.id,
                 ago(at, look.at),
                 row.id
